@@ -1,0 +1,101 @@
+"""The flow `export`: rows of the sample dataset, as a CSV file."""
+
+import datetime as dt
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.runtime import flow_run
+
+from flows.exporting import dataset
+from flows.exporting.dataset import Row
+from flows.exporting.deadline import Deadline
+from flows.exporting.files import exports_folder, write_whole
+from flows.exporting.selection import Selection
+from flows.exporting.summary import summarize
+
+
+@task(name="export.read")
+def read(path: Path, deadline: Deadline) -> tuple[Row, ...]:
+    """Every row of the dataset at `path`."""
+    rows = tuple(deadline.watch(dataset.read(path)))
+    get_run_logger().info("Read %d rows of %s", len(rows), path.name)
+    return rows
+
+
+@task(name="export.select")
+def select_rows(rows: tuple[Row, ...], selection: Selection, deadline: Deadline) -> tuple[Row, ...]:
+    """The rows that `selection` asks for. It may be none, which is worth a warning."""
+    deadline.check()
+    selected = selection.of(rows)
+    logger = get_run_logger()
+    if selected:
+        logger.info("Selected %d rows", len(selected))
+    else:
+        logger.warning("Selected no rows: the file will hold a header only")
+    return selected
+
+
+@task(name="export.write")
+def write(rows: tuple[Row, ...], path: Path, deadline: Deadline) -> None:
+    """A file with `rows` at `path`, or none when the deadline passes first."""
+    write_whole(path, deadline.watch(rows))
+    get_run_logger().info("Wrote %s", path)
+
+
+@task(name="export.report")
+def report(rows: tuple[Row, ...], path: Path) -> None:
+    """A table artifact that sums up `rows` and names the file they are in."""
+    create_table_artifact(
+        key="export",
+        table=[asdict(line) for line in summarize(rows)],
+        description=f"{len(rows)} rows in `{path}`",
+    )
+
+
+@flow(name="export")
+def export(  # noqa: PLR0913, PLR0917 - the parameters are the form that people fill in
+    env: Literal["pre", "snd", "pro"],
+    select: str | None = None,
+    exclude: str | None = None,
+    min_date: dt.date | None = None,
+    max_date: dt.date | None = None,
+    timeout_mins: int = 150,
+    version: str = "latest",
+) -> str:
+    """Export rows of the sample dataset to a CSV file.
+
+    The file lands in `exports` under `STACK_DATA_DIR`, or under `.stack/data` of the repo where
+    that is unset. It appears whole or not at all. Its name ends in the id of the flow run, so that
+    only a retry of the same run replaces it. The artifact `export` sums it up.
+
+    Args:
+        env: Environment to export the rows of.
+        select: Tables to export, as comma-separated shell patterns such as `orders*,customers`.
+            Every table when left empty.
+        exclude: Tables to leave out, as comma-separated shell patterns. Wins over `select`.
+        min_date: First day to export, inclusive. From the beginning when left empty.
+        max_date: Last day to export, inclusive. To the end when left empty.
+        timeout_mins: Minutes, at least 1, after which the export is given up. It is checked
+            between rows.
+        version: Version of the dataset, or `latest` for the highest one.
+
+    Returns:
+        The absolute path of the file.
+
+    Raises:
+        ValueError: The version is not in the dataset, `min_date` is after `max_date`,
+            `timeout_mins` is below 1, or a pattern in `select` matches no table.
+        TimeoutError: The export took longer than `timeout_mins`. There is no file then, and the
+            run ends as TimedOut.
+    """
+    deadline = Deadline.after(timeout_mins)
+    selection = Selection(env, select, exclude, min_date, max_date, version)
+    rows = select_rows(read(dataset.SAMPLE, deadline), selection, deadline)
+    path = exports_folder(os.environ) / f"{env}-{version}-{flow_run.id}.csv"
+    write(rows, path, deadline)
+    report(rows, path)
+    return str(path)

@@ -1,0 +1,1 @@
+"""The control plane: settings, secrets, the processes of a stack, its database and its health."""

@@ -1,0 +1,145 @@
+"""What each process of a stack runs, and with which environment: written once, for both backends.
+
+The supervisor of an embedded stack starts these directly; in a container `server.entrypoint` does.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Literal
+
+from sqlalchemy import URL
+
+from server import secrets
+from server.place import DATABASE_NAME, DATABASE_USER, WORK_POOL, Place
+
+if TYPE_CHECKING:
+    from server.settings import Settings
+
+Role = Literal["init", "migrate", "server", "bootstrap", "worker"]
+
+# The stock worker asks for work every 10 s; a person who pressed "Run" waits for it.
+WORKER_QUERY_SECONDS = 2
+# Runs that wait for their time are taken this long before it.
+WORKER_PREFETCH_SECONDS = 10
+
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+}
+
+
+def command(role: Role, settings: Settings, place: Place) -> list[str]:
+    """The program of `role` and its arguments."""
+    prefect = [sys.executable, "-m", "prefect"]
+    match role:
+        case "init" | "migrate" | "bootstrap":
+            return [sys.executable, "-m", f"server.{role}"]
+        case "server":
+            port = str(place.listen_port)
+            return [*prefect, "server", "start", "--host", place.listen_host, "--port", port]
+        case "worker":
+            return [
+                *prefect,
+                *("worker", "start", "--type", "process", "--pool", WORK_POOL),
+                *("--name", f"{settings.stack_name}-worker", "--with-healthcheck"),
+                *("--no-create-pool-if-not-found", "--install-policy", "never"),
+            ]
+
+
+def environment(role: Role, settings: Settings, place: Place) -> dict[str, str]:
+    """The environment of `role`, secrets included, to be laid over PATH and the like."""
+    match role:
+        case "init":
+            return {}
+        case "migrate":
+            return {**QUIET, **_home(place), **_database(place)}
+        case "server":
+            return {
+                **QUIET,
+                **_home(place),
+                **_database(place),
+                **_server(settings, place),
+            }
+        case "bootstrap":
+            return {**QUIET, **_home(place), **client(settings, place)}
+        case "worker":
+            return {**QUIET, **_home(place), **client(settings, place), **_worker(place)}
+
+
+def client(settings: Settings, place: Place) -> dict[str, str]:
+    """What a client of the API needs."""
+    values = {
+        "PREFECT_API_URL": place.api_url,
+        # One call less for each client; the lock holds server and worker to one version.
+        "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
+        "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": _flag(not settings.auth),
+    }
+    if settings.auth:
+        values["PREFECT_API_AUTH_STRING"] = auth_string(settings, place)
+    return values
+
+
+def auth_string(settings: Settings, place: Place) -> str:
+    """The login of API and UI in Prefect's own form, `user:password`."""
+    return f"{settings.stack_user}:{secrets.api_password(settings, place.secrets)}"
+
+
+def database_url(place: Place) -> str:
+    """The database's address for Prefect; SQLAlchemy quotes what needs it."""
+    socket = place.database_host.startswith("/")
+    return URL.create(
+        "postgresql+asyncpg",
+        username=DATABASE_USER,
+        password=secrets.database_password(place.secrets),
+        host=None if socket else place.database_host,
+        database=DATABASE_NAME,
+        query={"host": place.database_host} if socket else {},
+    ).render_as_string(hide_password=False)
+
+
+def _home(place: Place) -> dict[str, str]:
+    return {"PREFECT_HOME": str(place.scratch / "prefect")}
+
+
+def _database(place: Place) -> dict[str, str]:
+    return {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url(place),
+        "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
+    }
+
+
+def _server(settings: Settings, place: Place) -> dict[str, str]:
+    origins = [
+        settings.url,
+        f"http://localhost:{settings.stack_port}",
+        f"http://127.0.0.1:{settings.stack_port}",
+    ]
+    values = {
+        "PREFECT_SERVER_ENCRYPTION_KEY": secrets.encryption_key(place.secrets),
+        # UI and API share an origin, so any name and any proxy works.
+        "PREFECT_SERVER_UI_API_URL": "/api",
+        "PREFECT_UI_STATIC_DIRECTORY": str(place.scratch / "ui"),
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(dict.fromkeys(origins)),
+        # With a login, requests carry a header that no other site can send.
+        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": _flag(not settings.auth),
+    }
+    if settings.auth:
+        values["PREFECT_SERVER_API_AUTH_STRING"] = auth_string(settings, place)
+    return values
+
+
+def _worker(place: Place) -> dict[str, str]:
+    return {
+        "STACK_DATA_DIR": str(place.data),
+        "PREFECT_LOCAL_STORAGE_PATH": str(place.data / "results"),
+        "PREFECT_WORKER_QUERY_SECONDS": str(WORKER_QUERY_SECONDS),
+        "PREFECT_WORKER_PREFETCH_SECONDS": str(WORKER_PREFETCH_SECONDS),
+        "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
+        "PREFECT_WORKER_WEBSERVER_PORT": str(place.worker_health_port),
+    }
+
+
+def _flag(value: bool) -> str:  # noqa: FBT001
+    return "true" if value else "false"

@@ -1,0 +1,114 @@
+"""Health checks that ask for progress, not only for life.
+
+A server can answer while its background services stand still (upstream #22436): then no schedule
+makes a run and no run is ever marked late. Both leave traces in the database, which are read here.
+Docker runs this as a command; the supervisor of an embedded stack calls the functions.
+"""
+
+from __future__ import annotations
+
+import http.client
+import sys
+from typing import TYPE_CHECKING
+
+import psycopg2
+
+from server import database
+from server.place import DOCKER, Place
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+
+HTTP_TIMEOUT = 5  # seconds
+
+# The server marks a run late 15 s after its time, in a loop of 5 s.
+NOT_MARKED_LATE = """
+select count(*) from flow_run
+where state_type = 'SCHEDULED' and state_name = 'Scheduled'
+  and next_scheduled_start_time < now() - interval '3 minutes'
+"""
+# The scheduler goes round every 60 s. Only intervals up to a day and crons without a day of the
+# month or a month count: those always have a next run within the horizon that it plans for.
+SCHEDULES = """
+select count(*) as schedules, count(run.deployment_id) as planned
+from deployment_schedule
+join deployment on deployment.id = deployment_schedule.deployment_id
+left join lateral (
+  select flow_run.deployment_id from flow_run
+  where flow_run.deployment_id = deployment.id and flow_run.auto_scheduled
+    and flow_run.next_scheduled_start_time > now()
+  limit 1
+) run on true
+where deployment_schedule.active and not deployment.paused
+  and deployment_schedule.updated < now() - interval '5 minutes'
+  and deployment.updated < now() - interval '5 minutes'
+  and (schedule::jsonb->>'cron' ~ '^\\s*\\S+\\s+\\S+\\s+\\*\\s+\\*\\s+\\S+\\s*$'
+       or (schedule::jsonb->>'interval')::float <= 86400)
+"""
+
+
+def check_http(host: str, port: int, path: str) -> str | None:
+    """None when `path` answers with 200, else what it did."""
+    connection = http.client.HTTPConnection(host, port, timeout=HTTP_TIMEOUT)
+    try:
+        connection.request("GET", path)
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return f"no answer from {path}: {error}"
+    finally:
+        connection.close()
+    return None if status == http.client.OK else f"{path} answers {status}"
+
+
+def check_database(place: Place) -> str | None:
+    """None when the database answers a query, else why not."""
+    try:
+        with database.connect(place, "health") as connection, connection.cursor() as cursor:
+            cursor.execute("select 1")
+    except psycopg2.Error as error:
+        return str(error).strip()
+    return None
+
+
+def check_services(place: Place) -> str | None:
+    """None when the server's background services do their work, else which does not."""
+    try:
+        with database.connect(place, "health") as connection:
+            return _stalled(connection)
+    except psycopg2.Error as error:
+        return str(error).strip()
+
+
+def _stalled(connection: Connection) -> str | None:
+    with connection.cursor() as cursor:
+        cursor.execute(NOT_MARKED_LATE)
+        (overdue,) = cursor.fetchone() or (0,)
+        if overdue:
+            return f"{overdue} runs are overdue and not marked late: the services stand still"
+        cursor.execute(SCHEDULES)
+        schedules, planned = cursor.fetchone() or (0, 0)
+        if schedules and not planned:
+            return f"no run ahead for {schedules} active schedules: the scheduler stands still"
+    return None
+
+
+def check_server(place: Place) -> str | None:
+    """None when the API reaches its database and the services behind it make progress."""
+    host = "127.0.0.1" if place.listen_host == DOCKER.listen_host else place.listen_host
+    return check_http(host, place.listen_port, "/api/ready") or check_services(place)
+
+
+def check_worker(place: Place) -> str | None:
+    """None when the worker has asked for work lately, else what is wrong."""
+    return check_http("127.0.0.1", place.worker_health_port, "/health")
+
+
+def main() -> None:
+    """Check the role named by the first argument inside its container; exit with 1 if it is ill."""
+    checks = {"server": check_server, "worker": check_worker}
+    if problem := checks[sys.argv[1]](DOCKER):
+        sys.exit(problem)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Every setting of a stack, read from the environment and from `.env`, in that order.
+
+The names are the upper-case forms of the fields. `.env.example` documents each one and
+`compose.yaml` passes each one on; tests/unit/test_settings.py keeps the three equal.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import ipaddress
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from server import dotenv
+from server.errors import MistakeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = Path(__file__).resolve().parents[1]
+ENV_FILE = ROOT / ".env"
+FERNET_BYTES = 32
+
+# Compose reads these from the same file; they are not ours to judge.
+FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_")
+
+
+def _fernet_key(value: SecretStr) -> SecretStr:
+    try:
+        key = base64.urlsafe_b64decode(value.get_secret_value())
+    except ValueError:
+        key = b""
+    if len(key) != FERNET_BYTES:
+        raise ValueError("expected a Fernet key: 32 bytes in URL-safe base64")
+    return value
+
+
+def _webhook(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith("https://"):
+        raise ValueError("expected an address that starts with https://")
+    return value
+
+
+def _one_line(value: SecretStr) -> SecretStr:
+    if any(ord(character) < ord(" ") for character in value.get_secret_value()):
+        raise ValueError("expected one line without control characters")
+    return value
+
+
+def _address(value: str) -> str:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        raise ValueError("expected an IP address of this machine, such as 127.0.0.1") from None
+    return value
+
+
+Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][A-Za-z0-9._/:@-]*$")]
+Password = Annotated[SecretStr, AfterValidator(_one_line)]
+
+
+class Settings(BaseSettings):
+    """The settings of one stack; build it with `load`."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    stack_name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")] = (
+        "prefect-stack"
+    )
+    stack_port: Annotated[int, Field(ge=1, le=65535)] = 4200
+    stack_bind: Annotated[str, AfterValidator(_address)] = "127.0.0.1"
+    stack_auth: Literal["on", "off"] = "on"
+    stack_user: Annotated[str, StringConstraints(pattern=r"^[^:\s]+$")] = "admin"
+    stack_password: Password | None = None
+    postgres_password: Password | None = None
+    encryption_key: Annotated[SecretStr, AfterValidator(_fernet_key)] | None = None
+    slack_webhook_url: Annotated[SecretStr, AfterValidator(_webhook)] | None = None
+    worker_concurrency: Annotated[int, Field(ge=1)] = 10
+    server_image: Image = "prefect-stack/server"
+    worker_image: Image = "prefect-stack/worker"
+    postgres_image: Image = "postgres:18-trixie"
+    python_image: Image = "python:3.13-slim-trixie"
+
+    # What a message says instead of pydantic's own words, where those teach too little.
+    expectations: ClassVar[dict[str, str]] = {
+        "STACK_NAME": "lower-case letters, digits, - and _, at most 41",
+        "STACK_PORT": "a port number from 1 to 65535",
+        "STACK_USER": "a name without a colon or a space",
+        "WORKER_CONCURRENCY": "a whole number, 1 or more",
+    }
+
+    @model_validator(mode="after")
+    def _open_only_on_loopback(self) -> Self:
+        if self.stack_auth == "off" and not ipaddress.ip_address(self.stack_bind).is_loopback:
+            raise ValueError(
+                "expected STACK_AUTH=on, or a loopback address in STACK_BIND: "
+                f"without a login, {self.stack_bind} would let in whoever can reach it"
+            )
+        return self
+
+    @property
+    def auth(self) -> bool:
+        """Whether the API asks for a login."""
+        return self.stack_auth == "on"
+
+    @property
+    def url(self) -> str:
+        """The address that a browser on this machine uses."""
+        address = ipaddress.ip_address(self.stack_bind)
+        if address.is_unspecified:
+            return f"http://{'127.0.0.1' if address.version == 4 else '[::1]'}:{self.stack_port}"  # noqa: PLR2004
+        host = f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004
+        return f"http://{host}:{self.stack_port}"
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The names of all settings, as they stand in `.env`."""
+        return [name.upper() for name in cls.model_fields]
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - see server.dotenv
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment, then what `load` read from the file."""
+        return (env_settings, init_settings)
+
+
+def load(env_file: Path = ENV_FILE) -> Settings:
+    """The settings that hold: a value in the environment wins over one in `env_file`.
+
+    An empty value counts as not set, as in `compose.yaml`.
+
+    Raises:
+        MistakeError: naming the setting and where it stands.
+    """
+    entries = dotenv.read(env_file)
+    check_names(entries, env_file.name)
+    values: dict[str, Any] = {name.lower(): e.value for name, e in entries.items() if e.value}
+    origins = {name: f"{env_file.name} line {entry.line}" for name, entry in entries.items()}
+    origins |= {name: "the environment" for name in Settings.names() if os.environ.get(name)}
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise _mistake(error.errors()[0], origins) from None
+
+
+def check_names(names: Mapping[str, Any], source: str) -> None:
+    """Refuse a name that is no setting, with the one that was probably meant.
+
+    Raises:
+        MistakeError: for the first unknown name.
+    """
+    known = Settings.names()
+    for name, entry in names.items():
+        if name in known or name.startswith(FOREIGN_PREFIXES):
+            continue
+        where = f"{source} line {entry.line}" if isinstance(entry, dotenv.Entry) else source
+        close = difflib.get_close_matches(name.upper(), known, n=1)
+        raise MistakeError(
+            f"{where}: {name} is no setting of the stack",
+            expected=close[0] if close else "one of the names in .env.example",
+            found=name,
+            do=f"rename or remove {name}",
+        )
+
+
+def _mistake(error: Any, origins: Mapping[str, str]) -> MistakeError:
+    name = str(error["loc"][0]).upper() if error["loc"] else "STACK_BIND with STACK_AUTH=off"
+    secret = name in {"STACK_PASSWORD", "POSTGRES_PASSWORD", "ENCRYPTION_KEY", "SLACK_WEBHOOK_URL"}
+    message = str(error["msg"]).removeprefix("Value error, ").removeprefix("expected ")
+    value = error["input"]
+    return MistakeError(
+        f"{name} in {origins[name]} is not valid" if name in origins else f"{name} is not valid",
+        expected=Settings.expectations.get(name, message),
+        found="a value that is not shown" if secret or not error["loc"] else repr(value),
+        do=f"correct {name.split()[0]} (see .env.example)",
+    )

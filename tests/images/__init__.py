@@ -1,0 +1,1 @@
+"""Stand-ins for the base images, for machines that can pull no images."""
