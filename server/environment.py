@@ -100,7 +100,7 @@ def database_url(place: Place) -> str:
 
 
 def _home(place: Place) -> dict[str, str]:
-    return {"PREFECT_HOME": str(place.scratch / "prefect")}
+    return {"PREFECT_HOME": str(place.scratch)}
 
 
 def _database(place: Place) -> dict[str, str]:

@@ -15,13 +15,14 @@ from server.errors import exit_with
 from server.place import DOCKER
 
 IMAGE_ENVIRONMENT = Path("/opt/stack/image-environment")
-GIVEN_BY_DOCKER = {"HOSTNAME", "HOME", "PATH", "TERM", "PWD", "SHLVL", "_"}
+# LC_CTYPE is Python's own doing (PEP 538), the rest Docker's.
+GIVEN = {"HOSTNAME", "HOME", "PATH", "TERM", "PWD", "SHLVL", "_", "LC_CTYPE"}
 PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"}
 
 
 def main() -> None:
     """Check and make, or exit with 2 and one message."""
-    ignore = GIVEN_BY_DOCKER | PROXIES | set(IMAGE_ENVIRONMENT.read_text().split())
+    ignore = GIVEN | PROXIES | set(IMAGE_ENVIRONMENT.read_text().split())
     given = [name for name in os.environ if name not in ignore and name.upper() not in PROXIES]
     settings.check_names(dict.fromkeys(given), ".env")
     values = settings.load()

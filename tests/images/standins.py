@@ -39,6 +39,7 @@ APT_OPTIONS = [
     'Dir::Cache::srcpkgcache ""',
     'DPkg::Post-Invoke {"rm -f /var/cache/apt/archives/*.deb"}',
 ]
+COMMAND_ERRORS = (subprocess.CalledProcessError, subprocess.TimeoutExpired, DockerException)
 
 
 class StandInError(Exception):
@@ -56,12 +57,12 @@ def ensure(python_image: str, postgres_image: str, say: Callable[[str], None]) -
     line for each step that takes time. Raises StandInError, and NoEngineError where no engine
     answers.
     """
-    recipes = {
+    # In this order: the PostgreSQL stand-in is made with the help of the Python image.
+    recipes: dict[str, Callable[[], None]] = {
         python_image: lambda: _build_python(python_image),
         postgres_image: lambda: _build_postgres(postgres_image, python_image),
     }
     built = []
-    # In this order: the PostgreSQL stand-in is made with the help of the Python image.
     for image, build in recipes.items():
         if _exists(image) or _pull(image, say):
             continue
@@ -95,7 +96,7 @@ def _pull(image: str, say: Callable[[str], None]) -> bool:
             capture_output=True,
             timeout=PULL_TIMEOUT_SECONDS,
         )
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+    except COMMAND_ERRORS:
         return False
     return True
 
@@ -125,12 +126,13 @@ def _build_debian() -> None:
                 text=True,
                 timeout=DEBIAN_TIMEOUT_SECONDS,
             )
-        except subprocess.SubprocessError as error:
+            docker.image.import_(root, DEBIAN_IMAGE, changes=[f"LABEL {LABEL}=true", "CMD bash"])
+        except COMMAND_ERRORS as error:
             raise StandInError(
-                f"{DEBIAN_IMAGE} cannot be built: mmdebstrap failed:\n{_last_lines(error)}\n"
-                "See whether this machine reaches its Debian mirror: apt-get update"
+                f"{DEBIAN_IMAGE} cannot be built from the packages of Debian:\n"
+                f"{_last_lines(error)}\n"
+                "See whether this machine reaches its mirror. Type: apt-get update"
             ) from error
-        docker.image.import_(root, DEBIAN_IMAGE, changes=[f"LABEL {LABEL}=true", "CMD bash"])
 
 
 def _build_python(image: str) -> None:
@@ -177,7 +179,9 @@ def _build(
         ) from error
 
 
-def _last_lines(error: subprocess.SubprocessError | DockerException) -> str:
+def _last_lines(error: Exception) -> str:
     """The end of what a command printed to stderr, where the cause is."""
-    printed = getattr(error, "stderr", None) or str(error)
-    return "\n".join(str(printed).strip().splitlines()[-20:])
+    printed = getattr(error, "stderr", None)
+    # After a timeout it is None or bytes, and the error itself says more.
+    text = printed if isinstance(printed, str) else str(error)
+    return "\n".join(text.strip().splitlines()[-20:])
