@@ -72,6 +72,8 @@ def client(settings: Settings, place: Place) -> dict[str, str]:
     """What a client of the API needs."""
     values = {
         "PREFECT_API_URL": place.api_url,
+        # What run logs and alerts link to: the address for a person, not for a container.
+        "PREFECT_UI_URL": settings.url,
         # One call less for each client; the lock holds server and worker to one version.
         "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
         "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": _flag(not settings.auth),
