@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
 LINE = re.compile(
     r"""^\s*(?:export\s+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*
-        (?: '(?P<single>(?:[^'\\]|\\'|\\(?!'))*)' \s*(?:\#.*)?
+        (?: '(?P<single>(?:[^'\\]|\\.)*)' \s*(?:\#.*)?
           | "(?P<double>(?:[^"\\]|\\.)*)" \s*(?:\#.*)?
-          | (?P<plain>[^'"].*|)
+          | (?P<plain>[^'"\s].*|)
         )$""",
     re.VERBOSE,
 )
 ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
+# In single quotes a backslash is just a backslash, except before a quote; it still covers the next
+# character, so that the quote in \\' ends the value.
+SINGLE_ESCAPE = re.compile(r"(\\[^'])|\\'")
 DOLLAR = re.compile(r"\$\$|\$")
 
 
@@ -51,7 +54,7 @@ def read(path: Path) -> dict[str, Entry]:
             f"{path.name} cannot be read", expected="a readable text file", found=str(error)
         ) from error
     entries: dict[str, Entry] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         match = LINE.match(line.rstrip())
@@ -68,7 +71,7 @@ def read(path: Path) -> dict[str, Entry]:
 
 def _value(match: re.Match[str], name: str, number: int) -> str:
     if match["single"] is not None:
-        return match["single"].replace("\\'", "'")
+        return SINGLE_ESCAPE.sub(lambda pair: pair[1] or "'", match["single"])
     if match["double"] is not None:
         parts = re.split(r"(\\.)", match["double"])
         return "".join(
@@ -77,7 +80,7 @@ def _value(match: re.Match[str], name: str, number: int) -> str:
             else _dollars(part, match["key"], name, number)
             for part in parts
         )
-    plain = re.split(r"\s#|^#", match["plain"], maxsplit=1)[0].rstrip()
+    plain = match["plain"].split(" #", maxsplit=1)[0].rstrip()
     if "#" in plain:
         raise MistakeError(
             f"{name} line {number}: the value of {match['key']} has a # in it",

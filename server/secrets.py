@@ -40,8 +40,7 @@ def ensure(settings: Settings, folder: Path) -> list[str]:
     _refuse_change("ENCRYPTION_KEY", settings.encryption_key, folder / ENCRYPTION_KEY)
     wanted = {
         DATABASE_PASSWORD: _plain(settings.postgres_password) or _password(),
-        ENCRYPTION_KEY: _plain(settings.encryption_key)
-        or base64.urlsafe_b64encode(os.urandom(FERNET_BYTES)).decode(),
+        ENCRYPTION_KEY: _plain(settings.encryption_key) or _fernet_key(),
         API_PASSWORD: _password(),
     }
     return [name for name, value in wanted.items() if _create(folder / name, value)]

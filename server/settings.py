@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 ENV_FILE = ROOT / ".env"
 FERNET_BYTES = 32
+ENVIRONMENT = "the environment"
 
 # Compose reads these from the same file; they are not ours to judge.
 FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_")
@@ -97,6 +98,7 @@ class Settings(BaseSettings):
     expectations: ClassVar[dict[str, str]] = {
         "STACK_NAME": "lower-case letters, digits, - and _, at most 41",
         "STACK_PORT": "a port number from 1 to 65535",
+        "STACK_AUTH": "on or off",
         "STACK_USER": "a name without a colon or a space",
         "WORKER_CONCURRENCY": "a whole number, 1 or more",
     }
@@ -154,7 +156,7 @@ def load(env_file: Path = ENV_FILE) -> Settings:
     check_names(entries, env_file.name)
     values: dict[str, Any] = {name.lower(): e.value for name, e in entries.items() if e.value}
     origins = {name: f"{env_file.name} line {entry.line}" for name, entry in entries.items()}
-    origins |= {name: "the environment" for name in Settings.names() if os.environ.get(name)}
+    origins |= {name: ENVIRONMENT for name in Settings.names() if os.environ.get(name)}
     try:
         return Settings(**values)
     except ValidationError as error:
@@ -182,13 +184,20 @@ def check_names(names: Mapping[str, Any], source: str) -> None:
 
 
 def _mistake(error: Any, origins: Mapping[str, str]) -> MistakeError:
-    name = str(error["loc"][0]).upper() if error["loc"] else "STACK_BIND with STACK_AUTH=off"
-    secret = name in {"STACK_PASSWORD", "POSTGRES_PASSWORD", "ENCRYPTION_KEY", "SLACK_WEBHOOK_URL"}
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("expected ")
+    if not error["loc"]:  # no single setting is wrong, but two that do not go together
+        return MistakeError(
+            f"STACK_AUTH in {origins.get('STACK_AUTH', ENVIRONMENT)} does not go with STACK_BIND",
+            expected=message,
+            found="off",
+            do="correct STACK_AUTH or STACK_BIND (see .env.example)",
+        )
+    name = str(error["loc"][0]).upper()
+    secret = name in {"STACK_PASSWORD", "POSTGRES_PASSWORD", "ENCRYPTION_KEY", "SLACK_WEBHOOK_URL"}
     value = error["input"]
     return MistakeError(
-        f"{name} in {origins[name]} is not valid" if name in origins else f"{name} is not valid",
+        f"{name} in {origins.get(name, ENVIRONMENT)} is not valid",
         expected=Settings.expectations.get(name, message),
-        found="a value that is not shown" if secret or not error["loc"] else repr(value),
-        do=f"correct {name.split()[0]} (see .env.example)",
+        found="a value that is not shown" if secret else repr(value),
+        do=f"correct {name} (see .env.example)",
     )

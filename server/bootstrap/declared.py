@@ -121,7 +121,8 @@ def read(path: Path) -> tuple[PrefectFile, YamlFile]:
 
 
 def _explain(details: ErrorDetails) -> tuple[str, str, str]:
-    key = details["loc"][-1] if details["loc"] else "the file"
+    *parents, key = details["loc"] or ("the file",)
+    subject = f"item {key + 1} of {parents[-1]!r}" if isinstance(key, int) else repr(key)
     match details["type"]:
         case "extra_forbidden":
             return f"unknown key {key!r}", "a key that the stack knows, see docs", repr(key)
@@ -132,7 +133,7 @@ def _explain(details: ErrorDetails) -> tuple[str, str, str]:
             found = details["input"]
             if isinstance(found, dict):
                 found = {name: found[name] for name in KINDS_OF_SCHEDULE if name in found}
-            return f"{key!r} is not valid", message, repr(found)
+            return f"{subject} is not valid", message, repr(found)
 
 
 def _refuse_twins(declared: PrefectFile, file: YamlFile) -> None:

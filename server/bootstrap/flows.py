@@ -44,12 +44,12 @@ def load(root: Path, deployment: Deployment, file: YamlFile, index: int) -> Flow
             expected=f"one of {', '.join(_flows(root / path)) or 'its flows (it has none)'}",
             found=function,
         ) from None
-    except ScriptError as error:
+    except (ScriptError, SystemExit) as error:  # a file that exits when it is imported
         raise file.mistake(
             where,
             f"{path} of deployment {deployment.name!r} fails to import",
             expected="a file that imports; packages of your own go into flows/requirements.txt",
-            found=_explain(error.user_exc),
+            found=_explain(error.user_exc if isinstance(error, ScriptError) else error),
             do=f"correct {path}, or add the package and run `scripts/stack up` again",
         ) from None
 
@@ -61,7 +61,7 @@ def _flows(path: Path) -> list[str]:
     return [f.name for f in functions if any("flow" in ast.unparse(d) for d in f.decorator_list)]
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: BaseException) -> str:
     line = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     if isinstance(error, SyntaxError):
         return f"{line} (line {error.lineno})"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.reader import ReaderError
 
 from server.errors import MistakeError
 
@@ -27,9 +28,11 @@ class YamlFile:
         self.name = path.name
         try:
             self.content: Any = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-        except OSError as error:
+        except (OSError, UnicodeDecodeError, ReaderError) as error:
             raise MistakeError(
-                f"{path.name} cannot be read", expected="a readable file", found=str(error)
+                f"{path.name} cannot be read",
+                expected="a readable text file",
+                found=" ".join(str(error).split()),
             ) from error
         except MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -51,7 +54,8 @@ class YamlFile:
         node, line = self.content, 1
         for part in location:
             if isinstance(node, CommentedMap) and part in node:
-                line = node.lc.key(part)[0] + 1
+                if part in (node.lc.data or {}):  # else it was merged in by `<<`
+                    line = node.lc.key(part)[0] + 1
             elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
                 line = node.lc.item(part)[0] + 1
             else:

@@ -1,0 +1,80 @@
+"""Which backend a command speaks to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.errors import MistakeError
+
+if TYPE_CHECKING:
+    from scripts.docker_backend import Docker
+    from scripts.embedded.backend import Embedded
+    from server.settings import Settings
+
+
+def embedded(settings: Settings) -> Embedded:
+    """The embedded backend."""
+    from scripts.embedded.backend import Embedded  # noqa: PLC0415 - not every machine has both
+
+    return Embedded(settings)
+
+
+def docker(settings: Settings) -> Docker:
+    """The Docker backend, whether an engine answers or not."""
+    from scripts.docker_backend import Docker  # noqa: PLC0415 - not every machine has both
+
+    return Docker(settings)
+
+
+def available(settings: Settings) -> list[Docker | Embedded]:
+    """The backends that this machine can use at the moment."""
+    in_docker = docker(settings)
+    found: list[Docker | Embedded] = [embedded(settings)]
+    if in_docker.problem() is None:
+        found.append(in_docker)
+    return found
+
+
+def to_start(settings: Settings, *, wanted: bool | None) -> tuple[Docker | Embedded, str]:
+    """The backend to start the stack with, and why it was taken.
+
+    Args:
+        settings: of the stack.
+        wanted: True for Docker, False for embedded, None for Docker where an engine answers.
+
+    Raises:
+        MistakeError: Docker is wanted and cannot be used, or the stack runs on the other backend.
+    """
+    in_docker, without = docker(settings), embedded(settings)
+    problem = None if wanted is False else in_docker.problem()
+    if wanted and problem:
+        raise problem
+    if wanted is None and without.alive:
+        return without, "already running"
+    if wanted is False or problem:
+        return without, "asked for" if wanted is False else "no Docker engine answers"
+    if without.alive:
+        raise MistakeError(
+            f"{settings.stack_name} already runs without Docker",
+            expected="a stack that is down, or one with another STACK_NAME",
+            found="a running embedded stack of that name",
+            do="scripts/stack down",
+        )
+    return in_docker, "asked for" if wanted else "a Docker engine answers"
+
+
+def running(settings: Settings) -> Docker | Embedded:
+    """The backend that the stack runs on.
+
+    Raises:
+        MistakeError: it runs on none.
+    """
+    for backend in available(settings):
+        if backend.alive:
+            return backend
+    raise MistakeError(
+        f"{settings.stack_name} is not running",
+        expected="a running stack of this name",
+        found="none",
+        do="scripts/stack up",
+    )

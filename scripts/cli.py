@@ -1,0 +1,114 @@
+"""`scripts/stack`: the verbs, each a few lines over a module."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import Annotated
+
+import typer
+
+from scripts import choose, report, status, testing
+from server import settings
+from server.errors import StackError
+
+app = typer.Typer(
+    help="A self-hosted Prefect: server, database, worker and flows.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def up(
+    docker: Annotated[
+        bool | None,
+        typer.Option("--docker/--embedded", help="With Docker, or without.", show_default="auto"),
+    ] = None,
+) -> None:
+    """Start the stack; return when it is healthy and the deployments are there."""
+    values = settings.load()
+    backend, why = choose.to_start(values, wanted=docker)
+    report.out.print(f"{values.stack_name}, {backend.name} ({why})")
+    if not backend.up():
+        report.out.print(f"{values.stack_name} was already running")
+    report.out.print(f"\nUI and API  {values.url}")
+    if values.auth:
+        login = backend.client_environment()["PREFECT_API_AUTH_STRING"]
+        report.out.print(f"login       {login}", markup=False)
+    report.out.print('on the host  eval "$(scripts/stack env)"; prefect deployment run hello/hello')
+
+
+@app.command()
+def down(
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="Remove the data too: runs, blocks, secrets, files.")
+    ] = False,
+) -> None:
+    """Stop the stack; its data stay unless told otherwise."""
+    values = settings.load()
+    stopped = [backend.down(volumes=volumes) for backend in choose.available(values)]
+    what = "stopped, its data removed" if volumes else "stopped, its data kept"
+    report.out.print(f"{values.stack_name} {what if any(stopped) else 'is not there'}")
+
+
+@app.command(name="status")
+def show_status(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show what runs and how healthy it is; exit with 1 when something is not as it should be."""
+    values = settings.load()
+    found = [backend.status() for backend in choose.available(values)]
+    shown = max(found, key=lambda each: (each.running, each.backend != "none"))
+    if as_json:
+        sys.stdout.write(shown.model_dump_json(indent=2) + "\n")
+    else:
+        status.show(shown)
+    raise typer.Exit(0 if shown.running else 1)
+
+
+@app.command()
+def logs(
+    service: Annotated[str | None, typer.Argument(help="One service; all when left out.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they grow.")] = False,
+) -> None:
+    """Print the logs."""
+    values = settings.load()
+    backends = choose.available(values)
+    backend = next((each for each in backends if each.alive), backends[0])
+    backend.logs(service, follow=follow)
+
+
+@app.command()
+def env() -> None:
+    """Print what `prefect` on this machine needs, for eval "$(scripts/stack env)"."""
+    values = settings.load()
+    variables = choose.running(values).client_environment()
+    wanted = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED")
+    for name in wanted:
+        if name in variables:
+            sys.stdout.write(f"export {name}={shlex.quote(variables[name])}\n")
+    # `prefect` itself comes with the stack's environment.
+    sys.stdout.write(f'export PATH={shlex.quote(str(settings.ROOT / ".venv/bin"))}:"$PATH"\n')
+
+
+@app.command()
+def test(
+    suite: Annotated[testing.Suite, typer.Argument(help="Which tests.")] = testing.Suite.all,
+) -> None:
+    """Run the tests that this machine can run; say what was left out and why."""
+    raise typer.Exit(testing.run(suite))
+
+
+def main() -> None:
+    """Run the command; a `StackError` is printed without a traceback."""
+    try:
+        app()
+    except StackError as error:
+        report.err.print(f"error: {error}", markup=False)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,262 @@
+"""What the commands do with a stack in Docker: `compose.yaml`, through python-on-whales."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+from python_on_whales import Container, DockerClient
+from python_on_whales.exceptions import DockerException, NoSuchContainer
+
+from scripts import ports, report
+from scripts.status import ServiceStatus, StackStatus
+from server import environment, secrets
+from server.errors import MistakeError, StackError
+from server.place import DOCKER, VARIABLE
+from server.settings import ROOT
+
+if TYPE_CHECKING:
+    from server.settings import Settings
+
+POLL_SECONDS = 0.3
+TAIL_LINES = 15
+SERVICE_LABEL = "com.docker.compose.service"
+ORDER = ["init", "postgres", "migrate", "server", "bootstrap", "worker"]
+LONG_RUNNING = {"postgres", "server", "worker"}
+
+
+class Docker:
+    """The stack that `settings` name, in Docker."""
+
+    name = "docker"
+
+    def __init__(self, settings: Settings) -> None:
+        """Know the stack; nothing is touched."""
+        self.settings = settings
+        self.client = DockerClient(
+            compose_files=[ROOT / "compose.yaml"],
+            compose_project_name=settings.stack_name,
+            compose_project_directory=ROOT,
+        )
+
+    def problem(self) -> MistakeError | None:
+        """Why this machine cannot run the stack in Docker; None when it can."""
+        try:
+            info = self.client.system.info()
+        except (DockerException, FileNotFoundError, ValueError) as error:
+            return self._no_engine(str(error))
+        if not info.server_version:
+            return self._no_engine("no answer")
+        if not self.client.compose.is_installed():
+            return MistakeError(
+                "Docker has no Compose v2",
+                expected="`docker compose version` to answer",
+                found="no such command",
+                do="install the package docker-compose-plugin (Debian: docker-compose); or run "
+                "without Docker: scripts/stack up --embedded",
+            )
+        return None
+
+    @property
+    def alive(self) -> bool:
+        """Whether a long-running service of the stack runs."""
+        return any(c.state.running for n, c in self._containers().items() if n in LONG_RUNNING)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a container or a volume of the stack."""
+        label = f"com.docker.compose.project={self.settings.stack_name}"
+        return bool(self._containers() or self.client.volume.list(filters=[("label", label)]))
+
+    def up(self) -> bool:
+        """Build, start and wait until all is healthy; False when it was running already.
+
+        Raises:
+            MistakeError: a check failed, or a service ended with 2.
+            StackError: a service did not become healthy; its last lines are in the message.
+        """
+        before = {name: c.id for name, c in self._containers().items() if c.state.running}
+        if "server" not in before:
+            ports.check(self.settings.stack_bind, self.settings.stack_port)
+        with report.waiting("building the images (the first time takes about a minute)"):
+            began = time.monotonic()
+            try:
+                self.client.compose.build(quiet=True)
+            except DockerException as error:
+                raise StackError(
+                    "the images could not be built",
+                    expected="docker compose build to end with 0",
+                    found=f"{error.return_code}",
+                    details="\n".join((error.stderr or "").splitlines()[-TAIL_LINES:]),
+                ) from error
+        steps = report.Steps()
+        steps.done("images", time.monotonic() - began)
+        self._start(steps)
+        after = {name: c.id for name, c in self._containers().items() if c.state.running}
+        if before and before == after:
+            return False
+        report.out.print(f"ready after {steps.seconds:.0f} s")
+        return True
+
+    def down(self, *, volumes: bool) -> bool:
+        """Stop it, and with `volumes` remove all that it kept; False if there was nothing to do."""
+        if not (self.exists if volumes else self._containers()):
+            return False
+        with report.waiting("stopping"):
+            self.client.compose.down(volumes=volumes, remove_orphans=True, quiet=True)
+        return True
+
+    def status(self) -> StackStatus:
+        """How each container is doing."""
+        containers = self._containers()
+        listed = [_service(name, containers[name]) for name in ORDER if name in containers]
+        return StackStatus(
+            name=self.settings.stack_name,
+            backend="docker" if containers else "none",
+            running=len(listed) == len(ORDER) and all(each.healthy for each in listed),
+            url=self.settings.url,
+            services=listed,
+        )
+
+    def logs(self, service: str | None, *, follow: bool) -> None:
+        """Print the logs of all services, or of one.
+
+        Raises:
+            MistakeError: no container of that name.
+        """
+        containers = self._containers()
+        if service not in containers and (service or not containers):
+            raise MistakeError(
+                f"there is no log of {service or 'the stack'}",
+                expected=f"one of {', '.join(containers)}" if containers else "a started stack",
+                found=service,
+            )
+        services = [service] if service else []
+        for _, line in self.client.compose.logs(services, follow=follow, stream=True):
+            os.write(1, line)
+
+    def client_environment(self) -> dict[str, str]:
+        """What a client on this machine needs.
+
+        Raises:
+            MistakeError: the login's password cannot be read, since no server runs.
+        """
+        values = self.settings
+        if values.auth and values.stack_password is None:
+            path = str(DOCKER.secrets / secrets.API_PASSWORD)
+            try:
+                password = self.client.compose.execute("server", ["cat", path], tty=False)
+            except DockerException as error:
+                raise MistakeError(
+                    "the login of the stack cannot be read",
+                    expected="a running service `server`",
+                    found="none",
+                    do="scripts/stack up",
+                ) from error
+            values = values.model_copy(update={"stack_password": SecretStr(str(password))})
+        own = environment.client(values, DOCKER)
+        return {**own, "PREFECT_API_URL": f"{values.url}/api"}
+
+    def bootstrap_environment(self) -> dict[str, str]:
+        """What `server.bootstrap` needs, started by hand on this machine."""
+        return {**environment.QUIET, **self.client_environment(), VARIABLE: DOCKER.dump()}
+
+    def _start(self, steps: report.Steps) -> None:
+        failed: list[DockerException] = []
+
+        def compose_up() -> None:
+            try:
+                self.client.compose.up(detach=True, wait=True, quiet=True)
+            except DockerException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=compose_up)
+        thread.start()
+        with report.waiting("starting"):
+            while thread.is_alive():
+                self._report(steps)
+                thread.join(POLL_SECONDS)
+        if failed:
+            raise self._failure(failed[0])
+        self._report(steps)
+
+    def _report(self, steps: report.Steps) -> None:
+        containers = self._containers()
+        for name in ORDER:
+            if name not in containers or not _service(name, containers[name]).healthy:
+                return
+            steps.done(name, _seconds(containers[name]), self._note(name, containers[name]))
+
+    def _note(self, name: str, container: Container) -> str:
+        if name != "bootstrap":
+            return ""
+        return "; ".join(" ".join(line.split()) for line in _tail(container).splitlines())
+
+    def _failure(self, error: DockerException) -> StackError:
+        for name, container in self._containers().items():
+            status = _service(name, container)
+            text = _tail(container)
+            if status.status == "failed" and container.state.exit_code == MistakeError.exit_code:
+                return MistakeError(text.rsplit("error: ", 1)[-1].rstrip())
+            if status.status == "failed" or (container.state.running and not status.healthy):
+                return StackError(f"{name} failed: {status.detail}", details=text)
+        return StackError("docker compose up failed", details=error.stderr or str(error))
+
+    def _containers(self) -> dict[str, Container]:
+        label = f"com.docker.compose.project={self.settings.stack_name}"
+        listed = self.client.container.list(all=True, filters=[("label", label)])
+        found: dict[str, Container] = {}
+        for container in listed:
+            try:
+                found[(container.config.labels or {})[SERVICE_LABEL]] = container
+            except (NoSuchContainer, KeyError):
+                continue  # gone since it was listed, or not Compose's
+        return found
+
+    def _no_engine(self, found: str) -> MistakeError:
+        return MistakeError(
+            "no Docker engine answers",
+            expected="`docker info` to show a server",
+            found=" ".join(found.split())[-200:],
+            do="start Docker; or run without it: scripts/stack up --embedded",
+        )
+
+
+def _service(name: str, container: Container) -> ServiceStatus:
+    state = container.state
+    if name in LONG_RUNNING:
+        health = state.health.status if state.health else "no check"
+        healthy = bool(state.running) and health == "healthy"
+        status = "running" if state.running else "failed" if state.exit_code else "stopped"
+        detail = f"{container.name}, {state.status}, {health}"
+        if container.restart_count:
+            detail += f", {container.restart_count} restarts"
+        return ServiceStatus(name=name, status=status, healthy=healthy, detail=detail)
+    if state.status != "exited":
+        return ServiceStatus(name=name, status="starting", healthy=False, detail=state.status or "")
+    done = state.exit_code == 0
+    return ServiceStatus(
+        name=name,
+        status="done" if done else "failed",
+        healthy=done,
+        detail="" if done else f"exit code {state.exit_code}",
+    )
+
+
+def _seconds(container: Container) -> float | None:
+    state = container.state
+    if not state.started_at:
+        return None
+    if state.status == "exited" and state.finished_at:
+        return (state.finished_at - state.started_at).total_seconds()
+    log = state.health.log if state.health else None
+    end = next((each.end for each in log or [] if each.exit_code == 0), None)
+    return (end - state.started_at).total_seconds() if end else None
+
+
+def _tail(container: Container) -> str:
+    text = container.logs(tail=TAIL_LINES)
+    return text if isinstance(text, str) else text.decode(errors="replace")

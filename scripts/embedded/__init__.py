@@ -1,0 +1,1 @@
+"""The stack without Docker: the same processes, as children of a supervisor."""

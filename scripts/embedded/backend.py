@@ -1,0 +1,235 @@
+"""What the commands do with an embedded stack."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+
+from scripts import ports, report
+from scripts.embedded import cluster as clusters
+from scripts.embedded import layout as layouts
+from scripts.embedded import processes, services, state
+from scripts.status import ServiceStatus, StackStatus
+from server import environment, secrets
+from server.errors import MistakeError, StackError
+from server.place import VARIABLE
+from server.settings import ROOT
+
+if TYPE_CHECKING:
+    from scripts.embedded.state import StackState
+    from server.settings import Settings
+
+POLL_SECONDS = 0.1
+STOP_SECONDS = 180
+
+
+class Embedded:
+    """The stack that `settings` name, without Docker."""
+
+    name = "embedded"
+
+    def __init__(self, settings: Settings) -> None:
+        """Know the stack; nothing is touched."""
+        self.settings = settings
+        self.layout = layouts.of(settings)
+        self.cluster = clusters.of(self.layout)
+        self.place = layouts.place(self.layout, settings, self.cluster.socket)
+
+    @property
+    def alive(self) -> bool:
+        """Whether a supervisor has this stack."""
+        found = state.read(self.layout)
+        return found is not None and found.alive
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything of this stack, running or not."""
+        return self.layout.base.exists()
+
+    def up(self) -> bool:
+        """Start the stack and wait until it is healthy; False when it was running already.
+
+        Raises:
+            MistakeError: see the checks; nothing was started.
+            StackError: a service did not start; all were stopped again.
+        """
+        found = state.read(self.layout)
+        if found and found.alive and found.phase in {"starting", "running"}:
+            self._refuse_changed_settings(found)
+            if found.phase == "starting":
+                self._follow(report.Steps(), psutil.Process(found.pid))
+            self._bootstrap()
+            return False
+        self.layout.make()
+        secrets.ensure(self.settings, self.layout.secrets)
+        self._end_leftovers()
+        ports.check(self.settings.stack_bind, self.settings.stack_port)
+        steps = report.Steps()
+        self._follow(steps, self._start_supervisor())
+        report.out.print(f"ready after {steps.seconds:.0f} s")
+        return True
+
+    def down(self, *, volumes: bool) -> bool:
+        """Stop it, and with `volumes` remove all that it kept; False if there was nothing to do."""
+        found = state.read(self.layout)
+        was = False
+        if found and found.alive:
+            was = True
+            supervisor = psutil.Process(found.pid)
+            supervisor.terminate()
+            try:
+                supervisor.wait(STOP_SECONDS)
+            except psutil.TimeoutExpired:
+                supervisor.kill()
+        if self.exists:
+            was = self._end_leftovers() or was
+            self.layout.state.unlink(missing_ok=True)
+        if volumes and self.exists:
+            was = True
+            shutil.rmtree(self.cluster.socket, ignore_errors=True)
+            if self.cluster.home.exists():
+                shutil.rmtree(self.cluster.home)
+            shutil.rmtree(self.layout.base, ignore_errors=self.cluster.home == self.layout.base)
+        return was
+
+    def status(self) -> StackStatus:
+        """How each process is doing, as the supervisor last saw it."""
+        found = state.read(self.layout)
+        if found is None:
+            return StackStatus(
+                name=self.settings.stack_name,
+                backend="none",
+                running=False,
+                url=self.settings.url,
+                services=[],
+            )
+        alive = found.alive
+        listed = [
+            ServiceStatus(
+                name=each.name,
+                status=each.status if alive else "unknown: the supervisor is gone",
+                healthy=each.healthy and alive,
+                detail=each.problem or _detail(each.pid, each.restarts),
+            )
+            for each in found.services
+        ]
+        return StackStatus(
+            name=self.settings.stack_name,
+            backend="embedded",
+            running=alive and found.phase == "running" and all(each.healthy for each in listed),
+            url=self.settings.url,
+            services=listed,
+        )
+
+    def logs(self, service: str | None, *, follow: bool) -> None:
+        """Print the logs of all processes, or of one.
+
+        Raises:
+            MistakeError: no process of that name has a log.
+        """
+        files = sorted(self.layout.logs.glob("*.log"))
+        if service:
+            files = [file for file in files if file.stem == service]
+        if not files:
+            names = ", ".join(sorted(file.stem for file in self.layout.logs.glob("*.log")))
+            raise MistakeError(
+                f"there is no log of {service or 'the stack'}",
+                expected=f"one of {names}" if names else "a stack that has been started",
+                found=service,
+            )
+        argv = ["tail", "-n", "+1" if service else "100", *(["-F"] if follow else [])]
+        sys.stdout.flush()
+        subprocess.run([*argv, *(str(file) for file in files)], check=False)
+
+    def client_environment(self) -> dict[str, str]:
+        """What a client on this machine needs.
+
+        Raises:
+            MistakeError: the stack has never been started.
+        """
+        return environment.client(self.settings, self.place)
+
+    def bootstrap_environment(self) -> dict[str, str]:
+        """What `server.bootstrap` needs, started by hand on this machine."""
+        own = environment.environment("bootstrap", self.settings, self.place)
+        return {**own, VARIABLE: self.place.dump()}
+
+    def _bootstrap(self) -> None:
+        argv = environment.command("bootstrap", self.settings, self.place)
+        env = {**services.base_environment(self.layout), **self.bootstrap_environment()}
+        result = subprocess.run(argv, check=False, env=env, cwd=ROOT)
+        if result.returncode:
+            raise SystemExit(result.returncode)
+
+    def _refuse_changed_settings(self, found: StackState) -> None:
+        if found.fingerprint != services.fingerprint(self.settings):
+            raise MistakeError(
+                "the settings have changed since the stack was started",
+                expected="the settings that it runs with",
+                found="others in .env or in the environment",
+                do="scripts/stack down, then scripts/stack up",
+            )
+
+    def _end_leftovers(self) -> bool:
+        found = processes.find(self.layout, self.cluster)
+        if found:
+            report.out.print(f"ending {len(found)} processes that a killed supervisor has left")
+            processes.end(found)
+        return bool(found)
+
+    def _start_supervisor(self) -> psutil.Process:
+        self.layout.state.unlink(missing_ok=True)
+        env = {**services.base_environment(self.layout), "PYTHONPATH": str(ROOT)}
+        with (self.layout.logs / "supervisor.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "scripts.embedded.supervisor"],
+                env=env,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return psutil.Process(process.pid)
+
+    def _follow(self, steps: report.Steps, supervisor: psutil.Process) -> None:
+        with report.waiting("starting"):
+            while True:
+                found = state.read(self.layout)
+                for each in found.services if found else []:
+                    if each.healthy:
+                        steps.done(each.name, each.seconds, self._note(each.name))
+                if found and found.phase == "running":
+                    return
+                if found and found.phase == "failed":
+                    raise _failed(found)
+                if not supervisor.is_running() or supervisor.status() == psutil.STATUS_ZOMBIE:
+                    raise StackError(
+                        "the supervisor ended before the stack was up",
+                        details=services.tail(self.layout.logs / "supervisor.log"),
+                    )
+                time.sleep(POLL_SECONDS)
+
+    def _note(self, service: str) -> str:
+        if service != "bootstrap":
+            return ""
+        return "; ".join(
+            " ".join(line.split())
+            for line in services.tail(self.layout.logs / "bootstrap.log").splitlines()
+        )
+
+
+def _failed(found: StackState) -> StackError:
+    kind = MistakeError if found.exit_code == MistakeError.exit_code else StackError
+    return kind(found.error or "the stack did not start")
+
+
+def _detail(pid: int | None, restarts: int) -> str:
+    parts = [f"pid {pid}"] if pid else []
+    parts += [f"{restarts} restarts"] if restarts else []
+    return ", ".join(parts)

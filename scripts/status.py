@@ -1,0 +1,45 @@
+"""How a stack is doing, the same for both backends."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel
+from rich.table import Table
+
+from scripts import report
+
+
+class ServiceStatus(BaseModel):
+    """One service of the stack."""
+
+    name: str
+    status: str  # running, done, starting, stopped, failed
+    healthy: bool
+    detail: str = ""
+
+
+class StackStatus(BaseModel):
+    """The whole stack; `running` when every service is as it should be."""
+
+    name: str
+    backend: Literal["docker", "embedded", "none"]
+    running: bool
+    url: str
+    services: list[ServiceStatus]
+
+
+def show(status: StackStatus) -> None:
+    """Print it as a table."""
+    if status.backend == "none":
+        report.out.print(f"{status.name} is not running; start it with scripts/stack up")
+        return
+    word = "is running" if status.running else "is NOT running as it should"
+    report.out.print(f"{status.name} ({status.backend}) {word}: {status.url}")
+    table = Table(box=None, pad_edge=False)
+    for column in ("service", "status", "healthy", ""):
+        table.add_column(column)
+    for service in status.services:
+        healthy = "yes" if service.healthy else "NO"
+        table.add_row(service.name, service.status, healthy, service.detail)
+    report.out.print(table)

@@ -1,0 +1,81 @@
+"""Chooses which tests this machine can run, runs them, and says what was left out and why."""
+
+from __future__ import annotations
+
+import enum
+import os
+import subprocess
+import sys
+
+from scripts import choose, report
+from server import settings
+from server.errors import MistakeError
+from server.settings import ROOT
+
+
+class Suite(enum.StrEnum):
+    """The tests by what they need."""
+
+    unit = "unit"
+    embedded = "embedded"
+    docker = "docker"
+    images = "images"
+    all = "all"
+
+
+def run(suite: Suite) -> int:
+    """Run `suite`; the exit code of pytest.
+
+    Raises:
+        MistakeError: a suite was asked for by name that this machine cannot run.
+    """
+    _install()
+    if suite is Suite.images:
+        return _images()
+    everything = [Suite.unit, Suite.embedded, Suite.docker]
+    chosen: list[Suite] = everything if suite is Suite.all else [suite]
+    left_out: dict[Suite, str] = {}
+    for each in list(chosen):
+        reason = _why_not(each)
+        if reason and suite is not Suite.all:
+            raise MistakeError(
+                f"the tests {suite.value!r} cannot run here",
+                expected="what they need",
+                found=reason,
+            )
+        if reason:
+            left_out[each] = reason
+            chosen.remove(each)
+    folders = [str(ROOT / "tests" / each.value) for each in chosen]
+    report.out.print(f"running {', '.join(chosen)}")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "STACK_"))}
+    code = subprocess.run(
+        [sys.executable, "-m", "pytest", *folders], check=False, cwd=ROOT, env=env
+    ).returncode
+    for name, reason in left_out.items():
+        report.out.print(f"left out: {name.value}: {reason}")
+    if not left_out:
+        report.out.print("left out: nothing")
+    return code
+
+
+def _install() -> None:
+    """Bring the environment to the lock with the tests' packages, then go on in it."""
+    env = {**os.environ, "STACK_LOCK": "requirements-test.lock"}
+    subprocess.run(["sh", str(ROOT / "scripts" / "python"), "-c", ""], check=True, env=env)
+
+
+def _why_not(suite: Suite) -> str | None:
+    if suite is Suite.docker:
+        problem = choose.docker(settings.Settings()).problem()
+        return f"{problem.what} ({problem.found})" if problem else None
+    return None
+
+
+def _images() -> int:
+    from tests.images import standins  # noqa: PLC0415 - only there in a checkout
+
+    values = settings.Settings()
+    built = standins.ensure(values.python_image, values.postgres_image, report.out.print)
+    report.out.print(f"built: {', '.join(built) or 'nothing, the images are there'}")
+    return 0
