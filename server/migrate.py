@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 import prefect
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
+from alembic.script.revision import RevisionError
 from prefect.server.database import provide_database_interface
 from prefect.server.database.alembic_commands import alembic_config
 
@@ -88,7 +88,7 @@ def pending(current: str | None) -> list[str]:
     scripts = ScriptDirectory.from_config(config)
     try:
         steps = list(scripts.iterate_revisions("heads", current or "base"))
-    except CommandError:
+    except RevisionError:
         raise MistakeError(
             "the database is newer than the code",
             expected=f"a revision that Prefect {prefect.__version__} knows, "

@@ -1,0 +1,207 @@
+"""What holds for a running stack on either backend; the folders give the fixture `stack`."""
+
+from __future__ import annotations
+
+import httpx
+
+from tests import stack as stacks
+from tests.stack import NASTY, Stack, complete, deployment, get, post, wait_for
+
+OPEN = {"/health", "/ready"}
+SLUG = "often"
+
+
+class RunningStack:
+    """Claims that leave the stack as it was."""
+
+    def test_hello_runs_to_completion_and_its_log_is_there(self, stack: Stack) -> None:
+        with stack.client() as client:
+            run = complete(client, "hello/hello", {"name": "Ada"})
+            wait_for("line of the log", lambda: _logged(client, run["id"], "Hello, Ada"), 30)
+
+    def test_export_writes_its_rows_and_shows_them_in_a_table(self, stack: Stack) -> None:
+        with stack.client() as client:
+            run = complete(client, "export/export", {"env": "pro", "select": "orders"})
+            body = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
+            made = post(client, "/artifacts/filter", body)
+        tables = [each for each in made if each["key"] == "export"]
+        assert [each["type"] for each in tables] == ["table"]
+        assert "orders" in str(tables[0]["data"])
+
+    def test_a_schedule_makes_runs_and_they_complete(self, stack: Stack) -> None:
+        with stack.client() as client:
+            body = {
+                "flow_runs": {"tags": {"all_": ["auto-scheduled"]}},
+                "deployments": {"name": {"any_": ["scheduled"]}},
+            }
+
+            def done() -> list[object]:
+                runs = post(client, "/flow_runs/filter", body)
+                return [run for run in runs if run["state_type"] == "COMPLETED"]
+
+            wait_for("completed run that a schedule made", done, 120)
+
+    def test_the_deployments_that_are_shipped_have_runs_ahead(self, stack: Stack) -> None:
+        with stack.client() as client:
+            body = {
+                "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+                "deployments": {"name": {"any_": ["hello"]}},
+            }
+            wait_for("scheduled run of hello", lambda: post(client, "/flow_runs/filter", body))
+
+    def test_the_api_answers_401_without_the_login_but_for_health(self, stack: Stack) -> None:
+        paths = httpx.get(f"{stack.url}/openapi.json").json()["paths"]
+        asked = []
+        for path, methods in paths.items():
+            for method in set(methods) & {"get", "post", "put", "patch", "delete"}:
+                if path in OPEN:
+                    continue
+                answer = httpx.request(method, f"{stack.url}/api{path}")
+                asked.append((answer.status_code, method, path))
+        assert len(asked) > 100
+        assert [each for each in asked if each[0] != httpx.codes.UNAUTHORIZED] == []
+
+    def test_a_wrong_password_is_refused_and_the_right_one_taken(self, stack: Stack) -> None:
+        wrong = httpx.get(f"{stack.url}/api/version", auth=("admin", NASTY + "x"))
+        right = httpx.get(f"{stack.url}/api/version", auth=("admin", NASTY))
+        assert (wrong.status_code, right.status_code) == (401, 200)
+
+    def test_the_ui_calls_its_own_origin_under_any_name(self, stack: Stack) -> None:
+        for host in ("localhost", "prefect.example"):
+            answer = httpx.get(f"{stack.url}/ui-settings", headers={"Host": host})
+            assert answer.json()["api_url"] == "/api"
+        assert "<html" in httpx.get(f"{stack.url}/v2", follow_redirects=True).text.lower()
+
+    def test_another_site_may_not_call_the_api(self, stack: Stack) -> None:
+        headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}
+        answer = httpx.options(f"{stack.url}/api/flows/count", headers=headers)
+        assert "access-control-allow-origin" not in answer.headers
+
+    def test_bootstrap_by_hand_needs_nothing_set_up_and_changes_nothing(self, stack: Stack) -> None:
+        with stack.client() as client:
+            before = deployment(client)["updated"]
+            result = stack.run("python3", "scripts/bootstrap.py")
+            assert result.returncode == 0, stack.said[-1]
+            assert result.stdout.rstrip().endswith("nothing changed")
+            assert "create" not in result.stdout
+            assert deployment(client)["updated"] == before
+
+    def test_a_second_up_says_so_and_changes_nothing(self, stack: Stack) -> None:
+        with stack.client() as client:
+            before = deployment(client)["updated"]
+            running = [(each["name"], each["detail"]) for each in stack.status()["services"]]
+            said = stack.up()
+            assert f"{stack.name} was already running" in said
+            after = [(each["name"], each["detail"]) for each in stack.status()["services"]]
+            assert (running, before) == (after, deployment(client)["updated"])
+
+    def test_a_schedule_that_was_paused_stays_paused(self, stack: Stack) -> None:
+        with stack.client() as client:
+            found = deployment(client)
+            schedule = found["schedules"][0]
+            path = f"/deployments/{found['id']}/schedules/{schedule['id']}"
+            client.patch(path, json={"active": False}).raise_for_status()
+            try:
+                assert "nothing changed" in stack.run("scripts/bootstrap.py").stdout
+                stack.up()
+                after = deployment(client)["schedules"]
+                assert [(each["id"], each["active"]) for each in after] == [(schedule["id"], False)]
+            finally:
+                client.patch(path, json={"active": True}).raise_for_status()
+
+    def test_an_edited_flow_is_what_the_next_run_executes(self, stack: Stack) -> None:
+        before = (stack.root / "flows/hello.py").read_text()
+        stack.edit("flows/hello.py", lambda text: text.replace("Hello, ", "Salve, "))
+        try:
+            with stack.client() as client:
+                run = complete(client, "hello/hello")
+                wait_for("edited line", lambda: _logged(client, run["id"], "Salve, world"), 30)
+        finally:
+            (stack.root / "flows/hello.py").write_text(before)
+
+    def test_status_and_logs_show_every_service(self, stack: Stack) -> None:
+        status = stack.status()
+        assert (status["running"], status["backend"]) == (True, stack.backend)
+        assert [each["name"] for each in status["services"]] == [
+            *("init", "postgres", "migrate", "server", "bootstrap", "worker"),
+        ]
+        assert "Worker" in stack.command("logs", "worker")
+
+    def test_prefect_on_the_host_talks_to_the_stack(self, stack: Stack) -> None:
+        script = 'eval "$(scripts/stack env)" && prefect deployment ls'
+        result = stack.run("sh", "-c", script)
+        assert "hello/hello" in result.stdout, stack.said[-1]
+
+    def test_no_log_holds_a_secret(self, stack: Stack) -> None:
+        assert NASTY not in stack.command("logs")
+
+
+class RestartedStack:
+    """Claims that stop or kill parts of the stack."""
+
+    def test_down_then_up_keeps_runs_blocks_and_deployments(self, stack: Stack) -> None:
+        with stack.client() as client:
+            run = complete(client, "hello/hello")["id"]
+            before = _kept(client)
+        assert "kept" in stack.down()
+        assert not stack.status()["running"]
+        stack.up()
+        with stack.client() as client:
+            assert _kept(client) == before
+            assert get(client, f"/flow_runs/{run}")["state_type"] == "COMPLETED"
+            complete(client, "hello/hello")
+
+
+def heals(stack: Stack, service: str) -> None:
+    """Wait until the stack is whole after a kill of `service`, and runs a flow."""
+    wait_for(f"stack that is whole after the end of {service}", lambda: _whole(stack), 60)
+    with stack.client() as client:
+        complete(client, "hello/hello")
+
+
+def restarts(stack: Stack, service: str) -> str:
+    """What `status` says of `service`."""
+    found = {each["name"]: each for each in stack.status()["services"]}
+    return str(found[service]["detail"])
+
+
+def schedule_often(stack: Stack) -> None:
+    """Give the clone one more deployment of hello, with a schedule that a test can wait for."""
+    extra = f"""
+  - name: scheduled
+    entrypoint: flows/hello.py:hello
+    schedules:
+      - slug: {SLUG}
+        interval: 20
+        anchor_date: "2026-01-01T00:00:00+00:00"
+    work_pool:
+      name: default
+"""
+    stack.edit("prefect.yaml", lambda text: text + extra)
+
+
+def write_env(stack: Stack) -> None:
+    """Give the clone an `.env` with the nastiest passwords, and a webhook."""
+    (stack.root / ".env").write_text(
+        f"STACK_PASSWORD={stacks.single_quoted(NASTY)}\n"
+        f"POSTGRES_PASSWORD={stacks.single_quoted(NASTY)}\n"
+        "SLACK_WEBHOOK_URL=https://hooks.slack.com/services/T00000000/B00000000/xxxx\n"
+    )
+
+
+def _whole(stack: Stack) -> bool:
+    return bool(stack.status()["running"])
+
+
+def _logged(client: httpx.Client, run_id: str, text: str) -> bool:
+    body = {"logs": {"flow_run_id": {"any_": [run_id]}}}
+    return any(text in each["message"] for each in post(client, "/logs/filter", body))
+
+
+def _kept(client: httpx.Client) -> dict[str, list[str]]:
+    names = {}
+    for kind in ("deployments", "block_documents", "work_pools"):
+        found = post(client, f"/{kind}/filter", {})
+        names[kind] = sorted(f"{each['id']} {each['name']}" for each in found)
+    assert any("slack" in each for each in names["block_documents"])
+    return names

@@ -1,0 +1,39 @@
+"""One embedded stack for the claims that share it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import claims
+from tests import stack as stacks
+from tests.stack import Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def make(tmp_path_factory: pytest.TempPathFactory, name: str) -> Stack:
+    """A stack in a clone of its own, not started."""
+    root = stacks.clone(tmp_path_factory.mktemp(name))
+    return Stack(root, f"test-{name}-{os.getpid()}", stacks.free_port(), "embedded")
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A running stack with passwords that hold any character."""
+    made = make(tmp_path_factory, "embedded")
+    claims.write_env(made)
+    claims.schedule_often(made)
+    with stacks.stack(made):
+        made.up()
+        yield made
+
+
+@pytest.fixture
+def unstarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack in a clone of its own that is not started; nothing of it is left afterwards."""
+    with stacks.stack(make(tmp_path_factory, "single")) as made:
+        yield made

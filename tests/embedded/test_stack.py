@@ -1,0 +1,106 @@
+"""The stack without Docker, from `up` to the end of a supervisor that was killed."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import signal
+
+import psutil
+import pytest
+
+from tests import claims
+from tests.claims import RestartedStack, RunningStack, heals
+from tests.stack import Stack, wait_for
+
+
+class TestRunning(RunningStack):
+    """All that holds for both backends, and what is special without Docker."""
+
+    def test_nothing_listens_outside_loopback(self, stack: Stack) -> None:
+        found = processes(stack)
+        listening = [
+            connection.laddr.ip
+            for process in found
+            for connection in process.net_connections()
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert listening
+        assert [ip for ip in listening if not ipaddress.ip_address(ip).is_loopback] == []
+
+    def test_the_folders_are_closed_to_others(self, stack: Stack) -> None:
+        base = stack.root / ".stack" / stack.name
+        secrets = [path for path in (base / "secrets").rglob("*") if path.is_file()]
+        assert len(secrets) == 3
+        assert {path.stat().st_mode & 0o777 for path in secrets} == {0o400}
+        assert (base / "secrets").stat().st_mode & 0o077 == 0
+
+
+class TestRestarted(RestartedStack):
+    """All that holds for both backends after a restart, and kills of single processes."""
+
+    @pytest.mark.parametrize("service", ["postgres", "server", "worker"])
+    def test_a_service_that_was_killed_comes_back(self, stack: Stack, service: str) -> None:
+        pid = service_pid(stack, service)
+        os.kill(pid, signal.SIGKILL)
+        wait_for("end of the process", lambda: not alive(pid))
+        heals(stack, service)
+        assert "1 restarts" in claims.restarts(stack, service)
+
+    def test_down_leaves_no_process_of_a_supervisor_that_was_killed(self, stack: Stack) -> None:
+        state = psutil.Process(supervisor_pid(stack))
+        left = [each for each in processes(stack) if each.pid != state.pid]
+        state.kill()
+        wait_for("end of the supervisor", lambda: not alive(state.pid))
+        assert not stack.status()["running"]
+        stack.down()
+        assert processes(stack) == []
+        assert [each.pid for each in left if alive(each.pid)] == []
+
+    def test_up_heals_what_a_killed_supervisor_has_left(self, stack: Stack) -> None:
+        if not stack.status()["running"]:
+            stack.up()
+        psutil.Process(supervisor_pid(stack)).kill()
+        wait_for("stack without supervisor", lambda: not stack.status()["running"])
+        stack.up()
+        heals(stack, "supervisor")
+
+    def test_sigterm_to_the_supervisor_stops_all_processes(self, stack: Stack) -> None:
+        found = processes(stack)
+        psutil.Process(supervisor_pid(stack)).terminate()
+        _, still = psutil.wait_procs(found, timeout=60)
+        assert still == []
+
+
+def processes(stack: Stack) -> list[psutil.Process]:
+    """All processes of the stack, supervisor and PostgreSQL's children included."""
+    base = str(stack.root / ".stack" / stack.name)
+    found = []
+    for process in psutil.process_iter():
+        try:
+            marked = process.environ().get("STACK_SUPERVISED") == base
+            if marked or any(base in part for part in process.cmdline()):
+                found += [process, *process.children(recursive=True)]
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return list(set(found))
+
+
+def supervisor_pid(stack: Stack) -> int:
+    """The one that starts all others."""
+    found = [each for each in processes(stack) if "scripts.embedded.supervisor" in each.cmdline()]
+    assert len(found) == 1
+    return found[0].pid
+
+
+def service_pid(stack: Stack, service: str) -> int:
+    """The main process of a service, from what `status` says."""
+    return int(claims.restarts(stack, service).split(",")[0].removeprefix("pid "))
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process, and no zombie."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,215 @@
+"""A real stack in a clone of its own, driven by the commands that a person types."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+SOURCE = Path(__file__).resolve().parents[1]
+# Every character that has ever broken somebody's connection string, shell or YAML.
+NASTY = """p@:/ #%$'" w"""
+TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+def free_port() -> int:
+    """A port on loopback that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def single_quoted(value: str) -> str:
+    """`value` as `.env` takes it."""
+    return "'" + value.replace("'", "\\'") + "'"
+
+
+def clone(folder: Path) -> Path:
+    """The files of this checkout, as they are, in `folder`; the environment is shared with it."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
+        check=True,
+        cwd=SOURCE,
+        capture_output=True,
+        text=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        if (SOURCE / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(SOURCE / name, folder / name)
+    (folder / ".venv").symlink_to(SOURCE / ".venv")
+    return folder
+
+
+@dataclass
+class Stack:
+    """One stack under test."""
+
+    root: Path
+    name: str
+    port: int
+    backend: str  # "embedded" or "docker"
+    user: str | None = None  # who types the commands; None: whoever runs the tests
+    variables: dict[str, str] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """The address of UI and API."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def environment(self) -> dict[str, str]:
+        """An empty environment, but for what names this stack."""
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.root),
+            "STACK_NAME": self.name,
+            "STACK_PORT": str(self.port),
+            **self.variables,
+        }
+
+    def run(
+        self, *argv: str, timeout: float = 300, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the clone; what it printed is kept for a failure's report."""
+        result = subprocess.run(
+            argv,
+            check=False,
+            cwd=self.root,
+            env={**self.environment(), **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            user=self.user,
+            group=self.user and "nogroup",
+            extra_groups=[] if self.user else None,
+        )
+        self.said.append(
+            f"$ {' '.join(argv)} -> {result.returncode}\n{result.stdout}{result.stderr}"
+        )
+        return result
+
+    def command(self, verb: str, *arguments: str, timeout: float = 300) -> str:
+        """Run `scripts/stack VERB`, which has to end with 0; what it printed."""
+        result = self.run("scripts/stack", verb, *arguments, timeout=timeout)
+        assert result.returncode == 0, self.said[-1]
+        return result.stdout
+
+    def up(self) -> str:
+        """Start it on its backend."""
+        return self.command("up", f"--{self.backend}")
+
+    def down(self, *arguments: str) -> str:
+        """Stop it."""
+        return self.command("down", *arguments)
+
+    def status(self) -> dict[str, Any]:
+        """What `scripts/stack status --json` says, whatever its exit code."""
+        result = self.run("scripts/stack", "status", "--json")
+        return dict(json.loads(result.stdout))
+
+    def client(self) -> httpx.Client:
+        """An API client with the login that `scripts/stack env` prints."""
+        script = 'eval "$(scripts/stack env)"; printf "%s" "$PREFECT_API_AUTH_STRING"'
+        login = self.run("sh", "-c", script).stdout
+        user, _, password = login.partition(":")
+        return httpx.Client(
+            base_url=f"{self.url}/api",
+            auth=httpx.BasicAuth(user, password) if login else None,
+            timeout=30,
+        )
+
+    def edit(self, name: str, change: Callable[[str], str]) -> None:
+        """Change a file of the clone, as an editor does: replaced whole."""
+        path = self.root / name
+        text = path.read_text()
+        changed = change(text)
+        assert changed != text, f"the change to {name} changes nothing"
+        path.write_text(changed)
+
+    def report(self) -> str:
+        """State, health and logs, for a test that failed."""
+        self.run("scripts/stack", "status")
+        self.run("scripts/stack", "logs")
+        return "\n".join(part[-6000:] for part in self.said[-6:])
+
+
+def wait_for(what: str, probe: Callable[[], Any], seconds: float = 90) -> Any:
+    """The first true answer of `probe`; a failed test that names `what` when there is none."""
+    deadline = time.monotonic() + seconds
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            last = probe()
+        except (httpx.TransportError, httpx.HTTPStatusError) as error:
+            last = error
+        else:
+            if last:
+                return last
+        time.sleep(0.2)
+    raise AssertionError(f"no {what} within {seconds:.0f} s; last: {last!r}")
+
+
+def post(client: httpx.Client, path: str, body: object) -> Any:
+    """POST and read the answer, which has to be one."""
+    answer = client.post(path, json=body)
+    answer.raise_for_status()
+    return answer.json() if answer.content else None
+
+
+def get(client: httpx.Client, path: str) -> Any:
+    """GET and read the answer, which has to be one."""
+    answer = client.get(path)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def deployment(client: httpx.Client, name: str = "hello/hello") -> dict[str, Any]:
+    """A deployment by its full name."""
+    return dict(get(client, f"/deployments/name/{name}"))
+
+
+def start_run(client: httpx.Client, name: str, parameters: dict[str, Any] | None = None) -> str:
+    """Ask for a run of a deployment; its id."""
+    found = deployment(client, name)["id"]
+    body = {"parameters": parameters or {}, "state": {"type": "SCHEDULED"}}
+    return str(post(client, f"/deployments/{found}/create_flow_run", body)["id"])
+
+
+def finished(client: httpx.Client, run_id: str, seconds: float = 90) -> dict[str, Any]:
+    """Wait until a run has ended; the run."""
+
+    def probe() -> dict[str, Any] | None:
+        found: dict[str, Any] = get(client, f"/flow_runs/{run_id}")
+        return found if found["state_type"] in TERMINAL else None
+
+    return dict(wait_for(f"end of run {run_id}", probe, seconds))
+
+
+def complete(
+    client: httpx.Client, name: str, parameters: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Run a deployment to its end, which has to be Completed; the run."""
+    found = finished(client, start_run(client, name, parameters))
+    assert found["state_type"] == "COMPLETED", found["state"]
+    return found
+
+
+@contextmanager
+def stack(made: Stack) -> Iterator[Stack]:
+    """`made`, and nothing of it left afterwards."""
+    try:
+        yield made
+    finally:
+        made.run("scripts/stack", "down", "--volumes")

@@ -1,0 +1,47 @@
+"""`docker compose config`: how Compose itself reads the stack, without an engine."""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.settings import ROOT
+
+COMPOSE_FILE = ROOT / "compose.yaml"
+# Where the command finds its plugins; nothing else of the machine's environment is let in.
+KEPT = ("PATH", "HOME", "DOCKER_CONFIG")
+
+
+@functools.cache
+def missing() -> str | None:
+    """Why Compose cannot be asked, or None."""
+    if shutil.which("docker") is None:
+        return "needs the docker command, which is not on PATH"
+    version = subprocess.run(["docker", "compose", "version"], check=False, capture_output=True)
+    return None if version.returncode == 0 else "needs Compose v2: `docker compose` fails"
+
+
+def run(folder: Path, file: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Let Compose read `file` with the `.env` of `folder`; skips the test where there is none."""
+    if reason := missing():
+        pytest.skip(reason)
+    argv = ["docker", "compose", "--file", str(file), "--project-directory", str(folder)]
+    return subprocess.run(
+        [*argv, "config", "--format", "json"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**{name: os.environ[name] for name in KEPT if name in os.environ}, **environment},
+    )
+
+
+def config(folder: Path, file: Path = COMPOSE_FILE, **environment: str) -> dict[str, Any]:
+    """What Compose makes of `file`, which it has to take."""
+    result = run(folder, file, **environment)
+    assert result.returncode == 0, result.stderr
+    return dict(json.loads(result.stdout))

@@ -1,0 +1,81 @@
+"""The lock files install the same everywhere, and hold back what breaks the server."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from server.settings import ROOT
+
+RUNTIME = ROOT / "requirements.lock"
+TEST = ROOT / "requirements-test.lock"
+BOTH = pytest.mark.parametrize("path", [RUNTIME, TEST], ids=lambda path: path.name)
+
+
+def lines(path: Path) -> list[str]:
+    """The logical lines: a requirement and its hashes are one."""
+    text = re.sub(r"(?m)^\s*#.*$", "", path.read_text()).replace("\\\n", " ")
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def requirements(path: Path) -> list[Requirement]:
+    return [Requirement(line.split(" --hash=")[0]) for line in lines(path)]
+
+
+def versions(path: Path) -> dict[str, set[str]]:
+    """The versions by name: markers may choose among several."""
+    found: dict[str, set[str]] = {}
+    for each in requirements(path):
+        found.setdefault(canonicalize_name(each.name), set()).add(str(each.specifier))
+    return found
+
+
+def version(name: str) -> Version:
+    """The one version of a package that runs."""
+    (specifier,) = versions(RUNTIME)[name]
+    return Version(specifier.removeprefix("=="))
+
+
+@BOTH
+def test_every_requirement_is_of_one_version_and_has_hashes(path: Path) -> None:
+    pinned = re.compile(r"[\w.\[\],-]+==[^\s;,*]+( ; [^-]+)?(\s+--hash=sha256:[0-9a-f]{64})+\s*")
+    assert [line for line in lines(path) if not pinned.fullmatch(line)] == []
+    assert len(lines(path)) > 50
+
+
+@BOTH
+def test_it_installs_from_whatever_index_the_machine_uses(path: Path) -> None:
+    text = path.read_text()
+    options = re.findall(r"(?m)^\s*-{1,2}(?!hash=).*$", text)
+    assert [*options, *re.findall(r".*(?:://| @ ).*", text)] == []
+
+
+def test_the_tests_run_with_the_versions_that_are_shipped() -> None:
+    tested = versions(TEST)
+    assert {name: tested.get(name) for name in versions(RUNTIME)} == versions(RUNTIME)
+
+
+def test_fastapi_is_one_that_the_server_starts_with() -> None:
+    assert version("fastapi") < Version("0.151")
+
+
+def test_sqlalchemy_is_one_that_schedules() -> None:
+    assert version("sqlalchemy").release[:2] == (2, 0)
+
+
+def test_whatever_the_project_asks_for_is_locked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    locked = versions(RUNTIME)
+    wanted = [Requirement(each) for each in project["dependencies"]]
+    assert [
+        str(each)
+        for each in wanted
+        if not all(
+            each.specifier.contains(found.removeprefix("=="))
+            for found in locked.get(canonicalize_name(each.name), {"none"})
+        )
+    ] == []
