@@ -45,7 +45,9 @@ class StackState(BaseModel):
         """Whether the supervisor that wrote this still lives."""
         try:
             process = psutil.Process(self.pid)
-            return process.create_time() == self.pid_created and process.is_running()
+            # In a container without an init, a process that was killed stays there as a zombie.
+            ended = process.status() == psutil.STATUS_ZOMBIE
+            return process.create_time() == self.pid_created and not ended
         except psutil.NoSuchProcess:
             return False
 
@@ -54,7 +56,7 @@ def read(layout: Layout) -> StackState | None:
     """The last state; None where no supervisor has run since the stack was last put down."""
     try:
         return StackState.model_validate_json(layout.state.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

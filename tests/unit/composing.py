@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +27,30 @@ def missing() -> str | None:
     return None if version.returncode == 0 else "needs Compose v2: `docker compose` fails"
 
 
-def run(folder: Path, file: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, environment: Mapping[str, str] | None = None, file: Path = COMPOSE_FILE
+) -> subprocess.CompletedProcess[str]:
     """Let Compose read `file` with the `.env` of `folder`; skips the test where there is none."""
     if reason := missing():
         pytest.skip(reason)
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     argv = ["docker", "compose", "--file", str(file), "--project-directory", str(folder)]
     return subprocess.run(
         [*argv, "config", "--format", "json"],
         check=False,
         capture_output=True,
         text=True,
-        env={**{name: os.environ[name] for name in KEPT if name in os.environ}, **environment},
+        env={
+            **{name: os.environ[name] for name in KEPT if name in os.environ},
+            **(environment or {}),
+        },
     )
 
 
-def config(folder: Path, file: Path = COMPOSE_FILE, **environment: str) -> dict[str, Any]:
+def config(
+    folder: Path, environment: Mapping[str, str] | None = None, file: Path = COMPOSE_FILE
+) -> dict[str, Any]:
     """What Compose makes of `file`, which it has to take."""
-    result = run(folder, file, **environment)
+    result = run(folder, environment, file)
     assert result.returncode == 0, result.stderr
     return dict(json.loads(result.stdout))

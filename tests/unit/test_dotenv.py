@@ -103,7 +103,7 @@ class TestValues:
         file.write_text(f"services:\n  a:\n    image: a\n    environment:\n{''.join(lines)}")
         (tmp_path / ".env").write_text("".join(texts), encoding="utf-8", newline="")
 
-        found = composing.config(tmp_path, file)["services"]["a"]["environment"]
+        found = composing.config(tmp_path, file=file)["services"]["a"]["environment"]
 
         # What is printed can be read again as a file: there, two dollars stand for one.
         plain = {name: value.replace("$$", "$")[1:-1] for name, value in found.items()}

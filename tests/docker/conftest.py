@@ -1,0 +1,62 @@
+"""The base images, and one stack in Docker for the claims that share it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from python_on_whales import docker
+from python_on_whales.exceptions import DockerException
+
+from server.settings import Settings
+from tests import claims
+from tests import stack as stacks
+from tests.images import standins
+from tests.stack import Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SERVER_IMAGE = "prefect-stack-test/server"
+WORKER_IMAGE = "prefect-stack-test/worker"
+
+
+@pytest.fixture(scope="session")
+def base_images() -> None:
+    """Both base images, built as stand-ins where they cannot be pulled."""
+    try:
+        docker.system.info()
+    except DockerException as error:
+        pytest.skip(f"no Docker engine answers: {error}")
+    standins.ensure(_default("python_image"), _default("postgres_image"), print)
+
+
+def make(tmp_path_factory: pytest.TempPathFactory, name: str) -> Stack:
+    """A stack in a clone of its own, not started, with images of the tests' own."""
+    root = stacks.clone(tmp_path_factory.mktemp(name))
+    made = Stack(root, f"test-{name}-{os.getpid()}", stacks.free_port(), "docker")
+    made.variables |= {"SERVER_IMAGE": SERVER_IMAGE, "WORKER_IMAGE": WORKER_IMAGE}
+    return made
+
+
+@pytest.fixture(scope="session")
+def stack(base_images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A running stack with passwords that hold any character."""
+    made = make(tmp_path_factory, "docker")
+    claims.write_env(made)
+    claims.schedule_often(made)
+    with stacks.stack(made):
+        made.up()
+        yield made
+
+
+@pytest.fixture
+def unstarted(base_images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack in a clone of its own that is not started; nothing of it is left afterwards."""
+    with stacks.stack(make(tmp_path_factory, "single")) as made:
+        yield made
+
+
+def _default(name: str) -> str:
+    return str(Settings.model_fields[name].default)

@@ -1,0 +1,166 @@
+"""The stack in Docker: the shipped compose.yaml with images from the shipped Dockerfiles."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+from server import secrets
+from server.place import DOCKER
+from tests import claims
+from tests.claims import RestartedStack, RunningStack, heals
+from tests.stack import Stack, wait_for
+
+LONG_RUNNING = ["postgres", "server", "worker"]
+MEGABYTE = 1_000_000
+MAX_IMAGE = 400 * MEGABYTE
+
+
+class TestRunning(RunningStack):
+    """All that holds for both backends, and what is special in Docker."""
+
+    @pytest.mark.parametrize("service", LONG_RUNNING)
+    def test_a_container_is_not_root_and_can_do_nothing(self, stack: Stack, service: str) -> None:
+        status = execute(stack, service, "cat", "/proc/self/status")
+        fields = dict(line.split(":", 1) for line in status.splitlines())
+        assert fields["Uid"].split() == ["999"] * 4
+        assert {fields[name].strip() for name in ("CapEff", "CapBnd", "CapPrm")} == {"0" * 16}
+        assert fields["NoNewPrivs"].strip() == "1"
+        for folder in ("/", "/usr", "/etc", "/opt", "/var/lib"):
+            found = compose(stack, "exec", "-T", service, "touch", f"{folder}/probe")
+            assert found.returncode != 0, folder
+
+    def test_the_port_is_published_on_loopback_only(self, stack: Stack) -> None:
+        ports = {
+            service: inspect(stack, service)["NetworkSettings"]["Ports"] for service in LONG_RUNNING
+        }
+        published = {name: [b for b in each.values() if b] for name, each in ports.items()}
+        assert published == {
+            "postgres": [],
+            "server": [[{"HostIp": "127.0.0.1", "HostPort": str(stack.port)}]],
+            "worker": [],
+        }
+
+    def test_the_worker_has_no_way_to_the_database(self, stack: Stack) -> None:
+        address = next(iter(inspect(stack, "postgres")["NetworkSettings"]["Networks"].values()))
+        script = (
+            "import socket, sys\n"
+            "for host in ('postgres', sys.argv[1]):\n"
+            "    try: socket.create_connection((host, 5432), 3)\n"
+            "    except OSError: print('no way to', host)\n"
+        )
+        said = execute(stack, "worker", "python", "-c", script, address["IPAddress"])
+        assert said.count("no way to") == 2
+
+    @pytest.mark.parametrize("service", ["worker"])
+    def test_the_worker_holds_no_secret_but_the_login(self, stack: Stack, service: str) -> None:
+        found = execute(stack, service, "find", str(DOCKER.secrets), "-type", "f")
+        assert found.split() == [str(DOCKER.secrets / secrets.API_PASSWORD)]
+
+    @pytest.mark.parametrize("service", LONG_RUNNING)
+    def test_a_generated_secret_is_in_no_configuration(self, stack: Stack, service: str) -> None:
+        key = execute(stack, "server", "cat", str(DOCKER.secrets / secrets.ENCRYPTION_KEY))
+        assert len(key) == 44
+        assert key not in json.dumps(inspect(stack, service))
+
+    def test_secrets_are_for_their_owner_only(self, stack: Stack) -> None:
+        found = execute(
+            stack, "server", "find", str(DOCKER.secrets), "-type", "f", "-printf", "%m %u\n"
+        )
+        assert sorted(found.splitlines()) == ["400 stack"] * 3
+
+    @pytest.mark.parametrize("name", ["SERVER_IMAGE", "WORKER_IMAGE"])
+    def test_an_image_is_small_and_holds_no_build_tool(self, stack: Stack, name: str) -> None:
+        image = stack.variables[name]
+        found = json.loads(docker("image", "inspect", image))[0]
+        assert found["Size"] < MAX_IMAGE
+        script = "for tool in gcc cc make git uv; do command -v $tool && exit 1; done; exit 0"
+        docker("run", "--rm", "--entrypoint", "sh", image, "-c", script)
+
+    def test_both_images_share_their_large_layers(self, stack: Stack) -> None:
+        server, worker = (
+            json.loads(docker("image", "inspect", stack.variables[name]))[0]["RootFS"]["Layers"]
+            for name in ("SERVER_IMAGE", "WORKER_IMAGE")
+        )
+        shared = len([a for a, b in zip(server, worker, strict=False) if a == b])
+        history = docker(
+            "history", "--no-trunc", "--format", "{{.CreatedBy}}", stack.variables["SERVER_IMAGE"]
+        ).splitlines()[::-1]
+        with_layer = [
+            line
+            for line in history
+            if not line.startswith(("ENV", "CMD", "ENTRY", "USER", "LABEL"))
+        ]
+        environment = next(i for i, line in enumerate(with_layer) if "/opt/venv /opt/venv" in line)
+        assert shared > environment, history
+
+    def test_compose_up_again_exits_with_0(self, stack: Stack) -> None:
+        result = compose(stack, "up", "--wait")
+        assert result.returncode == 0, result.stderr
+
+
+class TestRestarted(RestartedStack):
+    """All that holds for both backends after a restart, and kills of single processes."""
+
+    @pytest.mark.parametrize("service", LONG_RUNNING)
+    def test_a_service_that_was_killed_comes_back(self, stack: Stack, service: str) -> None:
+        before = inspect(stack, service)
+        # From outside: `docker kill` counts as a stop by hand, which nothing heals.
+        os.kill(before["State"]["Pid"], signal.SIGKILL)
+        wait_for("another process", lambda: running_pid(stack, service) != before["State"]["Pid"])
+        heals(stack, service)
+        assert inspect(stack, service)["RestartCount"] == before["RestartCount"] + 1
+
+    def test_plain_compose_brings_it_up_and_keeps_the_data(self, stack: Stack) -> None:
+        with stack.client() as client:
+            run = claims.complete(client, "hello/hello")["id"]
+        assert compose(stack, "down").returncode == 0
+        result = compose(stack, "up", "--wait", "--detach")
+        assert result.returncode == 0, result.stderr
+        with stack.client() as client:
+            assert claims.get(client, f"/flow_runs/{run}")["state_type"] == "COMPLETED"
+
+
+def test_a_user_package_is_in_the_worker(unstarted: Stack) -> None:
+    unstarted.variables["WORKER_IMAGE"] = f"prefect-stack-test/packages-{os.getpid()}"
+    (unstarted.root / "flows/requirements.txt").write_text("tinynetrc==1.3.1\n")
+    try:
+        build = compose(unstarted, "build", "worker")
+        assert build.returncode == 0, build.stderr[-3000:]
+        image = unstarted.variables["WORKER_IMAGE"]
+        docker("run", "--rm", "--entrypoint", "python", image, "-c", "import tinynetrc, prefect")
+    finally:
+        subprocess.run(["docker", "rmi", "-f", unstarted.variables["WORKER_IMAGE"]], check=False)
+
+
+def compose(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `docker compose` in the clone, as a person does."""
+    return stack.run("docker", "compose", *arguments)
+
+
+def execute(stack: Stack, service: str, *argv: str) -> str:
+    """What a command prints inside a container; it has to end with 0."""
+    result = compose(stack, "exec", "-T", service, *argv)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def docker(*arguments: str) -> str:
+    """What `docker` prints; it has to end with 0."""
+    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def inspect(stack: Stack, service: str) -> dict[str, dict[str, object]]:
+    """What the engine knows of a service's container."""
+    container = compose(stack, "ps", "--all", "--quiet", service).stdout.strip()
+    return dict(json.loads(docker("inspect", container))[0])
+
+
+def running_pid(stack: Stack, service: str) -> int | None:
+    """The main process of a container that runs."""
+    state = inspect(stack, service)["State"]
+    return int(str(state["Pid"])) if state["Running"] else None

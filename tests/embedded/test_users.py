@@ -1,0 +1,79 @@
+"""Who may run the stack, and from where."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import stack as stacks
+from tests.embedded.test_stack import processes
+from tests.stack import Stack, complete
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can enter, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="stack-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def make(folder: Path, name: str, user: str | None) -> Stack:
+    """A stack in a clone of its own in `folder`."""
+    root = stacks.clone(folder)
+    return Stack(root, f"test-{name}-{os.getpid()}", stacks.free_port(), "embedded", user)
+
+
+@needs_root
+def test_an_ordinary_user_runs_it_from_a_clean_clone(open_folder: Path) -> None:
+    made = make(open_folder, "user", "nobody")
+    # The clone makes an environment of its own, with the system's Python: root's is closed to others.
+    (open_folder / ".venv").unlink()
+    made.variables["PATH"] = "/usr/bin:/bin"
+    nobody = pwd.getpwnam("nobody")
+    for path in (open_folder, *open_folder.rglob("*")):
+        os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
+    with stacks.stack(made):
+        said = made.run("scripts/stack", "up", "--embedded", timeout=600)
+        assert said.returncode == 0, made.said[-1]
+        with made.client() as client:
+            complete(client, "hello/hello")
+        assert {each.username() for each in processes(made)} == {"nobody"}
+
+
+@needs_root
+def test_root_runs_it_and_postgres_is_not_root(open_folder: Path) -> None:
+    made = make(open_folder, "root", None)
+    with stacks.stack(made):
+        made.up()
+        with made.client() as client:
+            complete(client, "hello/hello")
+        postgres = [each for each in processes(made) if each.name() == "postgres"]
+        assert postgres
+        assert {each.username() for each in postgres} == {"prefect-stack"}
+        assert (open_folder / ".stack" / made.name / "postgres").is_dir()
+
+
+@needs_root
+def test_a_closed_folder_stays_closed(open_folder: Path) -> None:
+    closed = open_folder / "closed"
+    closed.mkdir(mode=0o700)
+    made = make(closed, "closed", None)
+    with stacks.stack(made):
+        made.up()
+        assert closed.stat().st_mode & 0o777 == 0o700
+        data = next(each.cwd() for each in processes(made) if each.name() == "postgres")
+        assert data.startswith("/var/lib/prefect-stack/")
+    assert not Path(data).exists()

@@ -1,0 +1,292 @@
+"""compose.yaml is policy: what holds for every service, and who is let near what."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from server import place, postgres, secrets
+from server.environment import Role
+from server.place import DOCKER
+from tests.unit import composing
+
+Service = dict[str, Any]
+Services = dict[str, Service]
+
+ONE_SHOTS = {"init", "migrate", "bootstrap"}
+COMPLETED = "service_completed_successfully"
+HEALTHY = "service_healthy"
+# Each waits for the one before it.
+ORDER = [
+    ("init", COMPLETED, "postgres"),
+    ("postgres", HEALTHY, "migrate"),
+    ("migrate", COMPLETED, "server"),
+    ("server", HEALTHY, "bootstrap"),
+    ("bootstrap", COMPLETED, "worker"),
+]
+SECRET_FOLDERS = {
+    f"secret-{name.split('/')[0]}": str((DOCKER.secrets / name).parent)
+    for name in (secrets.DATABASE_PASSWORD, secrets.ENCRYPTION_KEY, secrets.API_PASSWORD)
+}
+
+EVERY_SERVICE: dict[str, Callable[[Service], bool]] = {
+    "runs as the user of the stack": lambda it: it["user"] == "999:999",
+    "cannot write to its image": lambda it: it["read_only"] is True,
+    "has no capability": lambda it: it["cap_drop"] == ["ALL"] and not it.get("cap_add"),
+    "gains no privilege": lambda it: it["security_opt"] == ["no-new-privileges:true"],
+    "is not privileged": lambda it: not it.get("privileged") and not it.get("devices"),
+    "shares no namespace of the host": lambda it: (
+        "host" not in {it.get("network_mode"), it.get("pid"), it.get("ipc"), it.get("userns_mode")}
+    ),
+    "does not see Docker": lambda it: "docker.sock" not in str(it.get("volumes")),
+    "has an init that reaps": lambda it: it["init"] is True,
+    "rotates its log": lambda it: (
+        it["logging"]["driver"] == "json-file"
+        and {"max-size", "max-file"} <= it["logging"]["options"].keys()
+    ),
+    "has a limit of memory": lambda it: int(it["mem_limit"]) > 0,
+    "has a limit of processes": lambda it: 0 < int(it["pids_limit"]) <= 2000,
+    "is given time to stop": lambda it: bool(it.get("stop_grace_period")),
+    "has an image with a tag or of our own": lambda it: (
+        it["image"].startswith("prefect-stack/") or not re.search(r"(^[^:]+|:latest)$", it["image"])
+    ),
+}
+LONG_RUNNING: dict[str, Callable[[Service], bool]] = {
+    "comes back": lambda it: it["restart"] == "unless-stopped",
+    "has a health check": lambda it: (
+        {*("test", "interval", "timeout", "retries", "start_period", "start_interval")}
+        <= it.get("healthcheck", {}).keys()
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return composing.config(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def services(config: dict[str, Any]) -> Services:
+    return dict(config["services"])
+
+
+def breaking(services: Services, rule: Callable[[Service], bool]) -> list[str]:
+    return [name for name, service in services.items() if not rule(service)]
+
+
+def having(services: Services, text: str) -> set[str]:
+    return {name for name, service in services.items() if text in str(service["environment"])}
+
+
+def mounts(service: Service) -> dict[str, str]:
+    """What is mounted where, by its source: a volume's name, or a path in the project."""
+    return {
+        mount["source"] if mount["type"] == "volume" else Path(mount["source"]).name: mount[
+            "target"
+        ]
+        for mount in service["volumes"]
+    }
+
+
+class TestEveryService:
+    @pytest.mark.parametrize("rule", EVERY_SERVICE.values(), ids=EVERY_SERVICE)
+    def test_it(self, rule: Callable[[Service], bool], services: Services) -> None:
+        assert breaking(services, rule) == []
+
+    @pytest.mark.parametrize("rule", LONG_RUNNING.values(), ids=LONG_RUNNING)
+    def test_it_if_long_running(self, rule: Callable[[Service], bool], services: Services) -> None:
+        lasting = {name: it for name, it in services.items() if name not in ONE_SHOTS}
+        assert lasting
+        assert breaking(lasting, rule) == []
+
+    def test_compose_has_nothing_to_complain_about(self, tmp_path: Path) -> None:
+        result = composing.run(tmp_path)
+        assert (result.returncode, result.stderr) == (0, "")
+
+
+class TestOrder:
+    @pytest.mark.parametrize(("first", "condition", "then"), ORDER, ids=[it[2] for it in ORDER])
+    def test_each_waits_for_the_one_before(
+        self, first: str, condition: str, then: str, services: Services
+    ) -> None:
+        assert services[then]["depends_on"][first]["condition"] == condition
+
+    def test_nothing_comes_before_init(self, services: Services) -> None:
+        assert [name for name, it in services.items() if not it.get("depends_on")] == ["init"]
+
+    def test_one_shots_run_once_and_have_somebody_waiting(self, services: Services) -> None:
+        waited_for = {
+            name
+            for service in services.values()
+            for name, link in service.get("depends_on", {}).items()
+            if link["condition"] == COMPLETED
+        }
+        once = {name for name, service in services.items() if service["restart"] == "no"}
+        assert waited_for == once == ONE_SHOTS
+
+
+class TestNetworks:
+    def test_the_server_alone_is_published_and_on_loopback_only(self, services: Services) -> None:
+        published = {
+            name: [(port["host_ip"], port["published"], port["target"]) for port in it["ports"]]
+            for name, it in services.items()
+            if it.get("ports")
+        }
+        assert published == {"server": [("127.0.0.1", "4200", DOCKER.listen_port)]}
+
+    def test_only_those_that_use_the_database_are_on_its_network(
+        self, config: dict[str, Any], services: Services
+    ) -> None:
+        reaching = {
+            name for name, it in services.items() if "database" in (it.get("networks") or {})
+        }
+        assert reaching == {DOCKER.database_host, "migrate", "server"}
+        assert config["networks"]["database"]["internal"] is True
+
+    def test_the_database_is_on_no_other(self, services: Services) -> None:
+        assert list(services["postgres"]["networks"]) == ["database"]
+
+    def test_clients_find_the_server_by_its_name(self, services: Services) -> None:
+        assert DOCKER.api_url == f"http://server:{DOCKER.listen_port}/api"
+        for name in ("server", "bootstrap", "worker"):
+            assert "default" in services[name]["networks"]
+
+
+class TestSecrets:
+    def test_each_has_a_folder_where_the_code_looks(self, services: Services) -> None:
+        for service in services.values():
+            found = {n: t for n, t in mounts(service).items() if n.startswith("secret-")}
+            assert found.items() <= SECRET_FOLDERS.items()
+
+    @pytest.mark.parametrize(
+        ("volume", "names"),
+        [
+            ("secret-database", {"init", "postgres", "migrate", "server"}),
+            ("secret-encryption", {"init", "server"}),
+            ("secret-api", {"init", "server", "bootstrap", "worker"}),
+        ],
+    )
+    def test_each_is_mounted_where_it_is_needed_only(
+        self, volume: str, names: set[str], services: Services
+    ) -> None:
+        assert {name for name, service in services.items() if volume in mounts(service)} == names
+
+    def test_none_has_a_default(self, services: Services) -> None:
+        given = {
+            (name, value)
+            for service in services.values()
+            for name, value in service["environment"].items()
+            if re.search("PASSWORD|KEY|SECRET|TOKEN|WEBHOOK|AUTH_STRING", name)
+        }
+        file = str(DOCKER.secrets / secrets.DATABASE_PASSWORD)
+        assert {each for each in given if each[1]} == {("POSTGRES_PASSWORD_FILE", file)}
+        assert ("POSTGRES_PASSWORD", "") in given
+
+    def test_those_that_are_set_go_where_they_are_used(self, tmp_path: Path) -> None:
+        set_ = {
+            "POSTGRES_PASSWORD": "of-database",
+            "ENCRYPTION_KEY": "of-blocks",
+            "SLACK_WEBHOOK_URL": "of-slack",
+        }
+        services = composing.config(tmp_path, set_)["services"]
+        assert {name: having(services, value) for name, value in set_.items()} == {
+            "POSTGRES_PASSWORD": {"init"},
+            "ENCRYPTION_KEY": {"init"},
+            "SLACK_WEBHOOK_URL": {"init", "bootstrap"},
+        }
+
+    def test_init_alone_sees_every_line_of_the_file(self, tmp_path: Path) -> None:
+        (tmp_path / ".env").write_text("STACK_PROT=4300\n")
+        assert having(composing.config(tmp_path)["services"], "STACK_PROT") == {"init"}
+
+
+class TestMounts:
+    def test_only_data_is_written_and_secrets_by_who_makes_them(self, services: Services) -> None:
+        written = {
+            (name, mount["target"])
+            for name, service in services.items()
+            for mount in service["volumes"]
+            if not mount.get("read_only")
+        }
+        assert written == {
+            ("postgres", "/var/lib/postgresql"),
+            ("worker", str(DOCKER.data)),
+            *(("init", folder) for folder in SECRET_FOLDERS.values()),
+        }
+
+    def test_the_project_is_where_the_code_looks(self, services: Services) -> None:
+        flows = ("flows", str(DOCKER.root / "flows"))
+        declared = ("prefect.yaml", str(DOCKER.root / "prefect.yaml"))
+        assert {flows, declared} <= mounts(services["bootstrap"]).items()
+        assert flows in mounts(services["worker"]).items()
+
+    @pytest.mark.parametrize("name", ["migrate", "server", "bootstrap", "worker"])
+    def test_scratch_is_in_memory(self, name: str, services: Services) -> None:
+        assert DOCKER.scratch.is_relative_to("/tmp")  # noqa: S108
+        assert any(each.startswith("/tmp:") for each in services[name]["tmpfs"])  # noqa: S108
+
+
+class TestCommands:
+    def test_our_images_are_started_in_a_role(self, services: Services) -> None:
+        for name in get_args(Role):
+            if name == "init":
+                assert services[name]["entrypoint"] == ["python", "-m", "server.init"]
+            else:
+                assert (services[name]["entrypoint"], services[name]["command"]) == (None, [name])
+
+    def test_postgres_is_tuned_as_the_code_says(self, services: Services) -> None:
+        given = postgres.arguments()
+        joined = [flag + value for flag, value in zip(given[::2], given[1::2], strict=True)]
+        assert services["postgres"]["command"] == ["postgres", *joined]
+
+    def test_postgres_makes_the_database_that_the_code_opens(self, services: Services) -> None:
+        environment = services["postgres"]["environment"]
+        assert environment["POSTGRES_USER"] == place.DATABASE_USER
+        assert environment["POSTGRES_DB"] == place.DATABASE_NAME
+        probe = " ".join(services["postgres"]["healthcheck"]["test"])
+        assert f"-h 127.0.0.1 -U {place.DATABASE_USER} -d {place.DATABASE_NAME} " in probe
+
+    @pytest.mark.parametrize("name", ["server", "worker"])
+    def test_health_is_progress(self, name: str, services: Services) -> None:
+        test = services[name]["healthcheck"]["test"]
+        assert test == ["CMD", "python", "-m", "server.health", name]
+
+
+class TestSettings:
+    def test_the_name_is_that_of_the_project_and_of_all_it_makes(self, tmp_path: Path) -> None:
+        config = composing.config(tmp_path, {"STACK_NAME": "mine"})
+        made = [*config["networks"].values(), *config["volumes"].values()]
+        assert config["name"] == "mine"
+        assert [each["name"] for each in made if not each["name"].startswith("mine_")] == []
+
+    @pytest.mark.parametrize(
+        "bind",
+        [
+            "127.0.0.2",
+            "0.0.0.0",  # noqa: S104
+            pytest.param("::1", marks=pytest.mark.xfail(reason="ports are in the short form")),
+        ],
+    )
+    def test_address_and_port_are_published(self, bind: str, tmp_path: Path) -> None:
+        config = composing.config(tmp_path, {"STACK_BIND": bind, "STACK_PORT": "4300"})
+        [port] = config["services"]["server"]["ports"]
+        assert (port["host_ip"], port["published"], port["target"]) == (bind, "4300", 4200)
+
+    def test_the_file_sets_the_same_as_the_environment(self, tmp_path: Path) -> None:
+        (tmp_path / ".env").write_text("STACK_NAME=mine\nSTACK_PORT=4300\n")
+        config = composing.config(tmp_path, {"STACK_PORT": "4400"})
+        assert (config["name"], config["services"]["server"]["ports"][0]["published"]) == (
+            "mine",
+            "4400",
+        )
+
+    def test_each_image_is_built_by_one_service_and_pulled_by_none(
+        self, services: Services
+    ) -> None:
+        built = {it["image"]: name for name, it in services.items() if "build" in it}
+        assert built == {"prefect-stack/server": "server", "prefect-stack/worker": "worker"}
+        for name, service in services.items():
+            if service["image"] in built and "build" not in service:
+                assert service["pull_policy"] == "never", name

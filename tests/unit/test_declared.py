@@ -1,0 +1,177 @@
+"""What `prefect.yaml` may not say is refused with its line, before anything is done."""
+
+from pathlib import Path
+
+import pytest
+
+from server.bootstrap import declared
+from server.errors import MistakeError
+from server.settings import ROOT
+from tests.unit.writing import MARK, check, mistake, with_line
+
+VALID = """\
+name: project
+deployments:
+  - name: first
+    entrypoint: flows/hello.py:hello
+    schedules:
+      - slug: nightly
+        cron: "0 2 * * *"
+        timezone: UTC
+    work_pool:
+      name: default
+  - name: second
+    entrypoint: flows/hello.py:hello
+    tags: [a]
+    work_pool:
+      name: default
+"""
+SLUG = "      - slug: nightly"
+CRON = '        cron: "0 2 * * *"'
+TIMEZONE = "        timezone: UTC"
+TAGS = "    tags: [a]"
+
+# A line of the file, what stands there instead, and the first lines of the message.
+MISTAKES = {
+    "an unknown key of the file": ("name: project", f"nme: project{MARK}", "unknown key 'nme'"),
+    "an unknown key of a deployment": (TAGS, f"    schedule: []{MARK}", "unknown key 'schedule'"),
+    "an unknown key of a schedule": (TIMEZONE, f"        tz: UTC{MARK}", "unknown key 'tz'"),
+    "no slug": (f"{SLUG}\n{CRON}", f'      - cron: "0 2 * * *"{MARK}', "'slug' is missing"),
+    "no entrypoint": (
+        f"  - name: second\n    entrypoint: flows/hello.py:hello\n{TAGS}",
+        f"  - name: second{MARK}",
+        "'entrypoint' is missing",
+    ),
+    "an entrypoint that is a module": (
+        f"    entrypoint: flows/hello.py:hello\n{TAGS}",
+        f"    entrypoint: flows.hello.hello{MARK}",
+        "'entrypoint' is not valid",
+    ),
+    "two kinds of schedule": (
+        SLUG,
+        f"{SLUG}{MARK}\n        interval: 60",
+        (
+            "item 1 of 'schedules' is not valid\n"
+            "  expected: exactly one of cron, interval, rrule; found cron, interval"
+        ),
+    ),
+    "no kind of schedule": (
+        f"{SLUG}\n{CRON}",
+        f"{SLUG}{MARK}",
+        (
+            "item 1 of 'schedules' is not valid\n"
+            "  expected: exactly one of cron, interval, rrule; found none"
+        ),
+    ),
+    "a cron that does not parse": (
+        CRON,
+        f'        cron: "0 2 * *"{MARK}',
+        "'cron' is not valid\n  expected: Invalid cron string: \"0 2 * *\"\n  found:    '0 2 * *'",
+    ),
+    "a cron that is a number": (CRON, f"        cron: 5{MARK}", "'cron' is not valid"),
+    "an interval of nothing": (CRON, f"        interval: 0{MARK}", "'interval' is not valid"),
+    "a rule that does not parse": (
+        CRON,
+        f'        rrule: "FREQ=NOW"{MARK}',
+        "'rrule' is not valid",
+    ),
+    "a timezone that is none": (
+        TIMEZONE,
+        f"        timezone: Mars{MARK}",
+        "'timezone' is not valid\n  expected: Invalid timezone: \"Mars\"",
+    ),
+    "an anchor that an interval only has": (
+        TIMEZONE,
+        f"        anchor_date: 2026-01-01{MARK}",
+        "unknown key 'anchor_date'",
+    ),
+    "a slug that is used twice": (
+        TIMEZONE,
+        f"{TIMEZONE}\n      - interval: 60\n        slug: nightly{MARK}",
+        (
+            "slug 'nightly' is used twice in 'first'\n"
+            "  expected: a slug for each schedule\n"
+            "  found:    two of one name"
+        ),
+    ),
+    "a deployment that is declared twice": (
+        "  - name: second",
+        f"  - name: first{MARK}",
+        (
+            "'first' of flows/hello.py:hello is declared twice\n"
+            "  expected: one deployment of a name for each flow\n"
+            "  found:    two"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_named_with_its_line(old: str, new: str, message: str, tmp_path: Path) -> None:
+    assert mistake(tmp_path, with_line(VALID, old, new)).startswith(message)
+
+
+def test_a_mistake_tells_what_to_type(tmp_path: Path) -> None:
+    assert mistake(tmp_path, with_line(VALID, TAGS, f"    tag: [a]{MARK}")) == (
+        "unknown key 'tag'\n"
+        "  expected: a key that the stack knows, see docs\n"
+        "  found:    'tag'\n"
+        "  do:       correct prefect.yaml"
+    )
+
+
+def test_the_file_of_the_project_is_valid() -> None:
+    content, _ = declared.read(ROOT / "prefect.yaml")
+    assert {each.name for each in content.deployments} >= {"hello", "export"}
+
+
+class TestYaml:
+    @pytest.mark.parametrize(
+        ("text", "number"),
+        [
+            ("name: project\ndeployments:\n  - name: [a\n    tags: []\n", 4),
+            ("name: project\ndeployments:\n\t- name: a\n", 3),
+            ("name: project\nname: again\n", 2),
+        ],
+        ids=["an open bracket", "a tab", "a key that is given twice"],
+    )
+    def test_what_does_not_parse_is_named_with_its_line(
+        self, text: str, number: int, tmp_path: Path
+    ) -> None:
+        with pytest.raises(MistakeError, match=f"^prefect.yaml line {number} is not YAML\n"):
+            check(tmp_path, text)
+
+    @pytest.mark.parametrize("text", ["", "- a\n", "word\n"], ids=["empty", "list", "word"])
+    def test_what_is_no_mapping_is_refused(self, text: str, tmp_path: Path) -> None:
+        with pytest.raises(MistakeError, match=r"^prefect\.yaml holds no mapping\n"):
+            check(tmp_path, text)
+
+    @pytest.mark.parametrize("content", [b"name: \xff\n", b"name: \0\n"], ids=["bytes", "zero"])
+    def test_what_is_no_text_is_refused(self, content: bytes, tmp_path: Path) -> None:
+        (tmp_path / "prefect.yaml").write_bytes(content)
+        with pytest.raises(MistakeError, match=r"^prefect\.yaml cannot be read\n"):
+            declared.read(tmp_path / "prefect.yaml")
+
+    def test_no_file_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(MistakeError, match=r"^prefect\.yaml cannot be read\n"):
+            declared.read(tmp_path / "prefect.yaml")
+
+
+class TestAnchors:
+    """YAML's own way not to write a thing twice."""
+
+    SHARED = "definitions:\n  shared: &shared\n    timezone: {zone}\n"
+    MERGED = "        <<: *shared"
+
+    def test_what_is_merged_counts_as_written_there(self, tmp_path: Path) -> None:
+        text = self.SHARED.format(zone="Europe/Madrid") + with_line(VALID, TIMEZONE, self.MERGED)
+        (tmp_path / "prefect.yaml").write_text(text)
+        content, _ = declared.read(tmp_path / "prefect.yaml")
+        assert content.deployments[0].schedules[0].timezone == "Europe/Madrid"
+
+    def test_a_mistake_in_it_is_named_with_the_line_that_it_is_merged_into(
+        self, tmp_path: Path
+    ) -> None:
+        text = with_line(with_line(VALID, TIMEZONE, self.MERGED), SLUG, f"{SLUG}{MARK}")
+        message = mistake(tmp_path, self.SHARED.format(zone="Mars") + text)
+        assert message.startswith("'timezone' is not valid\n")

@@ -1,0 +1,204 @@
+"""Each process gets the environment that it needs, and no secret that it does not."""
+
+import inspect
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+from urllib.parse import unquote
+
+import prefect.settings
+import pytest
+from prefect.server.utilities import encryption
+from prefect.settings.legacy import _get_valid_setting_names
+from pydantic import SecretStr
+from sqlalchemy import make_url
+
+from server import environment, secrets
+from server.environment import Role
+from server.place import DOCKER, Place
+from server.settings import Settings
+
+ROLES: tuple[Role, ...] = get_args(Role)
+CLIENTS: tuple[Role, ...] = ("bootstrap", "worker")
+NASTY = "p@:/ #%$?&'\"\\ w"
+OPEN = Settings.model_construct(stack_auth="off")
+CLOSED = Settings.model_construct(stack_auth="on", stack_user="ada")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """The container's place, with secrets of its own: the password of the database is nasty."""
+    given = Settings.model_construct(postgres_password=SecretStr(NASTY))
+    secrets.ensure(given, tmp_path)
+    return replace(DOCKER, secrets=tmp_path)
+
+
+def environ(role: Role, place: Place, settings: Settings = CLOSED) -> dict[str, str]:
+    return environment.environment(role, settings, place)
+
+
+def holders(secret: str, place: Place) -> list[Role]:
+    """The roles that have `secret` anywhere in their environment, however it is quoted."""
+    found = {role: "\n".join(environ(role, place).values()) for role in ROLES}
+    return [role for role, text in found.items() if secret in text or secret in unquote(text)]
+
+
+def as_prefect_reads(
+    role: Role, place: Place, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> prefect.settings.Settings:
+    """The settings that Prefect takes from the environment of `role`, and from nothing else."""
+    for name in list(os.environ):
+        if name.startswith("PREFECT_"):
+            monkeypatch.delenv(name)
+    for name, value in environ(role, place, settings).items():
+        monkeypatch.setenv(name, value)
+    return prefect.settings.Settings()
+
+
+class TestSecrets:
+    def test_the_database_is_open_to_migrate_and_server_only(self, place: Place) -> None:
+        assert holders(NASTY, place) == ["migrate", "server"]
+
+    def test_the_encryption_key_goes_to_the_server_only(self, place: Place) -> None:
+        assert holders(secrets.encryption_key(place.secrets), place) == ["server"]
+
+    def test_the_login_goes_to_the_server_and_its_clients(self, place: Place) -> None:
+        login = f"ada:{secrets.api_password(CLOSED, place.secrets)}"
+        assert holders(login, place) == ["server", "bootstrap", "worker"]
+
+    def test_clients_need_the_folder_of_no_other_secret(self, place: Place) -> None:
+        (place.secrets / secrets.DATABASE_PASSWORD).unlink()
+        (place.secrets / secrets.ENCRYPTION_KEY).unlink()
+        for role in CLIENTS:
+            assert environ(role, place)["PREFECT_API_URL"] == place.api_url
+
+    def test_migrate_needs_the_database_only(self, place: Place) -> None:
+        (place.secrets / secrets.API_PASSWORD).unlink()
+        (place.secrets / secrets.ENCRYPTION_KEY).unlink()
+        assert environ("migrate", place)
+
+    def test_init_gets_nothing(self, place: Place) -> None:
+        assert environ("init", place) == {}
+
+
+class TestNames:
+    @pytest.mark.parametrize("settings", [CLOSED, OPEN], ids=["closed", "open"])
+    def test_every_name_is_one_that_the_installed_prefect_reads(
+        self, settings: Settings, place: Place
+    ) -> None:
+        given = {name for role in ROLES for name in environ(role, place, settings)}
+        ours = {name for name in given if name.startswith("PREFECT_")}
+        # Not among the settings: read where blocks are encrypted.
+        read_there = {"PREFECT_SERVER_ENCRYPTION_KEY"}
+        assert '"PREFECT_SERVER_ENCRYPTION_KEY"' in inspect.getsource(encryption)
+        assert ours - read_there - _get_valid_setting_names(prefect.settings.Settings) == set()
+        assert given - ours == {"DO_NOT_TRACK", "STACK_DATA_DIR"}
+
+
+class TestServer:
+    def test_with_a_login_csrf_protection_is_off(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read = as_prefect_reads("server", place, CLOSED, monkeypatch).server
+        login = read.api.auth_string
+        assert login is not None
+        password = secrets.api_password(CLOSED, place.secrets)
+        assert login.get_secret_value() == f"ada:{password}"
+        assert not read.api.csrf_protection_enabled
+
+    def test_without_a_login_csrf_protection_is_on(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read = as_prefect_reads("server", place, OPEN, monkeypatch).server
+        assert read.api.auth_string is None
+        assert read.api.csrf_protection_enabled
+
+    def test_only_its_own_pages_may_call_it(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings = Settings.model_construct(stack_bind="192.0.2.7", stack_port=4300)
+        read = as_prefect_reads("server", place, settings, monkeypatch).server
+        assert read.api.cors_allowed_origins.split(",") == [
+            "http://192.0.2.7:4300",
+            "http://localhost:4300",
+            "http://127.0.0.1:4300",
+        ]
+
+    def test_its_ui_calls_where_it_came_from(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read = as_prefect_reads("server", place, CLOSED, monkeypatch).server.ui
+        assert read.api_url == "/api"
+        assert read.static_directory == str(place.scratch / "ui")
+
+    def test_it_reports_to_nobody_and_advertises_nothing(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read = as_prefect_reads("server", place, CLOSED, monkeypatch).server
+        assert (read.analytics_enabled, read.ui.show_promotional_content) == (False, False)
+
+    def test_it_does_not_migrate(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        read = as_prefect_reads("server", place, CLOSED, monkeypatch).server.database
+        assert not read.migrate_on_start
+        assert read.connection_url is not None
+        assert make_url(read.connection_url.get_secret_value()).password == NASTY
+
+
+class TestClients:
+    @pytest.mark.parametrize("role", CLIENTS)
+    def test_they_log_in_as_the_server_asks(
+        self, role: Role, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server = as_prefect_reads("server", place, CLOSED, monkeypatch).server.api
+        read = as_prefect_reads(role, place, CLOSED, monkeypatch)
+        assert read.api.auth_string == server.auth_string
+        assert not read.client.csrf_support_enabled
+        assert read.api.url == place.api_url
+
+    @pytest.mark.parametrize("role", CLIENTS)
+    def test_without_a_login_they_send_csrf_tokens(
+        self, role: Role, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read = as_prefect_reads(role, place, OPEN, monkeypatch)
+        assert read.api.auth_string is None
+        assert read.client.csrf_support_enabled
+
+    def test_links_in_logs_are_for_a_person(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert as_prefect_reads("worker", place, CLOSED, monkeypatch).ui_url == CLOSED.url
+
+    def test_the_worker_keeps_results_with_the_data(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read = as_prefect_reads("worker", place, CLOSED, monkeypatch)
+        assert read.results.local_storage_path == place.data / "results"
+        assert environ("worker", place)["STACK_DATA_DIR"] == str(place.data)
+
+    def test_the_worker_is_asked_for_its_health_from_inside_only(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read = as_prefect_reads("worker", place, CLOSED, monkeypatch).worker.webserver
+        assert (read.host, read.port) == ("127.0.0.1", place.worker_health_port)
+
+
+@pytest.mark.parametrize("password", ["plain", NASTY, "%41", "pässwörd🔑", "a@b/c?host=d#e"])
+class TestDatabaseUrl:
+    def test_a_host_is_read_back(self, password: str, tmp_path: Path) -> None:
+        url = make_url(environment.database_url(a_place(tmp_path, password, "postgres")))
+        assert url.drivername == "postgresql+asyncpg"
+        assert (url.username, url.password, url.host) == ("prefect", password, "postgres")
+        assert (url.database, url.query) == ("prefect", {})
+
+    def test_the_folder_of_a_socket_is_read_back(self, password: str, tmp_path: Path) -> None:
+        folder = "/tmp/a stack's/socket"  # noqa: S108 - never opened
+        url = make_url(environment.database_url(a_place(tmp_path, password, folder)))
+        assert (url.username, url.password, url.host) == ("prefect", password, None)
+        assert (url.database, url.query) == ("prefect", {"host": folder})
+
+
+def a_place(folder: Path, password: str, host: str) -> Place:
+    given = Settings.model_construct(postgres_password=SecretStr(password))
+    secrets.ensure(given, folder)
+    return replace(DOCKER, secrets=folder, database_host=host)

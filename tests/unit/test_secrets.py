@@ -1,0 +1,171 @@
+"""Secrets are made once, whole, for one reader each, and are never overwritten."""
+
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from server import secrets
+from server.errors import MistakeError
+from server.settings import Settings
+
+FILES = ["database/password", "encryption/key", "api/password"]
+KEY = Fernet.generate_key().decode()
+OTHER_KEY = Fernet.generate_key().decode()
+
+
+def settings(**values: str) -> Settings:
+    return Settings.model_validate(values)
+
+
+def contents(folder: Path) -> dict[str, tuple[str, int, int]]:
+    """All that a change of any file below `folder` would show in."""
+    return {
+        str(path.relative_to(folder)): (path.read_text(), path.stat().st_ino, path.stat().st_mode)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Nothing can be written: the limit is on the size of this process's files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class TestFirstStart:
+    def test_all_three_are_made_with_nothing_set(self, tmp_path: Path) -> None:
+        assert secrets.ensure(Settings(), tmp_path) == FILES
+        assert sorted(contents(tmp_path)) == sorted(FILES)
+
+    def test_only_their_owner_reads_them_and_nobody_writes_them(self, tmp_path: Path) -> None:
+        secrets.ensure(Settings(), tmp_path)
+        modes = {name: oct((tmp_path / name).stat().st_mode & 0o7777) for name in FILES}
+        assert modes == dict.fromkeys(FILES, "0o400")
+
+    def test_only_their_owner_enters_their_folders(self, tmp_path: Path) -> None:
+        secrets.ensure(Settings(), tmp_path)
+        modes = {oct(path.stat().st_mode & 0o7777) for path in tmp_path.iterdir()}
+        assert modes == {"0o700"}
+
+    def test_no_two_secrets_are_alike(self, tmp_path: Path) -> None:
+        for stack in ("one", "two"):
+            secrets.ensure(Settings(), tmp_path / stack)
+        made = [text for text, *_ in contents(tmp_path).values()]
+        assert len(set(made)) == 6
+        assert min(len(text) for text in made) >= 32
+
+    def test_the_encryption_key_is_one_that_fernet_takes(self, tmp_path: Path) -> None:
+        secrets.ensure(Settings(), tmp_path)
+        fernet = Fernet(secrets.encryption_key(tmp_path))
+        assert fernet.decrypt(fernet.encrypt(b"block")) == b"block"
+
+    def test_values_that_are_set_are_taken(self, tmp_path: Path) -> None:
+        nasty = "p@:/ #%$'\" w"
+        secrets.ensure(settings(postgres_password=nasty, encryption_key=KEY), tmp_path)
+        assert secrets.database_password(tmp_path) == nasty
+        assert secrets.encryption_key(tmp_path) == KEY
+
+
+class TestLaterStart:
+    def test_what_is_there_stays(self, tmp_path: Path) -> None:
+        secrets.ensure(Settings(), tmp_path)
+        before = contents(tmp_path)
+        assert secrets.ensure(Settings(), tmp_path) == []
+        assert contents(tmp_path) == before
+
+    def test_what_is_missing_is_made(self, tmp_path: Path) -> None:
+        secrets.ensure(Settings(), tmp_path)
+        before = contents(tmp_path)
+        (tmp_path / "api/password").unlink()
+        assert secrets.ensure(Settings(), tmp_path) == ["api/password"]
+        after = contents(tmp_path)
+        assert {**after, "api/password": None} == {**before, "api/password": None}
+
+    def test_the_values_of_the_first_start_may_stay_set(self, tmp_path: Path) -> None:
+        same = settings(postgres_password="first", encryption_key=KEY)
+        secrets.ensure(same, tmp_path)
+        assert secrets.ensure(same, tmp_path) == []
+
+    @pytest.mark.parametrize(
+        ("name", "first", "later"),
+        [("postgres_password", "first", "hunter2"), ("encryption_key", KEY, OTHER_KEY)],
+    )
+    def test_another_value_is_refused_and_nothing_changed(
+        self, name: str, first: str, later: str, tmp_path: Path
+    ) -> None:
+        secrets.ensure(settings(**{name: first}), tmp_path)
+        (tmp_path / "api/password").unlink()
+        before = contents(tmp_path)
+        with pytest.raises(MistakeError) as error:
+            secrets.ensure(settings(**{name: later}), tmp_path)
+        assert contents(tmp_path) == before
+        assert str(error.value) == (
+            f"{name.upper()} differs from the one that this stack was made with\n"
+            "  expected: the first value, or none: the stack has kept it\n"
+            "  found:    another value (neither is shown)\n"
+            f"  do:       take {name.upper()} out of .env; or, to start anew and LOSE ALL DATA, "
+            "scripts/stack down --volumes"
+        )
+
+
+class TestLogin:
+    def test_a_generated_password_is_used_without_a_set_one(self, tmp_path: Path) -> None:
+        secrets.ensure(Settings(), tmp_path)
+        generated = (tmp_path / "api/password").read_text()
+        assert secrets.api_password(Settings(), tmp_path) == generated
+
+    def test_a_set_password_wins_and_may_change(self, tmp_path: Path) -> None:
+        for password in ("first", "second"):
+            chosen = settings(stack_password=password)
+            secrets.ensure(chosen, tmp_path)
+            assert secrets.api_password(chosen, tmp_path) == password
+
+    def test_a_set_password_is_not_written_down(self, tmp_path: Path) -> None:
+        secrets.ensure(settings(stack_password="chosen"), tmp_path)
+        assert "chosen" not in {text for text, *_ in contents(tmp_path).values()}
+
+
+class TestFaults:
+    def test_a_folder_that_cannot_be_made_is_one_message(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(MistakeError) as error:
+            secrets.ensure(Settings(), tmp_path / "file" / "secrets")
+        assert error.value.exit_code == 2
+        lines = str(error.value).splitlines()
+        assert lines[0] == (
+            f"the folder for secrets, {tmp_path}/file/secrets/database, cannot be written"
+        )
+        assert lines[3] == "  do:       correct its owner or its mode, then start the stack again"
+
+    def test_a_secret_that_cannot_be_written_whole_is_not_there(self, tmp_path: Path) -> None:
+        with full_disk(), pytest.raises(MistakeError, match="cannot be written"):
+            secrets.ensure(Settings(), tmp_path)
+        assert set(contents(tmp_path)).isdisjoint(FILES)
+        assert secrets.ensure(Settings(), tmp_path) == FILES
+        assert sorted(contents(tmp_path)) == sorted(FILES)
+
+    def test_a_start_that_was_killed_while_writing_leaves_nothing_to_mend(
+        self, tmp_path: Path
+    ) -> None:
+        (tmp_path / "database").mkdir()
+        (tmp_path / "database/password.new").write_text("half")
+        (tmp_path / "database/password.new").chmod(0o400)
+        assert secrets.ensure(Settings(), tmp_path) == FILES
+        assert secrets.database_password(tmp_path) != "half"
+        assert sorted(contents(tmp_path)) == sorted(FILES)
+
+    @pytest.mark.parametrize("read", [secrets.database_password, secrets.encryption_key])
+    def test_a_secret_that_is_not_there_is_one_message(
+        self, read: Callable[[Path], str], tmp_path: Path
+    ) -> None:
+        with pytest.raises(MistakeError, match=r"^the secret .+ cannot be read"):
+            read(tmp_path)
