@@ -212,4 +212,5 @@ def stack(made: Stack) -> Iterator[Stack]:
     try:
         yield made
     finally:
-        made.run("scripts/stack", "down", "--volumes")
+        result = made.run("scripts/stack", "down", "--volumes")
+    assert result.returncode == 0, made.said[-1]

@@ -6,14 +6,19 @@ import json
 import os
 import signal
 import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 
 from server import secrets
 from server.place import DOCKER
 from tests import claims
+from tests import stack as stacks
 from tests.claims import RestartedStack, RunningStack, heals
 from tests.stack import Stack, wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LONG_RUNNING = ["postgres", "server", "worker"]
 MEGABYTE = 1_000_000
@@ -125,16 +130,19 @@ class TestRestarted(RestartedStack):
             assert claims.get(client, f"/flow_runs/{run}")["state_type"] == "COMPLETED"
 
 
-def test_a_user_package_is_in_the_worker(unstarted: Stack) -> None:
-    unstarted.variables["WORKER_IMAGE"] = f"prefect-stack-test/packages-{os.getpid()}"
-    (unstarted.root / "flows/requirements.txt").write_text("tinynetrc==1.3.1\n")
+@pytest.mark.usefixtures("base_images")
+def test_a_user_package_is_in_the_worker(tmp_path: Path) -> None:
+    root = stacks.clone(tmp_path)
+    (root / "flows/requirements.txt").write_text("tinynetrc==1.3.1\n")
+    image = f"prefect-stack-test/packages-{os.getpid()}"
+    env = {**os.environ, "WORKER_IMAGE": image}
+    subprocess.run(
+        ["docker", "compose", "build", "--quiet", "worker"], check=True, cwd=root, env=env
+    )
     try:
-        build = compose(unstarted, "build", "worker")
-        assert build.returncode == 0, build.stderr[-3000:]
-        image = unstarted.variables["WORKER_IMAGE"]
         docker("run", "--rm", "--entrypoint", "python", image, "-c", "import tinynetrc, prefect")
     finally:
-        subprocess.run(["docker", "rmi", "-f", unstarted.variables["WORKER_IMAGE"]], check=False)
+        docker("rmi", image)
 
 
 def compose(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:

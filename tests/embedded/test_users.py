@@ -39,7 +39,7 @@ def make(folder: Path, name: str, user: str | None) -> Stack:
 @needs_root
 def test_an_ordinary_user_runs_it_from_a_clean_clone(open_folder: Path) -> None:
     made = make(open_folder, "user", "nobody")
-    # The clone makes an environment of its own, with the system's Python: root's is closed to others.
+    # With an environment of its own, of the system's Python: root's is closed to others.
     (open_folder / ".venv").unlink()
     made.variables["PATH"] = "/usr/bin:/bin"
     nobody = pwd.getpwnam("nobody")
