@@ -25,9 +25,6 @@ LINE = re.compile(
     re.VERBOSE,
 )
 ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
-# In single quotes a backslash is just a backslash, except before a quote; it still covers the next
-# character, so that the quote in \\' ends the value.
-SINGLE_ESCAPE = re.compile(r"(\\[^'])|\\'")
 DOLLAR = re.compile(r"\$\$|\$")
 
 
@@ -71,7 +68,7 @@ def read(path: Path) -> dict[str, Entry]:
 
 def _value(match: re.Match[str], name: str, number: int) -> str:
     if match["single"] is not None:
-        return SINGLE_ESCAPE.sub(lambda pair: pair[1] or "'", match["single"])
+        return match["single"].replace("\\'", "'")
     if match["double"] is not None:
         parts = re.split(r"(\\.)", match["double"])
         return "".join(

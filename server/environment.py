@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy import URL
 
 from server import secrets
-from server.place import DATABASE_NAME, DATABASE_USER, WORK_POOL, Place
+from server.place import DATABASE_NAME, DATABASE_USER, WORK_POOL, Place, worker_name
 
 if TYPE_CHECKING:
     from server.settings import Settings
@@ -43,7 +43,7 @@ def command(role: Role, settings: Settings, place: Place) -> list[str]:
             return [
                 *prefect,
                 *("worker", "start", "--type", "process", "--pool", WORK_POOL),
-                *("--name", f"{settings.stack_name}-worker", "--with-healthcheck"),
+                *("--name", worker_name(settings.stack_name), "--with-healthcheck"),
                 *("--no-create-pool-if-not-found", "--install-policy", "never"),
             ]
 
@@ -79,12 +79,14 @@ def client(settings: Settings, place: Place) -> dict[str, str]:
         "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": _flag(not settings.auth),
     }
     if settings.auth:
-        values["PREFECT_API_AUTH_STRING"] = auth_string(settings, place)
+        values["PREFECT_API_AUTH_STRING"] = login(settings, place)
     return values
 
 
-def auth_string(settings: Settings, place: Place) -> str:
-    """The login of API and UI in Prefect's own form, `user:password`."""
+def login(settings: Settings, place: Place) -> str:
+    """The login of API and UI in Prefect's own form, `user:password`; empty when there is none."""
+    if not settings.auth:
+        return ""
     return f"{settings.stack_user}:{secrets.api_password(settings, place.secrets)}"
 
 
@@ -128,7 +130,7 @@ def _server(settings: Settings, place: Place) -> dict[str, str]:
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": _flag(not settings.auth),
     }
     if settings.auth:
-        values["PREFECT_SERVER_API_AUTH_STRING"] = auth_string(settings, place)
+        values["PREFECT_SERVER_API_AUTH_STRING"] = login(settings, place)
     return values
 
 

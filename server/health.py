@@ -7,7 +7,6 @@ Docker runs this as a command; the supervisor of an embedded stack calls the fun
 
 from __future__ import annotations
 
-import http.client
 import sys
 from typing import TYPE_CHECKING
 
@@ -15,11 +14,10 @@ import psycopg2
 
 from server import database
 from server.place import DOCKER, Place
+from server.probe import check_http
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
-
-HTTP_TIMEOUT = 5  # seconds
 
 # The server marks a run late 15 s after its time, in a loop of 5 s.
 NOT_MARKED_LATE = """
@@ -45,19 +43,6 @@ where deployment_schedule.active and not deployment.paused
   and (schedule::jsonb->>'cron' ~ '^\\s*\\S+\\s+\\S+\\s+\\*\\s+\\*\\s+\\S+\\s*$'
        or (schedule::jsonb->>'interval')::float <= 86400)
 """
-
-
-def check_http(host: str, port: int, path: str) -> str | None:
-    """None when `path` answers with 200, else what it did."""
-    connection = http.client.HTTPConnection(host, port, timeout=HTTP_TIMEOUT)
-    try:
-        connection.request("GET", path)
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
-        return f"no answer from {path}: {error}"
-    finally:
-        connection.close()
-    return None if status == http.client.OK else f"{path} answers {status}"
 
 
 def check_database(place: Place) -> str | None:
@@ -98,15 +83,9 @@ def check_server(place: Place) -> str | None:
     return check_http(host, place.listen_port, "/api/ready") or check_services(place)
 
 
-def check_worker(place: Place) -> str | None:
-    """None when the worker has asked for work lately, else what is wrong."""
-    return check_http("127.0.0.1", place.worker_health_port, "/health")
-
-
 def main() -> None:
-    """Check the role named by the first argument inside its container; exit with 1 if it is ill."""
-    checks = {"server": check_server, "worker": check_worker}
-    if problem := checks[sys.argv[1]](DOCKER):
+    """Check the server of this container; exit with 1 if it is ill."""
+    if problem := check_server(DOCKER):
         sys.exit(problem)
 
 

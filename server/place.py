@@ -47,6 +47,11 @@ DOCKER = Place(
 )
 
 
+def worker_name(stack_name: str) -> str:
+    """What the worker of a stack calls itself."""
+    return f"{stack_name}-worker"
+
+
 def current() -> Place:
     """The place of this process: the one that its supervisor gave it, else the container's."""
     text = os.environ.get(VARIABLE)

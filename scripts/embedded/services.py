@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import socket
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,9 @@ from scripts.embedded.service import Service, Start
 from scripts.embedded.state import ServiceState
 from server import environment, health, secrets
 from server.errors import MistakeError, StackError
-from server.place import VARIABLE, Place
+from server.place import VARIABLE, Place, worker_name
 from server.settings import ROOT
+from worker import health as worker_health
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +85,9 @@ def of(layout: Layout, values: Settings) -> list[Service | OneShot]:
         here = dataclasses.replace(place, worker_health_port=free_port())
         argv = environment.command("worker", values, here)
         env = _environment("worker", layout, values, here)
-        return Start(argv, env, lambda: health.check_worker(here))
+        since = time.time() - 1
+        name, login = worker_name(values.stack_name), environment.login(values, here)
+        return Start(argv, env, lambda: worker_health.check(here, login, name, since))
 
     log = layout.logs
     return [
@@ -135,7 +139,12 @@ def tail(log: Path) -> str:
 
 def _environment(role: Role, layout: Layout, values: Settings, place: Place) -> dict[str, str]:
     own = environment.environment(role, values, place)
-    return {**base_environment(layout), **own, VARIABLE: place.dump(), "PYTHONPATH": str(ROOT)}
+    # Prefect makes folders of one name in the temporary folder, whoever runs it: another user's
+    # stack on this machine would own them.
+    temporary = layout.scratch / "tmp"
+    temporary.mkdir(exist_ok=True)
+    place_of_own = {VARIABLE: place.dump(), "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    return {**base_environment(layout), **own, **place_of_own}
 
 
 def _plain(value: object) -> object:

@@ -9,6 +9,7 @@ import pytest
 
 from tests import claims
 from tests import stack as stacks
+from tests.embedded.processes import processes
 from tests.stack import Stack
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def unstarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack in a clone of its own that is not started; nothing of it is left afterwards."""
-    with stacks.stack(make(tmp_path_factory, "single")) as made:
-        yield made
+    """A stack in a clone of its own for commands that must start nothing."""
+    made = make(tmp_path_factory, "single")
+    yield made
+    assert processes(made) == []

@@ -11,6 +11,7 @@ import pytest
 
 from tests import claims
 from tests.claims import RestartedStack, RunningStack, heals
+from tests.embedded.processes import processes
 from tests.stack import Stack, wait_for
 
 
@@ -34,6 +35,14 @@ class TestRunning(RunningStack):
         assert len(secrets) == 3
         assert {path.stat().st_mode & 0o777 for path in secrets} == {0o400}
         assert (base / "secrets").stat().st_mode & 0o077 == 0
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to run PostgreSQL as another")
+    def test_a_clone_in_a_closed_folder_stays_closed(self, stack: Stack) -> None:
+        closed = stack.root.parent
+        assert closed.stat().st_mode & 0o777 == 0o700
+        postgres = [each for each in processes(stack) if each.name() == "postgres"]
+        assert {each.username() for each in postgres} == {"prefect-stack"}
+        assert {each.cwd().startswith("/var/lib/prefect-stack/") for each in postgres} == {True}
 
 
 class TestRestarted(RestartedStack):
@@ -70,20 +79,6 @@ class TestRestarted(RestartedStack):
         psutil.Process(supervisor_pid(stack)).terminate()
         _, still = psutil.wait_procs(found, timeout=60)
         assert still == []
-
-
-def processes(stack: Stack) -> list[psutil.Process]:
-    """All processes of the stack, supervisor and PostgreSQL's children included."""
-    base = str(stack.root / ".stack" / stack.name)
-    found = []
-    for process in psutil.process_iter():
-        try:
-            marked = process.environ().get("STACK_SUPERVISED") == base
-            if marked or any(base in part for part in process.cmdline()):
-                found += [process, *process.children(recursive=True)]
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return list(set(found))
 
 
 def supervisor_pid(stack: Stack) -> int:

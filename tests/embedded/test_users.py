@@ -9,10 +9,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from tests import stack as stacks
-from tests.embedded.test_stack import processes
+from tests.embedded.processes import processes
 from tests.stack import Stack, complete
 
 if TYPE_CHECKING:
@@ -67,13 +68,15 @@ def test_root_runs_it_and_postgres_is_not_root(open_folder: Path) -> None:
 
 
 @needs_root
-def test_a_closed_folder_stays_closed(open_folder: Path) -> None:
-    closed = open_folder / "closed"
-    closed.mkdir(mode=0o700)
-    made = make(closed, "closed", None)
+def test_without_a_login_a_request_of_another_site_is_refused(open_folder: Path) -> None:
+    made = make(open_folder, "open", None)
+    made.variables["STACK_AUTH"] = "off"
     with stacks.stack(made):
-        made.up()
-        assert closed.stat().st_mode & 0o777 == 0o700
-        data = next(each.cwd() for each in processes(made) if each.name() == "postgres")
-        assert data.startswith("/var/lib/prefect-stack/")
-    assert not Path(data).exists()
+        assert "login" not in made.up()
+        # As a browser sends it for another site: no token, and a body that needs no permission.
+        refused = httpx.post(f"{made.url}/api/flows/filter", content="{}")
+        assert refused.status_code == httpx.codes.FORBIDDEN
+        assert httpx.get(f"{made.url}/api/version").status_code == httpx.codes.OK
+        script = 'eval "$(scripts/stack env)" && prefect deployment run hello/hello --watch'
+        result = made.run("sh", "-c", script)
+        assert "finished successfully" in result.stdout, made.said[-1]

@@ -40,10 +40,7 @@ def run(
         check=False,
         capture_output=True,
         text=True,
-        env={
-            **{name: os.environ[name] for name in KEPT if name in os.environ},
-            **(environment or {}),
-        },
+        env={**kept, **(environment or {})},
     )
 
 

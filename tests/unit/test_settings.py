@@ -52,6 +52,11 @@ BAD = {
 BAD_SECRETS = {
     "an encryption key that is too short": (
         "ENCRYPTION_KEY",
+        f"{HIDDEN}A",
+        "a Fernet key: 32 bytes in URL-safe base64",
+    ),
+    "an encryption key that is no base64": (
+        "ENCRYPTION_KEY",
         HIDDEN,
         "a Fernet key: 32 bytes in URL-safe base64",
     ),

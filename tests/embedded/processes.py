@@ -1,0 +1,24 @@
+"""Finds the processes of an embedded stack under test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from tests.stack import Stack
+
+
+def processes(stack: Stack) -> list[psutil.Process]:
+    """All processes of the stack, supervisor and PostgreSQL's children included."""
+    base = str(stack.root / ".stack" / stack.name)
+    found = []
+    for process in psutil.process_iter():
+        try:
+            marked = process.environ().get("STACK_SUPERVISED") == base
+            if marked or any(base in part for part in process.cmdline()):
+                found += [process, *process.children(recursive=True)]
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return list(set(found))
