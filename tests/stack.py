@@ -212,5 +212,6 @@ def stack(made: Stack) -> Iterator[Stack]:
     try:
         yield made
     finally:
+        (made.root / ".env").unlink(missing_ok=True)  # it may hold the mistake that was tested
         result = made.run("scripts/stack", "down", "--volumes")
     assert result.returncode == 0, made.said[-1]

@@ -55,24 +55,14 @@ def test_an_ordinary_user_runs_it_from_a_clean_clone(open_folder: Path) -> None:
 
 
 @needs_root
-def test_root_runs_it_and_postgres_is_not_root(open_folder: Path) -> None:
+def test_root_runs_it_without_a_login_and_postgres_is_not_root(open_folder: Path) -> None:
     made = make(open_folder, "root", None)
-    with stacks.stack(made):
-        made.up()
-        with made.client() as client:
-            complete(client, "hello/hello")
-        postgres = [each for each in processes(made) if each.name() == "postgres"]
-        assert postgres
-        assert {each.username() for each in postgres} == {"prefect-stack"}
-        assert (open_folder / ".stack" / made.name / "postgres").is_dir()
-
-
-@needs_root
-def test_without_a_login_a_request_of_another_site_is_refused(open_folder: Path) -> None:
-    made = make(open_folder, "open", None)
     made.variables["STACK_AUTH"] = "off"
     with stacks.stack(made):
         assert "login" not in made.up()
+        postgres = [each for each in processes(made) if each.name() == "postgres"]
+        assert {each.username() for each in postgres} == {"prefect-stack"}
+        assert (open_folder / ".stack" / made.name / "postgres").is_dir()
         # As a browser sends it for another site: no token, and a body that needs no permission.
         refused = httpx.post(f"{made.url}/api/flows/filter", content="{}")
         assert refused.status_code == httpx.codes.FORBIDDEN

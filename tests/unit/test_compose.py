@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
@@ -251,7 +252,8 @@ class TestCommands:
     @pytest.mark.parametrize("name", ["server", "worker"])
     def test_health_is_progress(self, name: str, services: Services) -> None:
         test = services[name]["healthcheck"]["test"]
-        assert test == ["CMD", "python", "-m", "server.health", name]
+        assert test == ["CMD", "python", "-m", f"{name}.health"]
+        assert find_spec(f"{name}.health")
 
 
 class TestSettings:

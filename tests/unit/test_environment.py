@@ -28,10 +28,11 @@ CLOSED = Settings.model_construct(stack_auth="on", stack_user="ada")
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    """The container's place, with secrets of its own: the password of the database is nasty."""
+    """The container's place, with folders of its own; the password of the database is nasty."""
     given = Settings.model_construct(postgres_password=SecretStr(NASTY))
-    secrets.ensure(given, tmp_path)
-    return replace(DOCKER, secrets=tmp_path)
+    secrets.ensure(given, tmp_path / "secrets")
+    # Scratch is Prefect's home as well: no profile of the machine's user is read.
+    return replace(DOCKER, secrets=tmp_path / "secrets", scratch=tmp_path / "scratch")
 
 
 def environ(role: Role, place: Place, settings: Settings = CLOSED) -> dict[str, str]:
