@@ -147,14 +147,15 @@ class Settings(BaseSettings):
 def load(env_file: Path = ENV_FILE) -> Settings:
     """The settings that hold: a value in the environment wins over one in `env_file`.
 
-    An empty value counts as not set, as in `compose.yaml`.
+    An empty value counts as not set; in the environment it also hides the file's, as in Compose.
 
     Raises:
         MistakeError: naming the setting and where it stands.
     """
     entries = dotenv.read(env_file)
     check_names(entries, env_file.name)
-    values: dict[str, Any] = {name.lower(): e.value for name, e in entries.items() if e.value}
+    given = {name: e.value for name, e in entries.items() if e.value and name not in os.environ}
+    values: dict[str, Any] = {name.lower(): value for name, value in given.items()}
     origins = {name: f"{env_file.name} line {entry.line}" for name, entry in entries.items()}
     origins |= {name: ENVIRONMENT for name in Settings.names() if os.environ.get(name)}
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from server.bootstrap.yaml_file import YamlFile, plain
 
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 KINDS_OF_SCHEDULE = ("cron", "interval", "rrule")
+# What a message says instead of Prefect's words, which only say that it is wrong.
+EXPECTED = {
+    "cron": "five fields, such as 0 2 * * *",
+    "timezone": "a name of the IANA database, such as Europe/Madrid",
+    "rrule": "a rule of RFC 5545, such as FREQ=DAILY",
+}
 
 
 class Strict(BaseModel):
@@ -74,7 +80,7 @@ class ConcurrencyLimit(Strict):
 
     limit: Annotated[int, Field(ge=1)]
     collision_strategy: Literal["ENQUEUE", "CANCEL_NEW"] | None = None
-    grace_period_seconds: int | None = None
+    grace_period_seconds: Annotated[int, Field(ge=60, le=86400)] | None = None
 
 
 class Deployment(Strict):
@@ -89,9 +95,14 @@ class Deployment(Strict):
     parameters: dict[str, Any] = Field(default_factory=dict)
     schedules: list[Schedule] = Field(default_factory=list)
     paused: bool | None = None
-    concurrency_limit: Annotated[int, Field(ge=1)] | ConcurrencyLimit | None = None
+    concurrency_limit: ConcurrencyLimit | None = None
     enforce_parameter_schema: bool = True
     pull: list[dict[str, Any]] | None = None
+
+    @field_validator("concurrency_limit", mode="before")
+    @classmethod
+    def _a_number_is_a_limit(cls, value: Any) -> Any:
+        return {"limit": value} if isinstance(value, int) else value
 
 
 class PrefectFile(Strict):
@@ -125,11 +136,16 @@ def _explain(details: ErrorDetails) -> tuple[str, str, str]:
     subject = f"item {key + 1} of {parents[-1]!r}" if isinstance(key, int) else repr(key)
     match details["type"]:
         case "extra_forbidden":
-            return f"unknown key {key!r}", "a key that the stack knows, see docs", repr(key)
+            return (
+                f"unknown key {key!r}",
+                "a key that Prefect takes here, spelt as in its documentation",
+                repr(key),
+            )
         case "missing":
             return f"{key!r} is missing", f"a value for {key!r}", "none"
         case _:
             message = details["msg"].removeprefix("Value error, ").removeprefix("expected ")
+            message = EXPECTED.get(str(key), message)
             found = details["input"]
             if isinstance(found, dict):
                 found = {name: found[name] for name in KINDS_OF_SCHEDULE if name in found}

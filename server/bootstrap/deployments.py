@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefect.client.schemas.actions import DeploymentUpdate
-from prefect.client.schemas.objects import ConcurrencyOptions
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 
 from server.bootstrap import flows, schedules
 from server.bootstrap.change import Change
-from server.bootstrap.declared import ConcurrencyLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,11 +88,11 @@ def _fields(
 ) -> dict[str, Any]:
     limit = deployment.concurrency_limit
     options = None
-    if isinstance(limit, ConcurrencyLimit):
+    if limit and (limit.collision_strategy or limit.grace_period_seconds):
+        given = limit.model_dump(exclude={"limit"}, exclude_none=True)
         options = ConcurrencyOptions(
-            **limit.model_dump(exclude={"limit"}, exclude_none=True)
+            **{"collision_strategy": ConcurrencyLimitStrategy.ENQUEUE, **given}
         ).model_dump(mode="json", exclude_unset=True)
-        limit = limit.limit
     fields = {
         "version": deployment.version or flow.version,
         "description": deployment.description or flow.description,
@@ -104,7 +103,7 @@ def _fields(
         "pull_steps": pull,
         "enforce_parameter_schema": deployment.enforce_parameter_schema,
         "parameter_openapi_schema": schema,
-        "concurrency_limit": limit,
+        "concurrency_limit": limit.limit if limit else None,
         "concurrency_options": options,
         "work_pool_name": deployment.work_pool.name,
         "work_queue_name": deployment.work_pool.work_queue_name or "default",

@@ -268,7 +268,7 @@ class TestSettings:
         [
             "127.0.0.2",
             "0.0.0.0",  # noqa: S104
-            pytest.param("::1", marks=pytest.mark.xfail(reason="ports are in the short form")),
+            "::1",
         ],
     )
     def test_address_and_port_are_published(self, bind: str, tmp_path: Path) -> None:

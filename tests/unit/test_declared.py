@@ -66,7 +66,7 @@ MISTAKES = {
     "a cron that does not parse": (
         CRON,
         f'        cron: "0 2 * *"{MARK}',
-        "'cron' is not valid\n  expected: Invalid cron string: \"0 2 * *\"\n  found:    '0 2 * *'",
+        "'cron' is not valid\n  expected: five fields, such as 0 2 * * *\n  found:    '0 2 * *'",
     ),
     "a cron that is a number": (CRON, f"        cron: 5{MARK}", "'cron' is not valid"),
     "an interval of nothing": (CRON, f"        interval: 0{MARK}", "'interval' is not valid"),
@@ -78,12 +78,18 @@ MISTAKES = {
     "a timezone that is none": (
         TIMEZONE,
         f"        timezone: Mars{MARK}",
-        "'timezone' is not valid\n  expected: Invalid timezone: \"Mars\"",
+        "'timezone' is not valid\n  expected: a name of the IANA database, such as Europe/Madrid",
     ),
     "an anchor that an interval only has": (
         TIMEZONE,
         f"        anchor_date: 2026-01-01{MARK}",
         "unknown key 'anchor_date'",
+    ),
+    "a limit of nothing": (TAGS, f"    concurrency_limit: 0{MARK}", "'limit' is not valid"),
+    "a strategy that there is not": (
+        TAGS,
+        f"    concurrency_limit: {{limit: 1, collision_strategy: WAIT}}{MARK}",
+        "'collision_strategy' is not valid",
     ),
     "a slug that is used twice": (
         TIMEZONE,
@@ -114,7 +120,7 @@ def test_a_mistake_is_named_with_its_line(old: str, new: str, message: str, tmp_
 def test_a_mistake_tells_what_to_type(tmp_path: Path) -> None:
     assert mistake(tmp_path, with_line(VALID, TAGS, f"    tag: [a]{MARK}")) == (
         "unknown key 'tag'\n"
-        "  expected: a key that the stack knows, see docs\n"
+        "  expected: a key that Prefect takes here, spelt as in its documentation\n"
         "  found:    'tag'\n"
         "  do:       correct prefect.yaml"
     )

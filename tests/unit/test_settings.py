@@ -115,6 +115,12 @@ class TestSources:
         monkeypatch.setenv("WORKER_CONCURRENCY", "")
         assert load(tmp_path, "".join(f"{name}=\n" for name in Settings.names())) == Settings()
 
+    def test_an_empty_variable_hides_the_line_of_the_file_as_in_compose(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("STACK_PORT", "")
+        assert load(tmp_path, "STACK_PORT=4300\n").stack_port == Settings().stack_port
+
     @pytest.mark.parametrize("name", ["COMPOSE_PROJECT_NAME", "DOCKER_HOST", "BUILDKIT_PROGRESS"])
     def test_what_is_meant_for_docker_is_let_through(self, name: str, tmp_path: Path) -> None:
         assert load(tmp_path, f"{name}=x\n") == Settings()
