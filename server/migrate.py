@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import prefect
+import tenacity
 from alembic.script import ScriptDirectory
 from alembic.script.revision import RevisionError
 from prefect.server.database import provide_database_interface
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 
 WAIT_SECONDS = 60
+LOCK_EVERY = 0.5  # seconds between two attempts at the lock
 # Any number will do, as long as nobody else on this server uses it: the letters of "prefect" read
 # as a base-256 number.
 LOCK_KEY = int.from_bytes(b"prefect", "big")
@@ -57,11 +60,21 @@ def lock(connection: Connection) -> Iterator[None]:
     PostgreSQL refuses inside a transaction. It goes with the connection if we are killed.
     """
     with connection.cursor() as cursor:
-        cursor.execute("select pg_advisory_lock(%s)", (LOCK_KEY,))
+        _take(cursor)
         try:
             yield
         finally:
             cursor.execute("select pg_advisory_unlock(%s)", (LOCK_KEY,))
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_result(lambda taken: not taken), wait=tenacity.wait_fixed(LOCK_EVERY)
+)
+def _take(cursor: Cursor) -> bool:
+    # Asked again and again, not waited for in PostgreSQL: a statement that waits has a snapshot,
+    # and an index that is created concurrently waits for every snapshot to end. Neither would end.
+    cursor.execute("select pg_try_advisory_lock(%s)", (LOCK_KEY,))
+    return cursor.fetchone() == (True,)
 
 
 def current_revision(connection: Connection) -> str | None:

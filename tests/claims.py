@@ -109,6 +109,10 @@ class RunningStack:
             finally:
                 client.patch(path, json={"active": True}).raise_for_status()
 
+    def test_the_work_pool_runs_as_many_at_once_as_is_set(self, stack: Stack) -> None:
+        with stack.client() as client:
+            assert get(client, "/work_pools/default")["concurrency_limit"] == 7
+
     def test_an_edited_flow_is_what_the_next_run_executes(self, stack: Stack) -> None:
         before = (stack.root / "flows/hello.py").read_text()
         stack.edit("flows/hello.py", lambda text: text.replace("Hello, ", "Salve, "))
@@ -185,6 +189,7 @@ def write_env(stack: Stack) -> None:
     (stack.root / ".env").write_text(
         f"STACK_PASSWORD={stacks.single_quoted(NASTY)}\n"
         f"POSTGRES_PASSWORD={stacks.single_quoted(NASTY)}\n"
+        "WORKER_CONCURRENCY=7\n"
         "SLACK_WEBHOOK_URL=https://hooks.slack.com/services/T00000000/B00000000/xxxx\n"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg2
@@ -12,11 +13,11 @@ import pytest
 
 from tests import stack as stacks
 from tests.embedded.conftest import make
+from tests.embedded.processes import processes
 from tests.stack import Stack, single_quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 def refused(stack: Stack, *argv: str, env: dict[str, str] | None = None) -> str:
@@ -186,6 +187,22 @@ def test_a_secret_that_changed_after_it_was_used_is_refused(built: Stack, name: 
     assert value not in message
     (built.root / ".env").unlink()
     assert not built.status()["running"]
+
+
+def test_a_service_that_cannot_start_is_shown_with_its_last_lines(built: Stack) -> None:
+    built.down()
+    postgres = next(Path("/").glob(f"var/lib/prefect-stack/{built.name}-*"), None)
+    data = (postgres or built.root / ".stack" / built.name) / "postgres"
+    version = data / "PG_VERSION"
+    before = version.read_text()
+    version.write_text("12\n")
+    result = built.run("scripts/stack", "up", "--embedded")
+    version.write_text(before)
+    assert result.returncode == 1, built.said[-1]
+    assert "postgres did not become healthy" in result.stderr
+    assert "incompatible with server" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert processes(built) == []
 
 
 def test_a_database_newer_than_the_code_is_refused(built: Stack) -> None:
