@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Role = Literal["init", "migrate", "server", "bootstrap", "worker"]
 
 # The stock worker asks for work every 10 s; a person who pressed "Run" waits for it.
-WORKER_QUERY_SECONDS = 2
+WORKER_QUERY_SECONDS = 1
 # Runs that wait for their time are taken this long before it.
 WORKER_PREFETCH_SECONDS = 10
 

@@ -7,8 +7,10 @@ import hashlib
 import os
 import signal
 import socket
+import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.embedded import cluster as clusters
@@ -24,7 +26,6 @@ from worker import health as worker_health
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from scripts.embedded.layout import Layout
     from server.environment import Role
@@ -106,7 +107,8 @@ def base_environment(layout: Layout) -> dict[str, str]:
     A PREFECT_API_KEY left in a shell, for one, would override the stack's login and end in 401.
     """
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    return {**inherited, MARKER: str(layout.base), "PYTHONUNBUFFERED": "1"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {**inherited, MARKER: str(layout.base), "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 def fingerprint(values: Settings) -> str:
