@@ -51,6 +51,8 @@ def to_start(settings: Settings, *, wanted: bool | None) -> tuple[Docker | Embed
         raise problem
     if wanted is None and without.alive:
         return without, "already running"
+    if wanted is None and without.cluster.data.exists() and (problem or not in_docker.exists):
+        return without, "its data are in .stack"
     if wanted is False or problem:
         return without, "asked for" if wanted is False else "no Docker engine answers"
     if without.alive:

@@ -7,6 +7,7 @@ import sys
 from typing import Annotated
 
 import typer
+from python_on_whales.exceptions import DockerException
 
 from scripts import choose, report, status, testing
 from server import settings
@@ -36,7 +37,7 @@ def up(
     report.out.print(f"\nUI and API  {values.url}")
     if values.auth:
         login = backend.client_environment()["PREFECT_API_AUTH_STRING"]
-        report.out.print(f"login       {login}", markup=False)
+        report.out.print(f"login       {login}")
     report.out.print('on the host  eval "$(scripts/stack env)"; prefect deployment run hello/hello')
 
 
@@ -49,6 +50,8 @@ def down(
     """Stop the stack; its data stay unless told otherwise."""
     values = settings.load()
     stopped = [backend.down(volumes=volumes) for backend in choose.available(values)]
+    if not any(stopped) and (problem := choose.docker(values).problem()):
+        report.out.print(f"in Docker it could not be looked for: {problem.found}")
     what = "stopped, its data removed" if volumes else "stopped, its data kept"
     report.out.print(f"{values.stack_name} {what if any(stopped) else 'is not there'}")
 
@@ -76,7 +79,8 @@ def logs(
     """Print the logs."""
     values = settings.load()
     backends = choose.available(values)
-    backend = next((each for each in backends if each.alive), backends[0])
+    alive = (each for each in backends if each.alive)
+    backend = next(alive, next((each for each in backends if each.exists), backends[0]))
     backend.logs(service, follow=follow)
 
 
@@ -106,8 +110,17 @@ def main() -> None:
     try:
         app()
     except StackError as error:
-        report.err.print(f"error: {error}", markup=False)
+        report.err.print(f"error: {error}")
         sys.exit(error.exit_code)
+    except DockerException as error:
+        failed = StackError(
+            "Docker failed",
+            expected=" ".join(error.docker_command[:4]) + " ... to end with 0",
+            found=str(error.return_code),
+            details=error.stderr or "",
+        )
+        report.err.print(f"error: {failed}")
+        sys.exit(failed.exit_code)
 
 
 if __name__ == "__main__":

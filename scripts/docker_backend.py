@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
-from python_on_whales import Container, DockerClient
+from python_on_whales import ClientNotFoundError, Container, DockerClient
 from python_on_whales.exceptions import DockerException, NoSuchContainer
 
 from scripts import ports, report
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.3
 TAIL_LINES = 15
 SERVICE_LABEL = "com.docker.compose.service"
+FOLDER_LABEL = "com.docker.compose.project.working_dir"
 ORDER = ["init", "postgres", "migrate", "server", "bootstrap", "worker"]
 LONG_RUNNING = {"postgres", "server", "worker"}
 
@@ -46,6 +50,8 @@ class Docker:
         """Why this machine cannot run the stack in Docker; None when it can."""
         try:
             info = self.client.system.info()
+        except ClientNotFoundError:
+            return self._no_engine("no program `docker`")
         except (DockerException, FileNotFoundError, ValueError) as error:
             return self._no_engine(str(error))
         if not info.server_version:
@@ -78,6 +84,7 @@ class Docker:
             MistakeError: a check failed, or a service ended with 2.
             StackError: a service did not become healthy; its last lines are in the message.
         """
+        self._refuse_another_clone()
         before = {name: c.id for name, c in self._containers().items() if c.state.running}
         if "server" not in before:
             ports.check(self.settings.stack_bind, self.settings.stack_port)
@@ -94,7 +101,12 @@ class Docker:
                 ) from error
         steps = report.Steps()
         steps.done("images", time.monotonic() - began)
-        self._start(steps)
+        try:
+            self._start(steps)
+        except StackError:
+            if not before:  # nothing ran before, so nothing is left running; the logs stay
+                self.client.compose.stop()
+            raise
         after = {name: c.id for name, c in self._containers().items() if c.state.running}
         if before and before == after:
             return False
@@ -105,6 +117,7 @@ class Docker:
         """Stop it, and with `volumes` remove all that it kept; False if there was nothing to do."""
         if not (self.exists if volumes else self._containers()):
             return False
+        self._refuse_another_clone()
         with report.waiting("stopping"):
             self.client.compose.down(volumes=volumes, remove_orphans=True, quiet=True)
         return True
@@ -166,6 +179,7 @@ class Docker:
 
     def _start(self, steps: report.Steps) -> None:
         failed: list[DockerException] = []
+        began = datetime.now().astimezone()
 
         def compose_up() -> None:
             try:
@@ -177,28 +191,32 @@ class Docker:
         thread.start()
         with report.waiting("starting"):
             while thread.is_alive():
-                self._report(steps)
+                with contextlib.suppress(NoSuchContainer):  # one is made anew at this moment
+                    self._report(steps, began)
                 thread.join(POLL_SECONDS)
         if failed:
-            raise self._failure(failed[0])
-        self._report(steps)
+            raise self._failure(failed[0], began)
+        self._report(steps, began)
 
-    def _report(self, steps: report.Steps) -> None:
+    def _report(self, steps: report.Steps, began: datetime) -> None:
+        """Say what has ended or become healthy; of a one-shot, only since `began`."""
         containers = self._containers()
         for name in ORDER:
             if name not in containers or not _service(name, containers[name]).healthy:
                 return
-            steps.done(name, _seconds(containers[name]), self._note(name, containers[name]))
+            started = containers[name].state.started_at
+            if name not in LONG_RUNNING and (started is None or started < began):
+                return
+            note = _tail(containers[name], began) if name == "bootstrap" else ""
+            note = "; ".join(" ".join(line.split()) for line in note.splitlines())
+            steps.done(name, _seconds(containers[name]), note)
 
-    def _note(self, name: str, container: Container) -> str:
-        if name != "bootstrap":
-            return ""
-        return "; ".join(" ".join(line.split()) for line in _tail(container).splitlines())
-
-    def _failure(self, error: DockerException) -> StackError:
-        for name, container in self._containers().items():
+    def _failure(self, error: DockerException, began: datetime) -> StackError:
+        containers = self._containers()
+        for name in (name for name in ORDER if name in containers):
+            container = containers[name]
             status = _service(name, container)
-            text = _tail(container)
+            text = _tail(container, began)
             if status.status == "failed" and container.state.exit_code == MistakeError.exit_code:
                 return MistakeError(text.rsplit("error: ", 1)[-1].rstrip())
             if status.status == "failed" or (container.state.running and not status.healthy):
@@ -215,6 +233,22 @@ class Docker:
             except (NoSuchContainer, KeyError):
                 continue  # gone since it was listed, or not Compose's
         return found
+
+    def _refuse_another_clone(self) -> None:
+        """A stack's name is all that Compose knows it by.
+
+        Raises:
+            MistakeError: the containers of this name were made from another folder.
+        """
+        for container in self._containers().values():
+            folder = (container.config.labels or {}).get(FOLDER_LABEL, str(ROOT))
+            if Path(folder).resolve() != ROOT:
+                raise MistakeError(
+                    f"{self.settings.stack_name} is the stack of another clone",
+                    expected=f"containers of {ROOT}",
+                    found=f"containers of {folder}",
+                    do="set another STACK_NAME in .env, or type the command there",
+                )
 
     def _no_engine(self, found: str) -> MistakeError:
         return MistakeError(
@@ -257,6 +291,6 @@ def _seconds(container: Container) -> float | None:
     return (end - state.started_at).total_seconds() if end else None
 
 
-def _tail(container: Container) -> str:
-    text = container.logs(tail=TAIL_LINES)
+def _tail(container: Container, since: datetime) -> str:
+    text = container.logs(tail=TAIL_LINES, since=since)
     return text if isinstance(text, str) else text.decode(errors="replace")

@@ -11,8 +11,9 @@ from rich.console import Console
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# What is printed is a login, an address, somebody's words: nothing in it is markup.
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 class Steps:
@@ -34,7 +35,7 @@ class Steps:
             return
         self._shown.add(name)
         took = "" if seconds is None else f"{seconds:5.1f} s"
-        out.print(f"  {name:<10} {took:>7}  {note}".rstrip(), markup=False)
+        out.print(f"  {name:<10} {took:>7}  {note}".rstrip())
 
 
 @contextmanager
@@ -44,4 +45,5 @@ def waiting(text: str) -> Iterator[None]:
         with out.status(text):
             yield
     else:
+        out.print(f"{text} ...")
         yield

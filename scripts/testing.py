@@ -62,12 +62,14 @@ def run(suite: Suite) -> int:
 def _install() -> None:
     """Bring the environment to the lock with the tests' packages, then go on in it."""
     env = {**os.environ, "STACK_LOCK": "requirements-test.lock"}
-    subprocess.run(["sh", str(ROOT / "scripts" / "python"), "-c", ""], check=True, env=env)
+    argv = ["sh", str(ROOT / "scripts" / "python"), "-c", ""]
+    if code := subprocess.run(argv, check=False, env=env).returncode:
+        sys.exit(code)  # it has said why
 
 
 def _why_not(suite: Suite) -> str | None:
     if suite is Suite.docker:
-        problem = choose.docker(settings.Settings()).problem()
+        problem = choose.docker(settings.load()).problem()
         return f"{problem.what} ({problem.found})" if problem else None
     return None
 
@@ -75,7 +77,10 @@ def _why_not(suite: Suite) -> str | None:
 def _images() -> int:
     from tests.images import standins  # noqa: PLC0415 - only there in a checkout
 
-    values = settings.Settings()
-    built = standins.ensure(values.python_image, values.postgres_image, report.out.print)
+    values = settings.load()
+    try:
+        built = standins.ensure(values.python_image, values.postgres_image, report.out.print)
+    except standins.StandInError as error:
+        raise MistakeError(str(error)) from error
     report.out.print(f"built: {', '.join(built) or 'nothing, the images are there'}")
     return 0

@@ -36,6 +36,8 @@ ENVIRONMENT = "the environment"
 
 # Compose reads these from the same file; they are not ours to judge.
 FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_")
+# Except this one: Compose would take it for the name of another stack.
+PROJECT_NAME = "COMPOSE_PROJECT_NAME"
 
 
 def _fernet_key(value: SecretStr) -> SecretStr:
@@ -172,10 +174,11 @@ def check_names(names: Mapping[str, Any], source: str) -> None:
     """
     known = Settings.names()
     for name, entry in names.items():
-        if name in known or name.startswith(FOREIGN_PREFIXES):
+        if name in known or (name.startswith(FOREIGN_PREFIXES) and name != PROJECT_NAME):
             continue
         where = f"{source} line {entry.line}" if isinstance(entry, dotenv.Entry) else source
         close = difflib.get_close_matches(name.upper(), known, n=1)
+        close = ["STACK_NAME"] if name == PROJECT_NAME else close
         raise MistakeError(
             f"{where}: {name} is no setting of the stack",
             expected=close[0] if close else "one of the names in .env.example",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.1
 STOP_SECONDS = 180
+READY_SECONDS = 90
 
 
 class Embedded:
@@ -43,8 +44,7 @@ class Embedded:
     @property
     def alive(self) -> bool:
         """Whether a supervisor has this stack."""
-        found = state.read(self.layout)
-        return found is not None and found.alive
+        return state.alive(self.layout)
 
     @property
     def exists(self) -> bool:
@@ -58,17 +58,12 @@ class Embedded:
             MistakeError: see the checks; nothing was started.
             StackError: a service did not start; all were stopped again.
         """
-        found = state.read(self.layout)
-        if found and found.alive and found.phase in {"starting", "running"}:
-            self._refuse_changed_settings(found)
-            if found.phase == "starting":
-                self._follow(report.Steps(), psutil.Process(found.pid))
-            self._bootstrap()
+        if self.alive and self._join():
             return False
         self.layout.make()
-        secrets.ensure(self.settings, self.layout.secrets)
         self._end_leftovers()
         ports.check(self.settings.stack_bind, self.settings.stack_port)
+        secrets.ensure(self.settings, self.layout.secrets)
         steps = report.Steps()
         self._follow(steps, self._start_supervisor())
         report.out.print(f"ready after {steps.seconds:.0f} s")
@@ -76,16 +71,10 @@ class Embedded:
 
     def down(self, *, volumes: bool) -> bool:
         """Stop it, and with `volumes` remove all that it kept; False if there was nothing to do."""
+        was = self.alive
         found = state.read(self.layout)
-        was = False
-        if found and found.alive:
-            was = True
-            supervisor = psutil.Process(found.pid)
-            supervisor.terminate()
-            try:
-                supervisor.wait(STOP_SECONDS)
-            except psutil.TimeoutExpired:
-                supervisor.kill()
+        if was and found:
+            self._stop_supervisor(psutil.Process(found.pid))
         if self.exists:
             was = self._end_leftovers() or was
             self.layout.state.unlink(missing_ok=True)
@@ -108,7 +97,7 @@ class Embedded:
                 url=self.settings.url,
                 services=[],
             )
-        alive = found.alive
+        alive = self.alive
         listed = [
             ServiceStatus(
                 name=each.name,
@@ -158,6 +147,38 @@ class Embedded:
         """What `server.bootstrap` needs, started by hand on this machine."""
         own = environment.environment("bootstrap", self.settings, self.place)
         return {**own, VARIABLE: self.place.dump()}
+
+    def _join(self) -> bool:
+        """Wait until the stack that runs or starts is healthy; False when it has ended instead."""
+        began = time.monotonic()
+        found = state.read(self.layout)
+        while self.alive and (found is None or found.phase == "stopping"):
+            time.sleep(POLL_SECONDS)
+            found = state.read(self.layout)
+        if not self.alive or found is None:
+            return False
+        self._refuse_changed_settings(found)
+        if found.phase == "starting":
+            self._follow(report.Steps(), psutil.Process(found.pid))
+        while not (status := self.status()).running:
+            if time.monotonic() - began > READY_SECONDS:
+                ill = next(each for each in status.services if not each.healthy)
+                raise StackError(
+                    f"{ill.name} is not healthy",
+                    expected=f"a healthy process within {READY_SECONDS:.0f} s",
+                    found=ill.detail,
+                    do=f"scripts/stack logs {ill.name}",
+                )
+            time.sleep(POLL_SECONDS)
+        self._bootstrap()
+        return True
+
+    def _stop_supervisor(self, supervisor: psutil.Process) -> None:
+        try:
+            supervisor.terminate()
+            supervisor.wait(STOP_SECONDS)
+        except psutil.TimeoutExpired:
+            supervisor.kill()
 
     def _bootstrap(self) -> None:
         argv = environment.command("bootstrap", self.settings, self.place)

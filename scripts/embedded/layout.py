@@ -55,6 +55,11 @@ class Layout:
         return self.base / "lock"
 
     @property
+    def home(self) -> Path:
+        """Says where PostgreSQL's data are, when root has made them."""
+        return self.base / "home"
+
+    @property
     def key(self) -> str:
         """Twelve hexadecimal digits that no other stack of this machine has."""
         return hashlib.sha256(str(self.base).encode()).hexdigest()[:12]
@@ -67,8 +72,10 @@ class Layout:
         """
         try:
             self.base.parent.mkdir(exist_ok=True)
+            self.base.parent.chmod(0o755)
+            self.base.mkdir(exist_ok=True)
             # Open to be walked through: as root, PostgreSQL runs as a user of its own below it.
-            self.base.mkdir(exist_ok=True, mode=0o711)
+            self.base.chmod(0o711)
             for folder in (self.secrets, self.scratch, self.data, self.logs):
                 folder.mkdir(exist_ok=True, mode=0o700)
             probe = self.base / "probe"

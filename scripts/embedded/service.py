@@ -9,7 +9,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import psutil
+import psycopg2
+
 from scripts.embedded.state import ServiceState
+from server.errors import StackError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE = 0.5  # seconds before a restart, doubled each time up to
 LONGEST_PAUSE = 20.0
+MAX_DOUBLINGS = 10
 STEADY_AFTER = 60.0  # seconds of life after which a death counts as the first again
 CHECK_EVERY = 5.0  # seconds
 MAX_LOG_BYTES = 10_000_000
@@ -28,7 +33,7 @@ class Start:
 
     argv: Sequence[str]
     env: Mapping[str, str]
-    check: Callable[[], str | None]  # None when healthy, else what is wrong
+    check: Callable[[int], str | None]  # of its process id: None when healthy, else what is wrong
     account: str | None = None
 
 
@@ -65,9 +70,21 @@ class Service:
         self.state.problem = None
 
     def tend(self) -> bool:
-        """Look after the process; True when something that `state` shows has changed."""
+        """Look after the process; True when something that `state` shows has changed.
+
+        A fault in looking after one process is shown as its problem: the others go on.
+        """
         before = self.state.model_copy()
         now = time.monotonic()
+        try:
+            self._tend(now)
+        except (OSError, StackError, psutil.Error, psycopg2.Error) as error:
+            self.state.healthy = False
+            self.state.problem = str(error)
+            self._due = self._next_check = now + CHECK_EVERY
+        return self.state != before
+
+    def _tend(self, now: float) -> None:
         if self._process and self._process.poll() is not None:
             self._died(now)
         elif self._process is None and self.state.status == "starting" and now >= self._due:
@@ -76,7 +93,6 @@ class Service:
         elif self._process and now >= self._next_check:
             self._check(now)
         keep_small(self.log)
-        return self.state != before
 
     def stop(self) -> None:
         """Ask the process to end, wait for its grace period, then end it and all it started."""
@@ -96,7 +112,8 @@ class Service:
 
     def _check(self, now: float) -> None:
         assert self._start is not None  # noqa: S101 - a process is only there after start()
-        self.state.problem = self._start.check()
+        assert self._process is not None  # noqa: S101 - likewise
+        self.state.problem = self._start.check(self._process.pid)
         self.state.healthy = self.state.problem is None
         if self.state.healthy and self.state.status == "starting":
             self.state.status = "running"
@@ -115,7 +132,7 @@ class Service:
         self._process = None
         if now - self._started > STEADY_AFTER:
             self._deaths = 0
-        self._due = now + min(FIRST_PAUSE * 2**self._deaths, LONGEST_PAUSE)
+        self._due = now + min(FIRST_PAUSE * 2 ** min(self._deaths, MAX_DOUBLINGS), LONGEST_PAUSE)
         self._deaths += 1
         self.state.status = "starting"
         self.state.healthy = False
@@ -153,6 +170,6 @@ def keep_small(log: Path) -> None:
 
     Copied, not renamed: the process goes on writing to the file that it has open, at its end.
     """
-    if log.stat().st_size > MAX_LOG_BYTES:
+    if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
         log.with_suffix(".log.1").write_bytes(log.read_bytes())
         os.truncate(log, 0)

@@ -8,10 +8,11 @@ import os
 import signal
 import socket
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from scripts.embedded import cluster as clusters
 from scripts.embedded import layout as layouts
@@ -21,7 +22,7 @@ from scripts.embedded.state import ServiceState
 from server import environment, health, secrets
 from server.errors import MistakeError, StackError
 from server.place import VARIABLE, Place, worker_name
-from server.settings import ROOT
+from server.settings import ROOT, Settings
 from worker import health as worker_health
 
 if TYPE_CHECKING:
@@ -29,10 +30,9 @@ if TYPE_CHECKING:
 
     from scripts.embedded.layout import Layout
     from server.environment import Role
-    from server.settings import Settings
 
 TAIL_LINES = 15
-NEVER_ILL: Callable[[], None] = lambda: None  # noqa: E731 - a one-shot is judged by its end
+NEVER_ILL: Callable[[int], None] = lambda _pid: None  # noqa: E731 - judged by its end
 
 
 @dataclass
@@ -56,13 +56,10 @@ def of(layout: Layout, values: Settings) -> list[Service | OneShot]:
     place = layouts.place(layout, values, cluster.socket)
 
     def postgres() -> Start:
-        def check() -> str | None:
-            problem = clusters.check(place)
-            if problem is None:
-                clusters.ensure_database(place)
-            return problem
+        def check(_pid: int) -> str | None:
+            return clusters.check(place)
 
-        clusters.make(cluster, secrets.database_password(place.secrets))
+        clusters.make(layout, cluster, secrets.database_password(place.secrets))
         return Start(cluster.command(), base_environment(layout), check, cluster.account)
 
     def one_shot(role: Role) -> OneShot:
@@ -80,15 +77,19 @@ def of(layout: Layout, values: Settings) -> list[Service | OneShot]:
     def server() -> Start:
         argv = environment.command("server", values, place)
         env = _environment("server", layout, values, place)
-        return Start(argv, env, lambda: health.check_server(place))
+        return Start(argv, env, lambda _pid: health.check_server(place))
 
     def worker() -> Start:
         here = dataclasses.replace(place, worker_health_port=free_port())
         argv = environment.command("worker", values, here)
         env = _environment("worker", layout, values, here)
-        since = time.time() - 1
         name, login = worker_name(values.stack_name), environment.login(values, here)
-        return Start(argv, env, lambda: worker_health.check(here, login, name, since))
+
+        def check(pid: int) -> str | None:
+            # Asked for anew each time: it moves with the clock, as the server's answer does.
+            return worker_health.check(here, login, name, psutil.Process(pid).create_time() - 1)
+
+        return Start(argv, env, check)
 
     log = layout.logs
     return [
@@ -104,9 +105,15 @@ def of(layout: Layout, values: Settings) -> list[Service | OneShot]:
 def base_environment(layout: Layout) -> dict[str, str]:
     """The caller's environment without what is Prefect's, and with the mark of the stack.
 
-    A PREFECT_API_KEY left in a shell, for one, would override the stack's login and end in 401.
+    A PREFECT_API_KEY left in a shell, for one, would override the stack's login and end in 401. Nor
+    are the stack's settings passed on, some of which are secrets that flows have no use for.
     """
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    own = Settings.names()
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PREFECT_") and name not in own
+    }
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return {**inherited, MARKER: str(layout.base), "PATH": path, "PYTHONUNBUFFERED": "1"}
 

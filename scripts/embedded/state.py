@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
-import psutil
+import tenacity
 from pydantic import BaseModel
+
+from server.errors import MistakeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,47 +35,71 @@ class StackState(BaseModel):
     """The whole stack. `fingerprint` changes with the settings it was started with."""
 
     pid: int
-    pid_created: float  # tells our process from a later one of the same number
     fingerprint: str
     phase: Phase
     services: list[ServiceState]
     error: str | None = None
     exit_code: int = 0
 
-    @property
-    def alive(self) -> bool:
-        """Whether the supervisor that wrote this still lives."""
-        try:
-            process = psutil.Process(self.pid)
-            # In a container without an init, a process that was killed stays there as a zombie.
-            ended = process.status() == psutil.STATUS_ZOMBIE
-            return process.create_time() == self.pid_created and not ended
-        except psutil.NoSuchProcess:
-            return False
-
 
 def read(layout: Layout) -> StackState | None:
-    """The last state; None where no supervisor has run since the stack was last put down."""
+    """The last state; None where no supervisor has run since the stack was last put down.
+
+    None too where the file is damaged, as after a power cut: the processes are found without it.
+
+    Raises:
+        MistakeError: the stack is another user's.
+    """
     try:
         return StackState.model_validate_json(layout.state.read_text())
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
+    except PermissionError as error:
+        raise MistakeError(
+            f"the stack {layout.name} of this clone belongs to another user",
+            expected="a stack of your own",
+            found=str(error),
+            do="type it as the user who started it",
+        ) from error
 
 
 def write(layout: Layout, state: StackState) -> None:
-    """Replace the state, whole."""
+    """Replace the state, whole. Only its owner may read it: the fingerprint is of secrets too."""
     new = layout.state.with_suffix(".new")
+    new.touch(mode=0o600)
     new.write_text(state.model_dump_json(indent=1))
     new.replace(layout.state)
 
 
+def alive(layout: Layout) -> bool:
+    """Whether a supervisor has this stack: it holds the lock as long as it lives."""
+    try:
+        with layout.lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return False
+
+
 @contextmanager
-def locked(layout: Layout) -> Iterator[bool]:
-    """Hold the stack's lock; False when another process holds it."""
-    with layout.lock.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+def locked(layout: Layout) -> Iterator[None]:
+    """Hold the stack's lock.
+
+    Raises:
+        BlockingIOError: another process holds it, and for longer than a look at it takes.
+    """
+    with layout.lock.open("ab") as file:
+        _lock(file)
+        yield
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception_type(BlockingIOError),
+    wait=tenacity.wait_fixed(0.1),
+    stop=tenacity.stop_after_delay(2),
+    reraise=True,
+)
+def _lock(file: BinaryIO) -> None:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,11 +12,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-import psutil
-
 from scripts.embedded import layout as layouts
 from scripts.embedded import services, state
-from scripts.embedded.service import spawn
+from scripts.embedded.service import kill_group, spawn
 from scripts.embedded.state import ServiceState, StackState
 from server import settings
 from server.errors import StackError
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
 
 LOOP_SECONDS = 0.1
 READY_SECONDS = 120.0
+ONE_SHOT_SECONDS = 1800.0  # a migration of a large database takes its time
 
 
 class Stop(Exception):  # noqa: N818 - no error: somebody asked for it
@@ -46,10 +45,8 @@ class Supervisor:
         self.running: list[Service] = []
         self.signal: int | None = None
         self.steps = services.of(layout, values)
-        created = psutil.Process().create_time()
         self.state = StackState(
             pid=os.getpid(),
-            pid_created=created,
             fingerprint=services.fingerprint(values),
             phase="starting",
             services=[ServiceState(name="init", status="done", healthy=True, seconds=0.0)]
@@ -61,6 +58,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note)
         try:
+            self._show("starting")
             for step in self.steps:
                 self._bring_up(step)
             self._show("running")
@@ -72,11 +70,18 @@ class Supervisor:
             self.layout.state.unlink()
             return 0
         except StackError as error:
-            self.state.error = str(error)
-            self.state.exit_code = error.exit_code
-            self._stop()
-            self._show("failed")
-            return error.exit_code
+            return self._fail(str(error), error.exit_code)
+        except Exception as error:
+            # Nobody else looks after the processes: end them, and let the log have the traceback.
+            self._fail(f"the supervisor failed: {error!r}", StackError.exit_code)
+            raise
+
+    def _fail(self, error: str, exit_code: int) -> int:
+        self._stop()
+        self.state.error = error
+        self.state.exit_code = exit_code
+        self._show("failed")
+        return exit_code
 
     def _bring_up(self, step: Service | OneShot) -> None:
         step.log.write_bytes(b"")
@@ -106,10 +111,16 @@ class Supervisor:
         try:
             while process.poll() is None:
                 self._tend()
-        except Stop:
-            process.terminate()
+                if time.monotonic() - began > ONE_SHOT_SECONDS:
+                    raise StackError(
+                        f"{step.name} did not end",
+                        expected=f"its end within {ONE_SHOT_SECONDS:.0f} s",
+                        found="it still runs",
+                        details=services.tail(step.log),
+                    )
+        finally:
+            kill_group(process.pid)
             process.wait()
-            raise
         step.state.pid = None
         step.state.seconds = round(time.monotonic() - began, 1)
         step.state.healthy = process.returncode == 0
@@ -143,11 +154,12 @@ def main() -> int:
     """Supervise the stack that the settings name, unless another supervisor does."""
     values = settings.load()
     layout = layouts.of(values)
-    with state.locked(layout) as mine:
-        if not mine:
-            sys.stderr.write("another supervisor has this stack\n")
-            return 1
-        return Supervisor(layout, values).run()
+    try:
+        with state.locked(layout):
+            return Supervisor(layout, values).run()
+    except BlockingIOError:
+        sys.stderr.write("another supervisor has this stack\n")
+        return 1
 
 
 if __name__ == "__main__":

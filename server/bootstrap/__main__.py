@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import PrefectException
 
 from server import place, settings
 from server.bootstrap import declared, deployments, slack, work_pools
@@ -34,11 +34,11 @@ def main() -> None:
                 change.apply()
                 sys.stdout.write(f"{change}\n")
                 sys.stdout.flush()
-    except (httpx.TransportError, PrefectHTTPStatusError) as error:
+    except (httpx.HTTPError, PrefectException) as error:
         raise StackError(
             "the server did not take what is declared",
             expected="an API that answers, and a login that it takes",
-            found=str(error).splitlines()[0],
+            found=(str(error) or repr(error)).splitlines()[0],
             do="scripts/stack status, then run it again: it goes on where it stopped",
         ) from error
     if all(change.action in {"unchanged", "left out"} for change in changes):

@@ -9,9 +9,11 @@ from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools.validation import validate
 
 from server.bootstrap import flows, schedules
 from server.bootstrap.change import Change
+from server.place import WORK_POOL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +53,7 @@ def check(root: Path, declared: PrefectFile, file: YamlFile) -> list[Checked]:
     for index, deployment in enumerate(declared.deployments):
         flow = flows.load(root, deployment, file, index)
         schema = parameter_schema(flow).model_dump(exclude_unset=True)
+        _check_pool(deployment, file, index)
         _check_parameters(deployment, schema, file, index)
         pull = declared.pull if deployment.pull is None else deployment.pull
         checked.append(Checked(deployment, flow.name, _fields(deployment, flow, schema, pull)))
@@ -73,7 +76,7 @@ def _check_parameters(
         for number, schedule in enumerate(deployment.schedules)
     ]
     for parameters, where in places:
-        for name in parameters:
+        for name, value in parameters.items():
             if name not in known:
                 raise file.mistake(
                     (*where, name),
@@ -81,6 +84,25 @@ def _check_parameters(
                     expected=f"one of {', '.join(known)}" if known else "no parameters",
                     found=name,
                 )
+            # As the server does, which would refuse it half-way through.
+            errors = validate({name: value}, schema, ignore_required=True)
+            if errors and deployment.enforce_parameter_schema:
+                raise file.mistake(
+                    (*where, name),
+                    f"the flow of deployment {deployment.name!r} does not take this {name!r}",
+                    expected=f"a value of its type ({errors[0].message})",
+                    found=repr(value),
+                )
+
+
+def _check_pool(deployment: Deployment, file: YamlFile, index: int) -> None:
+    if deployment.work_pool.name != WORK_POOL:
+        raise file.mistake(
+            ("deployments", index, "work_pool", "name"),
+            f"deployment {deployment.name!r} names a work pool that the stack does not have",
+            expected=WORK_POOL,
+            found=deployment.work_pool.name,
+        )
 
 
 def _fields(
@@ -92,7 +114,7 @@ def _fields(
         given = limit.model_dump(exclude={"limit"}, exclude_none=True)
         options = ConcurrencyOptions(
             **{"collision_strategy": ConcurrencyLimitStrategy.ENQUEUE, **given}
-        ).model_dump(mode="json", exclude_unset=True)
+        ).model_dump(mode="json", exclude_none=True)
     fields = {
         "version": deployment.version or flow.version,
         "description": deployment.description or flow.description,
@@ -143,7 +165,7 @@ def _live(live: DeploymentResponse, name: str) -> Any:
             limit = live.global_concurrency_limit
             return limit.limit if limit else None
         case "concurrency_options":
-            return value.model_dump(mode="json", exclude_unset=True) if value else None
+            return value.model_dump(mode="json", exclude_none=True) if value else None
         case "pull_steps":
             return value or []
         case _:

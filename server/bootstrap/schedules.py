@@ -7,6 +7,7 @@ schedules with the deployment would replace them all, and wake what a person pau
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from prefect.client.schemas.actions import DeploymentScheduleCreate
@@ -65,8 +66,8 @@ def plan(
 def same(declared: Schedule, live: DeploymentSchedule) -> bool:
     """Whether `live` runs when and with what `declared` says; whether it is active is not asked.
 
-    The anchor of an interval is compared only when it is declared: without one, the server keeps
-    the moment at which the schedule was made.
+    The anchor of an interval, and the start of a rule, are compared only when they are declared:
+    without one, the server keeps the moment at which the schedule was made, and a day of its own.
     """
     built = declared.build()
     if type(built) is not type(live.schedule):
@@ -81,7 +82,13 @@ def same(declared: Schedule, live: DeploymentSchedule) -> bool:
             live.schedule.model_dump(mode="json", include=fields),
         )
     )
+    if "DTSTART" not in wanted.get("rrule", ""):
+        found = {name: _without_start(value) for name, value in found.items()}
     return wanted == found and plain(declared.parameters) == live.parameters
+
+
+def _without_start(value: Any) -> Any:
+    return re.sub(r"^DTSTART\S*\n", "", value) if isinstance(value, str) else value
 
 
 def _create(

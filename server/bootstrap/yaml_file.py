@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
+from ruamel.yaml.scalarbool import ScalarBoolean
 
 from server.errors import MistakeError
 
@@ -87,6 +89,10 @@ def plain(node: Any) -> Any:
         return {str(key): plain(value) for key, value in node.items()}
     if isinstance(node, list):
         return [plain(value) for value in node]
+    if isinstance(node, ScalarBoolean):  # an int to Python
+        return bool(node)
+    if isinstance(node, dt.date):
+        return node.isoformat()
     for scalar in (str, float):  # ruamel's own kinds remember how they were written
         if isinstance(node, scalar):
             return scalar(node)

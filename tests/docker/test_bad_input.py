@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests import stack as stacks
 from tests.stack import Stack, single_quoted
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -44,3 +52,36 @@ def test_a_password_changed_after_the_database_was_made_is_refused(unstarted: St
     assert result.returncode == 2, unstarted.said[-1]
     assert "prefect.yaml line" in result.stderr
     assert "names a flow that does not exist" in result.stderr
+
+
+def test_docker_without_compose_is_refused(unstarted: Stack, tmp_path: Path) -> None:
+    real = shutil.which("docker")
+    (tmp_path / "docker").write_text(
+        f'#!/bin/sh\nfor a; do [ "$a" = compose ] && exit 1; done\nexec {real} "$@"\n'
+    )
+    (tmp_path / "docker").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    result = unstarted.run("scripts/stack", "up", "--docker", env=env)
+    assert result.returncode == 2, unstarted.said[-1]
+    assert "Docker has no Compose v2" in result.stderr
+
+
+def test_a_volume_that_cannot_be_written_is_named(unstarted: Stack) -> None:
+    unstarted.run("docker", "compose", "build", "--quiet")
+    unstarted.run("docker", "compose", "create", "init")
+    volume = f"{unstarted.name}_secret-database:/secrets"
+    image = unstarted.variables["SERVER_IMAGE"]
+    argv = ["docker", "run", "--rm", "--user", "0", "--volume", volume, "--entrypoint", "chown"]
+    subprocess.run([*argv, image, "0:0", "/secrets"], check=True)
+    result = unstarted.run("scripts/stack", "up", "--docker")
+    assert result.returncode == 2, unstarted.said[-1]
+    assert "the folder for secrets, /run/stack/secrets/database, cannot be written" in result.stderr
+
+
+def test_the_stack_of_another_clone_is_left_alone(unstarted: Stack, tmp_path: Path) -> None:
+    unstarted.up()
+    other = Stack(stacks.clone(tmp_path), unstarted.name, unstarted.port, "docker")
+    result = other.run("scripts/stack", "down", "--volumes")
+    assert result.returncode == 2, other.said[-1]
+    assert f"{unstarted.name} is the stack of another clone" in result.stderr
+    assert unstarted.status()["running"]

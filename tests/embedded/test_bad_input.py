@@ -65,6 +65,7 @@ def test_a_port_in_use_is_refused_before_anything_starts(unstarted: Stack) -> No
     with socket.create_server(("127.0.0.1", unstarted.port)):
         message = refused(unstarted)
     assert f"port {unstarted.port} on 127.0.0.1 is in use" in message
+    assert list((unstarted.root / ".stack" / unstarted.name / "secrets").iterdir()) == []
     assert "STACK_PORT" in message
     assert nothing_made(unstarted)
 
@@ -126,7 +127,7 @@ def test_a_python_without_venv_is_refused(unstarted: Stack, tmp_path: Path) -> N
 
 def programs(folder: Path, script: str) -> None:
     """Put a `python3` that runs `script` into `folder`, and the tools that a shell needs."""
-    names = ["sh", "dirname", "cat", "cksum", "mktemp", "rm", "tail"]
+    names = ["sh", "dirname", "cat", "cksum", "mktemp", "rm", "tail", "sed", "head", "flock"]
     for name in names:
         found = next(p for p in os.get_exec_path() if os.access(f"{p}/{name}", os.X_OK))
         (folder / name).symlink_to(f"{found}/{name}")
@@ -169,6 +170,25 @@ def test_a_mistake_in_prefect_yaml_is_named_with_its_line(
     assert f"prefect.yaml line {line}: " in said
     assert message in said
     assert built.status()["running"]
+
+
+def test_a_machine_without_docker_needs_none(built: Stack, tmp_path: Path) -> None:
+    for path in Path("/usr/bin").iterdir():
+        if not path.name.startswith("docker"):
+            (tmp_path / path.name).symlink_to(path)
+    env = {"PATH": str(tmp_path)}
+    for verb in ("status", "env", "logs", "up"):
+        result = built.run("scripts/stack", verb, env=env)
+        assert result.returncode == 0, built.said[-1]
+    assert "no program `docker`" in refused(built, "scripts/stack", "up", "--docker", env=env)
+
+
+def test_a_damaged_state_is_no_obstacle(built: Stack) -> None:
+    state = built.root / ".stack" / built.name / "state.json"
+    state.write_text("")
+    built.down()
+    assert processes(built) == []
+    built.up()
 
 
 def test_settings_that_changed_while_it_runs_are_refused(built: Stack) -> None:

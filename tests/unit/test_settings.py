@@ -121,9 +121,15 @@ class TestSources:
         monkeypatch.setenv("STACK_PORT", "")
         assert load(tmp_path, "STACK_PORT=4300\n").stack_port == Settings().stack_port
 
-    @pytest.mark.parametrize("name", ["COMPOSE_PROJECT_NAME", "DOCKER_HOST", "BUILDKIT_PROGRESS"])
+    @pytest.mark.parametrize("name", ["COMPOSE_PROFILES", "DOCKER_HOST", "BUILDKIT_PROGRESS"])
     def test_what_is_meant_for_docker_is_let_through(self, name: str, tmp_path: Path) -> None:
         assert load(tmp_path, f"{name}=x\n") == Settings()
+
+    def test_a_project_name_of_compose_is_refused_for_the_name_of_the_stack(
+        self, tmp_path: Path
+    ) -> None:
+        with pytest.raises(MistakeError, match="expected: STACK_NAME"):
+            load(tmp_path, "COMPOSE_PROJECT_NAME=x\n")
 
     def test_the_secrets_of_a_printed_stack_are_stars(self, tmp_path: Path) -> None:
         webhook = f"https://hooks.example/{HIDDEN}"
