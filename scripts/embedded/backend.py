@@ -182,7 +182,12 @@ class Embedded:
 
     def _bootstrap(self) -> None:
         argv = environment.command("bootstrap", self.settings, self.place)
-        env = {**services.base_environment(self.layout), **self.bootstrap_environment()}
+        settings = services.settings_environment()
+        env = {
+            **services.base_environment(self.layout),
+            **settings,
+            **self.bootstrap_environment(),
+        }
         result = subprocess.run(argv, check=False, env=env, cwd=ROOT)
         if result.returncode:
             raise SystemExit(result.returncode)
@@ -205,7 +210,8 @@ class Embedded:
 
     def _start_supervisor(self) -> psutil.Process:
         self.layout.state.unlink(missing_ok=True)
-        env = {**services.base_environment(self.layout), "PYTHONPATH": str(ROOT)}
+        settings = services.settings_environment()
+        env = {**services.base_environment(self.layout), **settings, "PYTHONPATH": str(ROOT)}
         with (self.layout.logs / "supervisor.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "scripts.embedded.supervisor"],

@@ -118,6 +118,11 @@ def base_environment(layout: Layout) -> dict[str, str]:
     return {**inherited, MARKER: str(layout.base), "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
+def settings_environment() -> dict[str, str]:
+    """The settings in the caller's environment, for what reads them itself."""
+    return {name: os.environ[name] for name in Settings.names() if name in os.environ}
+
+
 def fingerprint(values: Settings) -> str:
     """Changes when a setting does that a running process has already read."""
     return hashlib.sha256(repr([(k, _plain(v)) for k, v in values]).encode()).hexdigest()
@@ -153,7 +158,8 @@ def _environment(role: Role, layout: Layout, values: Settings, place: Place) -> 
     temporary = layout.scratch / "tmp"
     temporary.mkdir(exist_ok=True)
     place_of_own = {VARIABLE: place.dump(), "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
-    return {**base_environment(layout), **own, **place_of_own}
+    settings = settings_environment() if role == "bootstrap" else {}
+    return {**base_environment(layout), **settings, **own, **place_of_own}
 
 
 def _plain(value: object) -> object:
