@@ -56,7 +56,7 @@ class Docker:
             return self._no_engine(str(error))
         if not info.server_version:
             return self._no_engine("no answer")
-        if not self.client.compose.is_installed():
+        if not self._has_compose():
             return MistakeError(
                 "Docker has no Compose v2",
                 expected="`docker compose version` to answer",
@@ -65,6 +65,12 @@ class Docker:
                 "without Docker: scripts/stack up --embedded",
             )
         return None
+
+    def _has_compose(self) -> bool:
+        try:
+            return self.client.compose.is_installed()
+        except DockerException:  # a docker of before the plugins does not know the word
+            return False
 
     @property
     def alive(self) -> bool:

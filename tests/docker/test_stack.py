@@ -6,16 +6,15 @@ import json
 import os
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from server import secrets
 from server.place import DOCKER
-from tests import claims
 from tests import stack as stacks
 from tests.claims import RestartedStack, RunningStack, heals
-from tests.stack import Stack, wait_for
+from tests.stack import Stack, complete, get, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,12 +121,12 @@ class TestRestarted(RestartedStack):
 
     def test_plain_compose_brings_it_up_and_keeps_the_data(self, stack: Stack) -> None:
         with stack.client() as client:
-            run = claims.complete(client, "hello/hello")["id"]
+            run = complete(client, "hello/hello")["id"]
         assert compose(stack, "down").returncode == 0
         result = compose(stack, "up", "--wait", "--detach")
         assert result.returncode == 0, result.stderr
         with stack.client() as client:
-            assert claims.get(client, f"/flow_runs/{run}")["state_type"] == "COMPLETED"
+            assert get(client, f"/flow_runs/{run}")["state_type"] == "COMPLETED"
 
 
 @pytest.mark.usefixtures("base_images")
@@ -162,7 +161,7 @@ def docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout
 
 
-def inspect(stack: Stack, service: str) -> dict[str, dict[str, object]]:
+def inspect(stack: Stack, service: str) -> dict[str, Any]:
     """What the engine knows of a service's container."""
     container = compose(stack, "ps", "--all", "--quiet", service).stdout.strip()
     return dict(json.loads(docker("inspect", container))[0])

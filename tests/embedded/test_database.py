@@ -37,12 +37,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     secrets.ensure(settings, layout.secrets)
     cluster = clusters.of(layout)
     found = layouts.place(layout, settings, cluster.socket)
-    clusters.make(cluster, secrets.database_password(layout.secrets))
-    start = Start(cluster.command(), dict(os.environ), lambda: None, cluster.account)
+    clusters.make(layout, cluster, secrets.database_password(layout.secrets))
+    start = Start(cluster.command(), dict(os.environ), lambda _pid: None, cluster.account)
     process = spawn(start, cluster.home, layout.logs / "postgres.log")
     try:
         wait_for("database", lambda: clusters.check(found) is None, 30)
-        clusters.ensure_database(found)
         yield found
     finally:
         process.send_signal(signal.SIGINT)
