@@ -191,6 +191,15 @@ def test_a_damaged_state_is_no_obstacle(built: Stack) -> None:
     built.up()
 
 
+def test_packages_do_not_change_under_a_running_stack(built: Stack) -> None:
+    built.edit("flows/requirements.txt", lambda text: text + "# another line\n")
+    result = built.run("scripts/stack", "status")
+    assert result.returncode == 0, built.said[-1]
+    assert "it changes only after scripts/stack down" in result.stderr
+    assert "making the environment" not in result.stderr
+    built.edit("flows/requirements.txt", lambda text: text.replace("# another line\n", ""))
+
+
 def test_settings_that_changed_while_it_runs_are_refused(built: Stack) -> None:
     (built.root / ".env").write_text("WORKER_CONCURRENCY=3\n")
     assert "have changed since the stack was started" in refused(built)
