@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import base64
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
 import httpx
 
 from tests import stack as stacks
 from tests.stack import NASTY, Stack, complete, deployment, get, post, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 OPEN = {"/health", "/ready"}
 SLUG = "often"
@@ -177,6 +182,16 @@ def restarts(stack: Stack, service: str) -> str:
     """What `status` says of `service`."""
     found = {each["name"]: each for each in stack.status()["services"]}
     return str(found[service]["detail"])
+
+
+@contextmanager
+def running(made: Stack) -> Iterator[Stack]:
+    """`made` with passwords that hold any character and a schedule to wait for, up and running."""
+    write_env(made)
+    schedule_often(made)
+    with stacks.stack(made):
+        made.up()
+        yield made
 
 
 def schedule_often(stack: Stack) -> None:

@@ -25,11 +25,7 @@ def make(tmp_path_factory: pytest.TempPathFactory, name: str) -> Stack:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A running stack with passwords that hold any character."""
-    made = make(tmp_path_factory, "embedded")
-    claims.write_env(made)
-    claims.schedule_often(made)
-    with stacks.stack(made):
-        made.up()
+    with claims.running(make(tmp_path_factory, "embedded")) as made:
         yield made
 
 
