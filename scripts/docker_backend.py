@@ -52,7 +52,9 @@ class Docker:
             info = self.client.system.info()
         except ClientNotFoundError:
             return self._no_engine("no program `docker`")
-        except (DockerException, FileNotFoundError, ValueError) as error:
+        except DockerException as error:
+            return self._no_engine(error.stderr or str(error))
+        except ValueError as error:  # what it prints is not what a docker prints
             return self._no_engine(str(error))
         if not info.server_version:
             return self._no_engine("no answer")
@@ -260,7 +262,7 @@ class Docker:
         return MistakeError(
             "no Docker engine answers",
             expected="`docker info` to show a server",
-            found=" ".join(found.split())[-200:],
+            found=" ".join(found.split())[:200],
             do="start Docker; or run without it: scripts/stack up --embedded",
         )
 

@@ -40,8 +40,9 @@ def run(suite: Suite) -> int:
         if reason and suite is not Suite.all:
             raise MistakeError(
                 f"the tests {suite.value!r} cannot run here",
-                expected="what they need",
+                expected="a Docker engine that answers",
                 found=reason,
+                do="start Docker, or run the others: scripts/stack test",
             )
         if reason:
             left_out[each] = reason
