@@ -5,14 +5,19 @@ from __future__ import annotations
 import ipaddress
 import os
 import signal
+import time
+from dataclasses import replace
 
 import psutil
 import pytest
 
+from server.place import DOCKER, worker_name
+from server.probe import check_http
 from tests import claims
 from tests.claims import RestartedStack, RunningStack, heals
 from tests.embedded.processes import processes
-from tests.stack import Stack, wait_for
+from tests.stack import NASTY, Stack, wait_for
+from worker import health
 
 
 class TestRunning(RunningStack):
@@ -43,6 +48,24 @@ class TestRunning(RunningStack):
         postgres = [each for each in processes(stack) if each.name() == "postgres"]
         assert {each.username() for each in postgres} == {"prefect-stack"}
         assert {each.cwd().startswith("/var/lib/prefect-stack/") for each in postgres} == {True}
+
+    def test_the_worker_is_healthy_only_if_the_server_has_heard_of_it(self, stack: Stack) -> None:
+        port = next(
+            connection.laddr.port
+            for connection in psutil.Process(service_pid(stack, "worker")).net_connections()
+            if connection.status == psutil.CONN_LISTEN
+            and check_http("127.0.0.1", connection.laddr.port, "/health") is None
+        )
+        place = replace(DOCKER, api_url=f"{stack.url}/api", worker_health_port=port)
+        login, name, now = f"admin:{NASTY}", worker_name(stack.name), time.time()
+        assert health.check(place, login, name, now - 3600) is None
+        for problem, found in {
+            "not heard of the worker since": health.check(place, login, name, now + 60),
+            "not heard of the worker since it": health.check(place, login, "another", 0),
+            "/workers/filter answers 401": health.check(place, login + "x", name, 0),
+            "no answer from /health": health.check(replace(place, worker_health_port=1), "", "", 0),
+        }.items():
+            assert problem in str(found)
 
 
 class TestRestarted(RestartedStack):
