@@ -16,7 +16,8 @@ from server.place import DATABASE_NAME, DATABASE_USER, WORK_POOL, Place, worker_
 if TYPE_CHECKING:
     from server.settings import Settings
 
-Role = Literal["init", "migrate", "server", "bootstrap", "worker"]
+# `init` is none of them: it starts before there are secrets to read.
+Role = Literal["migrate", "server", "bootstrap", "worker"]
 
 # The stock worker asks for work every 10 s; a person who pressed "Run" waits for it.
 WORKER_QUERY_SECONDS = 1
@@ -34,7 +35,7 @@ def command(role: Role, settings: Settings, place: Place) -> list[str]:
     """The program of `role` and its arguments."""
     prefect = [sys.executable, "-m", "prefect"]
     match role:
-        case "init" | "migrate" | "bootstrap":
+        case "migrate" | "bootstrap":
             return [sys.executable, "-m", f"server.{role}"]
         case "server":
             port = str(place.listen_port)
@@ -51,8 +52,6 @@ def command(role: Role, settings: Settings, place: Place) -> list[str]:
 def environment(role: Role, settings: Settings, place: Place) -> dict[str, str]:
     """The environment of `role`, secrets included, to be laid over PATH and the like."""
     match role:
-        case "init":
-            return {}
         case "migrate":
             return {**QUIET, **_home(place), **_database(place)}
         case "server":

@@ -79,9 +79,6 @@ class TestSecrets:
         (place.secrets / secrets.ENCRYPTION_KEY).unlink()
         assert environ("migrate", place)
 
-    def test_init_gets_nothing(self, place: Place) -> None:
-        assert environ("init", place) == {}
-
 
 class TestNames:
     @pytest.mark.parametrize("settings", [CLOSED, OPEN], ids=["closed", "open"])
