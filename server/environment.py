@@ -23,6 +23,8 @@ Role = Literal["migrate", "server", "bootstrap", "worker"]
 WORKER_QUERY_SECONDS = 1
 # Runs that wait for their time are taken this long before it.
 WORKER_PREFETCH_SECONDS = 10
+# How often a run says that it lives, the shortest that Prefect takes. stack.yaml counts with it.
+HEARTBEAT_SECONDS = 30
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -139,6 +141,7 @@ def _worker(place: Place) -> dict[str, str]:
         "PREFECT_LOCAL_STORAGE_PATH": str(place.data / "results"),
         "PREFECT_WORKER_QUERY_SECONDS": str(WORKER_QUERY_SECONDS),
         "PREFECT_WORKER_PREFETCH_SECONDS": str(WORKER_PREFETCH_SECONDS),
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
         "PREFECT_WORKER_WEBSERVER_PORT": str(place.worker_health_port),
     }

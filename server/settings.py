@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from server import dotenv
+from server import dotenv, references
 from server.errors import MistakeError
 
 if TYPE_CHECKING:
@@ -167,12 +167,12 @@ def load(env_file: Path = ENV_FILE) -> Settings:
 
 
 def check_names(names: Mapping[str, Any], source: str) -> None:
-    """Refuse a name that is no setting, with the one that was probably meant.
+    """Refuse a name that is no setting and that no declaration refers to.
 
     Raises:
-        MistakeError: for the first unknown name.
+        MistakeError: for the first unknown name, with the one that was probably meant.
     """
-    known = Settings.names()
+    known = [*Settings.names(), *sorted(references.names(ROOT))]
     for name, entry in names.items():
         if name in known or (name.startswith(FOREIGN_PREFIXES) and name != PROJECT_NAME):
             continue
@@ -181,7 +181,9 @@ def check_names(names: Mapping[str, Any], source: str) -> None:
         close = ["STACK_NAME"] if name == PROJECT_NAME else close
         raise MistakeError(
             f"{where}: {name} is no setting of the stack",
-            expected=close[0] if close else "one of the names in .env.example",
+            expected=close[0]
+            if close
+            else "a name of .env.example, or one that stack.yaml or prefect.yaml asks for",
             found=name,
             do=f"rename or remove {name}",
         )

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from server import place, postgres, secrets
+from server import place, postgres, references, secrets
 from server.environment import Role
 from server.place import DOCKER
 from tests.unit import composing
@@ -198,9 +198,15 @@ class TestSecrets:
             "SLACK_WEBHOOK_URL": {"init", "bootstrap"},
         }
 
-    def test_init_alone_sees_every_line_of_the_file(self, tmp_path: Path) -> None:
+    def test_init_and_bootstrap_see_every_line_of_the_file(self, tmp_path: Path) -> None:
         (tmp_path / ".env").write_text("STACK_PROT=4300\n")
-        assert having(composing.config(tmp_path)["services"], "STACK_PROT") == {"init"}
+        services = composing.config(tmp_path)["services"]
+        assert having(services, "STACK_PROT") == {"init", "bootstrap"}
+
+    def test_bootstrap_sees_none_of_the_secrets_of_the_server(self, tmp_path: Path) -> None:
+        (tmp_path / ".env").write_text("POSTGRES_PASSWORD=a\nENCRYPTION_KEY=b\n")
+        given = composing.config(tmp_path)["services"]["bootstrap"]["environment"]
+        assert (given["POSTGRES_PASSWORD"], given["ENCRYPTION_KEY"]) == ("", "")
 
 
 class TestMounts:
@@ -219,8 +225,9 @@ class TestMounts:
 
     def test_the_project_is_where_the_code_looks(self, services: Services) -> None:
         flows = ("flows", str(DOCKER.root / "flows"))
-        declared = ("prefect.yaml", str(DOCKER.root / "prefect.yaml"))
-        assert {flows, declared} <= mounts(services["bootstrap"]).items()
+        declared = {(name, str(DOCKER.root / name)) for name in references.DECLARATIONS}
+        assert {flows, *declared} <= mounts(services["bootstrap"]).items()
+        assert declared <= mounts(services["init"]).items()
         assert flows in mounts(services["worker"]).items()
 
     @pytest.mark.parametrize("name", ["migrate", "server", "bootstrap", "worker"])

@@ -254,3 +254,14 @@ class TestAgreement:
         used = re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", text)
         assert len(used) == text.count("$"), "a variable without :- and a default"
         assert set(used) == set(DEFAULTS.items())
+
+
+def test_a_name_that_a_declaration_refers_to_may_stand_in_env(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
+    (tmp_path / ".env").write_text("WAREHOUSE_TOKEN=x\n")
+    with pytest.raises(MistakeError, match="WAREHOUSE_TOKEN is no setting"):
+        settings.load(tmp_path / ".env")
+    (tmp_path / "stack.yaml").write_text("value: '{{ $WAREHOUSE_TOKEN }}'\n")
+    settings.load(tmp_path / ".env")
