@@ -186,7 +186,10 @@ class TestMistakes:
         )
 
     def test_a_name_like_no_other_is_refused_with_where_the_names_are(self, tmp_path: Path) -> None:
-        assert "expected: one of the names in .env.example" in mistake(tmp_path, "XYZ=1\n")
+        assert (
+            "expected: a name of .env.example, or one that stack.yaml or prefect.yaml asks for"
+            in mistake(tmp_path, "XYZ=1\n")
+        )
 
     def test_a_name_in_small_letters_is_refused(self, tmp_path: Path) -> None:
         assert "expected: STACK_PORT" in mistake(tmp_path, "stack_port=4300\n")
