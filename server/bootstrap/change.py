@@ -1,4 +1,4 @@
-"""One difference between what is declared and what is live, and how to make it go away."""
+"""One difference between what is declared and what is live."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from uuid import UUID
 
-Action = Literal["create", "update", "unchanged", "left out"]
-
-
-def nothing() -> None:
-    """Apply a change that is none."""
+Action = Literal[
+    "create",
+    "update",
+    "unchanged",
+    "left out",  # declared, but what it requires is not set
+    "remove",
+    "no longer declared",  # made by bootstrap, and left until it is told to prune
+    "not ours",  # made by somebody else
+]
+# The actions by which live differs from declared.
+DRIFT: tuple[Action, ...] = ("create", "update", "remove", "no longer declared")
+WRITES: tuple[Action, ...] = ("create", "update", "remove")
 
 
 @dataclass(frozen=True)
 class Change:
-    """What would be done to one resource. `apply` does it; it writes nothing when unchanged."""
+    """What would be done to one resource; `apply` does it, and gives the id of what it made."""
 
     action: Action
     kind: str
     name: str
     details: tuple[str, ...] = ()  # the fields that differ, or why it was left out
-    apply: Callable[[], None] = field(default=nothing, repr=False, compare=False)
-
-    def __str__(self) -> str:
-        details = f" ({', '.join(self.details)})" if self.details else ""
-        return f"{self.action:<10} {self.kind} {self.name}{details}"
+    id: UUID | None = None  # of what is live
+    apply: Callable[[], UUID | None] = field(default=lambda: None, repr=False, compare=False)

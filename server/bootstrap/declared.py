@@ -1,23 +1,34 @@
-"""What `prefect.yaml` may declare, and its reading.
-
-Prefect ignores a key that it does not know; here a misspelt key is a mistake with a line.
+"""Reads `prefect.yaml` and `stack.yaml`: what is declared of each kind, checked as far as it goes
+without a server.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+import difflib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError
 
+from server.bootstrap import values
+from server.bootstrap.deployment import KINDS_OF_SCHEDULE
+from server.bootstrap.kind import Declared
 from server.bootstrap.yaml_file import YamlFile, plain
+from server.references import DECLARATIONS
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from pydantic_core import ErrorDetails
 
-KINDS_OF_SCHEDULE = ("cron", "interval", "rrule")
+    from server.bootstrap.kind import Kind, Location, World
+
+# What a file may hold besides the sections of the kinds.
+OTHERS: dict[str, set[str]] = {
+    "prefect.yaml": {"name", "prefect-version", "pull", "definitions"},
+    "stack.yaml": {"definitions"},  # a place for YAML anchors
+}
+REQUIRES = "requires"
 # What a message says instead of Prefect's words, which only say that it is wrong.
 EXPECTED = {
     "cron": "five fields, such as 0 2 * * *",
@@ -26,113 +37,117 @@ EXPECTED = {
 }
 
 
-class Strict(BaseModel):
-    """A mapping without unknown keys."""
+@dataclass
+class Declaration:
+    """What is declared of one kind."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Schedule(Strict):
-    """One schedule of a deployment. `active` is its state when it is first made."""
-
-    slug: str
-    cron: str | None = None
-    day_or: bool | None = None
-    interval: Annotated[float, Field(gt=0)] | None = None  # seconds
-    anchor_date: Any = None
-    rrule: str | None = None
-    timezone: str | None = None
-    active: bool = True
-    parameters: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        given = [kind for kind in KINDS_OF_SCHEDULE if getattr(self, kind) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"expected exactly one of {', '.join(KINDS_OF_SCHEDULE)}; "
-                f"found {', '.join(given) or 'none'}"
-            )
-        self.build()
-        return self
-
-    def build(self) -> CronSchedule | IntervalSchedule | RRuleSchedule:
-        """The schedule as Prefect's own object, with the declared fields only set."""
-        fields = self.model_dump(
-            include={"cron", "day_or", "interval", "anchor_date", "rrule", "timezone"},
-            exclude_none=True,
-        )
-        if "cron" in fields:
-            return CronSchedule(**fields)
-        return IntervalSchedule(**fields) if "interval" in fields else RRuleSchedule(**fields)
+    items: Sequence[Declared[Any]] = ()
+    left_out: dict[str, str] = field(default_factory=dict)  # name, and what it waits for
 
 
-class WorkPool(Strict):
-    """Where a deployment's runs go."""
-
-    name: str
-    work_queue_name: str | None = None
-    job_variables: dict[str, Any] = Field(default_factory=dict)
-
-
-class ConcurrencyLimit(Strict):
-    """How many runs of a deployment may run at once, and what becomes of one more."""
-
-    limit: Annotated[int, Field(ge=1)]
-    collision_strategy: Literal["ENQUEUE", "CANCEL_NEW"] | None = None
-    grace_period_seconds: Annotated[int, Field(ge=60, le=86400)] | None = None
-
-
-class Deployment(Strict):
-    """One deployment, in Prefect's own words."""
-
-    name: str
-    entrypoint: Annotated[str, Field(pattern=r"^[^:]+\.py:[A-Za-z_]\w*$")]
-    work_pool: WorkPool
-    version: str | None = None
-    description: str | None = None
-    tags: list[str] = Field(default_factory=list)
-    parameters: dict[str, Any] = Field(default_factory=dict)
-    schedules: list[Schedule] = Field(default_factory=list)
-    paused: bool | None = None
-    concurrency_limit: ConcurrencyLimit | None = None
-    enforce_parameter_schema: bool = True
-    pull: list[dict[str, Any]] | None = None
-
-    @field_validator("concurrency_limit", mode="before")
-    @classmethod
-    def _a_number_is_a_limit(cls, value: Any) -> Any:
-        return {"limit": value} if isinstance(value, int) else value
-
-
-class PrefectFile(Strict):
-    """The whole of `prefect.yaml`."""
-
-    name: str | None = None
-    pull: list[dict[str, Any]] = Field(default_factory=list)
-    definitions: Any = None  # a place for YAML anchors
-    deployments: list[Deployment] = Field(default_factory=list)
-
-
-def read(path: Path) -> tuple[PrefectFile, YamlFile]:
-    """The declaration in `path`, and the file, for later mistakes to point into.
+def read(
+    world: World, kinds: Sequence[Kind[Any]], given: Mapping[str, str]
+) -> dict[str, Declaration]:
+    """What is declared, by the name of the kind; `world` knows of all of it afterwards.
 
     Raises:
         MistakeError: naming file and line.
     """
-    file = YamlFile(path)
-    try:
-        declared = PrefectFile.model_validate(plain(file.content))
-    except ValidationError as error:
-        details = error.errors()[0]
-        what, expected, found = _explain(details)
-        raise file.mistake(details["loc"], what, expected=expected, found=found) from None
-    _refuse_twins(declared, file)
-    return declared, file
+    files = {name: YamlFile(world.root / name) for name in DECLARATIONS}
+    for name, file in files.items():
+        _refuse_unknown_sections(file, {kind.section for kind in kinds if kind.file == name})
+    found: dict[str, Declaration] = {}
+    for kind in kinds:
+        declaration = _of(kind, files[kind.file], given)
+        _refuse_twins(kind, declaration.items)
+        declaration.items = kind.check(declaration.items)
+        _refuse_twins(kind, declaration.items)
+        world.declared |= {(kind.name, item.name) for item in declaration.items}
+        found[kind.name] = declaration
+    return found
+
+
+def _of(kind: Kind[Any], file: YamlFile, given: Mapping[str, str]) -> Declaration:
+    items: list[Declared[Any]] = []
+    declaration = Declaration(items)
+    for where, raw in kind.find(plain(file.content)):
+        if not isinstance(raw, dict):
+            raise file.mistake(
+                where,
+                f"this {kind.name} is no mapping",
+                expected="name: value",
+                found=type(raw).__name__,
+            )
+        missing = _missing(raw, given, file, where)
+        if missing:
+            name = kind.label(kind.model.model_construct(**{**_blank(kind), **raw}))
+            declaration.left_out[name] = f"{missing} is not set"
+            continue
+        content = values.fill(raw, given, file, where)
+        try:
+            value = kind.model.model_validate(content)
+        except ValidationError as error:
+            details = error.errors()[0]
+            what, expected, found = _explain(details)
+            raise file.mistake(
+                (*where, *details["loc"]), what, expected=expected, found=found
+            ) from None
+        items.append(Declared(kind.label(value), value, file, where))
+    return declaration
+
+
+def _missing(
+    raw: dict[str, Any], given: Mapping[str, str], file: YamlFile, where: Location
+) -> str | None:
+    """Take out what the resource requires; the first name of it that has no value."""
+    if file.name != "stack.yaml":
+        return None
+    required = raw.pop(REQUIRES, [])
+    if not isinstance(required, list):
+        raise file.mistake(
+            (*where, REQUIRES),
+            f"{REQUIRES!r} is not valid",
+            expected="a list of names, such as [SLACK_WEBHOOK_URL]",
+            found=type(required).__name__,
+        )
+    return next((str(name) for name in required if name not in given), None)
+
+
+def _blank(kind: Kind[Any]) -> dict[str, str]:
+    return dict.fromkeys(kind.model.model_fields, "?")
+
+
+def _refuse_unknown_sections(file: YamlFile, sections: set[str]) -> None:
+    known = sections | OTHERS[file.name]
+    for key, value in file.content.items():
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, n=1)
+            raise file.mistake(
+                (key,),
+                f"unknown key {key!r}",
+                expected=close[0] if close else f"one of {', '.join(sorted(known))}",
+                found=repr(key),
+            )
+        if key in sections and not isinstance(value, list | None):
+            raise file.mistake(
+                (key,), f"{key!r} is no list", expected="a list", found=type(plain(value)).__name__
+            )
+
+
+def _refuse_twins(kind: Kind[Any], items: Sequence[Declared[Any]]) -> None:
+    seen: set[str] = set()
+    for item in items:
+        if item.name in seen:
+            raise item.mistake(
+                f"the {kind.name} {item.name!r} is declared twice",
+                expected="one of a name",
+                found="two",
+            )
+        seen.add(item.name)
 
 
 def _explain(details: ErrorDetails) -> tuple[str, str, str]:
-    *parents, key = details["loc"] or ("the file",)
+    *parents, key = details["loc"] or ("it",)
     subject = f"item {key + 1} of {parents[-1]!r}" if isinstance(key, int) else repr(key)
     match details["type"]:
         case "extra_forbidden":
@@ -147,29 +162,8 @@ def _explain(details: ErrorDetails) -> tuple[str, str, str]:
             message = details["msg"].removeprefix("Value error, ").removeprefix("expected ")
             message = EXPECTED.get(str(key), message)
             found = details["input"]
-            if isinstance(found, dict):
-                found = {name: found[name] for name in KINDS_OF_SCHEDULE if name in found}
-            return f"{subject} is not valid", message, repr(found)
-
-
-def _refuse_twins(declared: PrefectFile, file: YamlFile) -> None:
-    seen: set[tuple[str, str]] = set()
-    for index, deployment in enumerate(declared.deployments):
-        key = (deployment.entrypoint, deployment.name)
-        if key in seen:
-            raise file.mistake(
-                ("deployments", index, "name"),
-                f"{deployment.name!r} of {deployment.entrypoint} is declared twice",
-                expected="one deployment of a name for each flow",
-                found="two",
-            )
-        seen.add(key)
-        slugs = [schedule.slug for schedule in deployment.schedules]
-        for number, slug in enumerate(slugs):
-            if slug in slugs[:number]:
-                raise file.mistake(
-                    ("deployments", index, "schedules", number, "slug"),
-                    f"slug {slug!r} is used twice in {deployment.name!r}",
-                    expected="a slug for each schedule",
-                    found="two of one name",
-                )
+            # What a mapping or a list holds may be a secret.
+            shown = type(found).__name__ if isinstance(found, dict | list) else repr(found)
+            if isinstance(found, dict) and "slug" in found:
+                shown = ", ".join(name for name in KINDS_OF_SCHEDULE if name in found) or "none"
+            return f"{subject} is not valid", message, shown

@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from server.bootstrap.declared import Deployment
-    from server.bootstrap.yaml_file import YamlFile
+    from server.bootstrap.deployment import Deployment
+    from server.bootstrap.kind import Declared
 
 
-def load(root: Path, deployment: Deployment, file: YamlFile, index: int) -> Flow[..., Any]:
-    """The flow of `deployment`, imported with `root` as the working folder, as a run does.
+def load(root: Path, item: Declared[Deployment]) -> Flow[..., Any]:
+    """The flow of a deployment, imported with `root` as the working folder, as a run does.
 
     Raises:
         MistakeError: no such file or function, an import that fails, or a function that is no flow.
     """
+    deployment = item.value
     path, function = deployment.entrypoint.rsplit(":", 1)
-    where = ("deployments", index, "entrypoint")
     if not (root / path).is_file():
-        raise file.mistake(
-            where,
+        raise item.mistake(
             f"deployment {deployment.name!r} names a file that does not exist",
+            "entrypoint",
             expected="a Python file under flows/",
             found=path,
         )
@@ -38,16 +38,16 @@ def load(root: Path, deployment: Deployment, file: YamlFile, index: int) -> Flow
         with _working_folder(root):
             return load_flow_from_entrypoint(deployment.entrypoint, use_placeholder_flow=False)
     except MissingFlowError:
-        raise file.mistake(
-            where,
+        raise item.mistake(
             f"deployment {deployment.name!r} names a flow that does not exist in {path}",
+            "entrypoint",
             expected=f"one of {', '.join(_flows(root / path)) or 'its flows (it has none)'}",
             found=function,
         ) from None
     except (ScriptError, SystemExit) as error:  # a file that exits when it is imported
-        raise file.mistake(
-            where,
+        raise item.mistake(
             f"{path} of deployment {deployment.name!r} fails to import",
+            "entrypoint",
             expected="a file that imports; packages of your own go into flows/requirements.txt",
             found=_explain(error.user_exc if isinstance(error, ScriptError) else error),
             do=f"correct {path}, or add the package and run `scripts/stack up` again",

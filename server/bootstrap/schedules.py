@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import DeploymentSchedule
 
-    from server.bootstrap.declared import Schedule
+    from server.bootstrap.deployment import Schedule
 
 
 def to_create(declared: Schedule) -> DeploymentScheduleCreate:

@@ -28,6 +28,7 @@ class YamlFile:
             MistakeError: no such file, or it is not YAML, or not a mapping.
         """
         self.name = path.name
+        self.filled: set[tuple[str | int, ...]] = set()  # where a value came from elsewhere
         try:
             self.content: Any = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, ReaderError) as error:
@@ -44,6 +45,8 @@ class YamlFile:
                 found=str(error.problem),
                 do=f"correct {path.name}",
             ) from error
+        if self.content is None:  # nothing but comments
+            self.content = CommentedMap()
         if not isinstance(self.content, CommentedMap):
             raise MistakeError(
                 f"{path.name} holds no mapping",
@@ -74,13 +77,21 @@ class YamlFile:
         found: str | None = None,
         do: str | None = None,
     ) -> MistakeError:
-        """A mistake that names this file and the line of `location`."""
+        """A mistake that names this file and the line of `location`.
+
+        A value that is not the file's own may be a secret, and is not shown.
+        """
+        if found is not None and self._is_filled(tuple(location)):
+            found = "a value that is not shown"
         return MistakeError(
             f"{self.name} line {self.line(location)}: {what}",
             expected=expected,
             found=found,
             do=do or f"correct {self.name}",
         )
+
+    def _is_filled(self, location: tuple[str | int, ...]) -> bool:
+        return any(location[: len(each)] == each for each in self.filled)
 
 
 def plain(node: Any) -> Any:

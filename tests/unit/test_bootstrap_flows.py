@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from server.bootstrap import declared, deployments
 from server.settings import ROOT
-from tests.unit.writing import MARK, check, mistake, with_line
+from tests.unit.writing import MARK, check, deployments, mistake, read, with_line
 
 ENTRYPOINT = "    entrypoint: flows/greet.py:greet"
 VALID = f"""\
@@ -63,25 +62,25 @@ def broken(project: Path, code: str) -> str:
 
 class TestLoaded:
     def test_the_flows_of_the_project_load(self) -> None:
-        checked = deployments.check(ROOT, *declared.read(ROOT / "prefect.yaml"))
-        assert {each.full_name for each in checked} >= {"hello/hello", "export/export"}
+        names = {item.name for item in read(ROOT)["deployment"].items}
+        assert names >= {"hello/hello", "export/export"}
 
     def test_the_deployment_is_named_after_the_flow_not_the_function(self, project: Path) -> None:
-        assert [each.full_name for each in check(project, VALID)] == ["greeting/main"]
+        assert list(deployments(project, VALID)) == ["greeting/main"]
 
     def test_the_form_is_made_from_the_function(self, project: Path) -> None:
-        [checked] = check(project, VALID)
-        schema = checked.fields["parameter_openapi_schema"]
+        [fields] = deployments(project, VALID).values()
+        schema = fields["parameter_openapi_schema"]
         assert (sorted(schema["properties"]), schema["required"]) == (["name", "times"], ["name"])
 
     def test_what_is_not_declared_comes_from_the_flow(self, project: Path) -> None:
-        [checked] = check(project, VALID)
-        assert checked.fields["description"] == "Greet somebody."
-        assert checked.fields["version"] == "7"
+        [fields] = deployments(project, VALID).values()
+        assert fields["description"] == "Greet somebody."
+        assert fields["version"] == "7"
 
     def test_whether_it_is_paused_is_left_to_people(self, project: Path) -> None:
-        [checked] = check(project, VALID)
-        assert "paused" not in checked.fields
+        [fields] = deployments(project, VALID).values()
+        assert "paused" not in fields
 
     def test_a_module_beside_it_can_be_imported(self, project: Path) -> None:
         (project / "flows/beside.py").write_text("NAME = 'greeting'\n")
@@ -178,5 +177,5 @@ class TestParameters:
         assert "  expected: no parameters\n" in message
 
     def test_those_that_it_takes_are_kept(self, project: Path) -> None:
-        [checked] = check(project, f"{VALID}    parameters:\n      name: Ada\n")
-        assert checked.fields["parameters"] == {"name": "Ada"}
+        [fields] = deployments(project, f"{VALID}    parameters:\n      name: Ada\n").values()
+        assert fields["parameters"] == {"name": "Ada"}

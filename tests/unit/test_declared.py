@@ -1,13 +1,13 @@
 """What `prefect.yaml` may not say is refused with its line, before anything is done."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from server.bootstrap import declared
 from server.errors import MistakeError
 from server.settings import ROOT
-from tests.unit.writing import MARK, check, mistake, with_line
+from tests.unit.writing import MARK, check, mistake, read, with_line
 
 VALID = """\
 name: project
@@ -104,8 +104,8 @@ MISTAKES = {
         "  - name: second",
         f"  - name: first{MARK}",
         (
-            "'first' of flows/hello.py:hello is declared twice\n"
-            "  expected: one deployment of a name for each flow\n"
+            "the deployment 'flows/hello.py:hello/first' is declared twice\n"
+            "  expected: one of a name\n"
             "  found:    two"
         ),
     ),
@@ -127,8 +127,8 @@ def test_a_mistake_tells_what_to_type(tmp_path: Path) -> None:
 
 
 def test_the_file_of_the_project_is_valid() -> None:
-    content, _ = declared.read(ROOT / "prefect.yaml")
-    assert {each.name for each in content.deployments} >= {"hello", "export"}
+    names = {item.name for item in read(ROOT)["deployment"].items}
+    assert names >= {"hello/hello", "export/export"}
 
 
 class TestYaml:
@@ -147,7 +147,7 @@ class TestYaml:
         with pytest.raises(MistakeError, match=f"^prefect.yaml line {number} is not YAML\n"):
             check(tmp_path, text)
 
-    @pytest.mark.parametrize("text", ["", "- a\n", "word\n"], ids=["empty", "list", "word"])
+    @pytest.mark.parametrize("text", ["- a\n", "word\n"], ids=["list", "word"])
     def test_what_is_no_mapping_is_refused(self, text: str, tmp_path: Path) -> None:
         with pytest.raises(MistakeError, match=r"^prefect\.yaml holds no mapping\n"):
             check(tmp_path, text)
@@ -156,11 +156,11 @@ class TestYaml:
     def test_what_is_no_text_is_refused(self, content: bytes, tmp_path: Path) -> None:
         (tmp_path / "prefect.yaml").write_bytes(content)
         with pytest.raises(MistakeError, match=r"^prefect\.yaml cannot be read\n"):
-            declared.read(tmp_path / "prefect.yaml")
+            read(tmp_path)
 
     def test_no_file_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(MistakeError, match=r"^prefect\.yaml cannot be read\n"):
-            declared.read(tmp_path / "prefect.yaml")
+            read(tmp_path)
 
 
 class TestAnchors:
@@ -171,9 +171,9 @@ class TestAnchors:
 
     def test_what_is_merged_counts_as_written_there(self, tmp_path: Path) -> None:
         text = self.SHARED.format(zone="Europe/Madrid") + with_line(VALID, TIMEZONE, self.MERGED)
-        (tmp_path / "prefect.yaml").write_text(text)
-        content, _ = declared.read(tmp_path / "prefect.yaml")
-        assert content.deployments[0].schedules[0].timezone == "Europe/Madrid"
+        shutil.copytree(ROOT / "flows", tmp_path / "flows")
+        first = check(tmp_path, text)["deployment"].items[0].value
+        assert first.schedules[0].timezone == "Europe/Madrid"
 
     def test_a_mistake_in_it_is_named_with_the_line_that_it_is_merged_into(
         self, tmp_path: Path

@@ -14,7 +14,7 @@ from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRu
 from prefect.settings import PREFECT_CLIENT_CSRF_SUPPORT_ENABLED, temporary_settings
 
 from server.bootstrap import schedules
-from server.bootstrap.declared import Schedule
+from server.bootstrap.deployment import Schedule
 
 DEPLOYMENT = uuid4()
 ANCHOR = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

@@ -1,13 +1,18 @@
 """A `prefect.yaml` of the test's own, whose wrong line is marked."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from server.bootstrap import declared, deployments
+from server.bootstrap import declared, kinds
+from server.bootstrap.declared import Declaration
+from server.bootstrap.kind import World
+from server.bootstrap.kinds.deployments import Deployments
 from server.errors import MistakeError
 
 MARK = "  # here"
+GIVEN = {"WORKER_CONCURRENCY": "10", "STACK_ROOT": "/stack", "TOKEN": "of-nobody-elses-business"}
 
 
 def with_line(text: str, old: str, new: str) -> str:
@@ -16,19 +21,38 @@ def with_line(text: str, old: str, new: str) -> str:
     return text.replace(f"{old}\n", f"{new}\n" if new else "")
 
 
-def check(folder: Path, text: str) -> list[deployments.Checked]:
-    """Read and check `text` as the `prefect.yaml` of the project in `folder`, as bootstrap does."""
+def check(folder: Path, text: str, stack: str = "") -> dict[str, Declaration]:
+    """Read and check the two declarations of the project in `folder`, as bootstrap does."""
     (folder / "prefect.yaml").write_text(text)
-    return deployments.check(folder, *declared.read(folder / "prefect.yaml"))
+    (folder / "stack.yaml").write_text(stack)
+    return read(folder)
 
 
-def mistake(folder: Path, text: str) -> str:
-    """The message that `text` is refused with, without its start, which names the marked line."""
+def read(folder: Path) -> dict[str, Declaration]:
+    """Read and check the declarations that are in `folder`."""
+    world = World(folder)
+    return declared.read(world, kinds.every(world), GIVEN)
+
+
+def deployments(folder: Path, text: str) -> dict[str, dict[str, Any]]:
+    """What the server is to hold of each deployment of `text`, by its full name."""
+    (folder / "prefect.yaml").write_text(text)
+    (folder / "stack.yaml").write_text("")
+    world = World(folder)
+    kind = Deployments(world)
+    items = declared.read(world, [kind], GIVEN)[kind.name].items
+    return {item.name: kind.fields(item) for item in items}
+
+
+def mistake(folder: Path, text: str, stack: str = "") -> str:
+    """The message that they are refused with, without its start, which names the marked line."""
     with pytest.raises(MistakeError) as error:
-        check(folder, text)
+        check(folder, text, stack)
     assert error.value.exit_code == 2
-    assert text.count(MARK) == 1
-    number = text[: text.index(MARK)].count("\n") + 1
-    place = f"prefect.yaml line {number}: "
-    assert str(error.value).startswith(place)
+    name, marked = ("stack.yaml", stack) if MARK in stack else ("prefect.yaml", text)
+    assert marked.count(MARK) == 1
+    number = marked[: marked.index(MARK)].count("\n") + 1
+    place = f"{name} line {number}: "
+    assert str(error.value).startswith(place), str(error.value)
+    assert GIVEN["TOKEN"] not in str(error.value)
     return str(error.value).removeprefix(place)

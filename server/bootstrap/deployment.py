@@ -1,0 +1,88 @@
+"""What `prefect.yaml` may say of a deployment.
+
+Prefect ignores a key that it does not know; here a misspelt key is a mistake with a line.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
+from pydantic import Field, field_validator, model_validator
+
+from server.bootstrap.kind import Strict
+
+KINDS_OF_SCHEDULE = ("cron", "interval", "rrule")
+
+
+class Schedule(Strict):
+    """One schedule of a deployment. `active` is its state when it is first made."""
+
+    slug: str
+    cron: str | None = None
+    day_or: bool | None = None
+    interval: Annotated[float, Field(gt=0)] | None = None  # seconds
+    anchor_date: Any = None
+    rrule: str | None = None
+    timezone: str | None = None
+    active: bool = True
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        given = [kind for kind in KINDS_OF_SCHEDULE if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"expected exactly one of {', '.join(KINDS_OF_SCHEDULE)}; "
+                f"found {', '.join(given) or 'none'}"
+            )
+        self.build()
+        return self
+
+    def build(self) -> CronSchedule | IntervalSchedule | RRuleSchedule:
+        """The schedule as Prefect's own object, with the declared fields only set."""
+        fields = self.model_dump(
+            include={"cron", "day_or", "interval", "anchor_date", "rrule", "timezone"},
+            exclude_none=True,
+        )
+        if "cron" in fields:
+            return CronSchedule(**fields)
+        return IntervalSchedule(**fields) if "interval" in fields else RRuleSchedule(**fields)
+
+
+class WorkPool(Strict):
+    """Where a deployment's runs go."""
+
+    name: str
+    work_queue_name: str | None = None
+    job_variables: dict[str, Any] = Field(default_factory=dict)
+
+
+class ConcurrencyLimit(Strict):
+    """How many runs of a deployment may run at once, and what becomes of one more."""
+
+    limit: Annotated[int, Field(ge=1)]
+    collision_strategy: Literal["ENQUEUE", "CANCEL_NEW"] | None = None
+    grace_period_seconds: Annotated[int, Field(ge=60, le=86400)] | None = None
+
+
+class Deployment(Strict):
+    """One deployment, in Prefect's own words."""
+
+    name: str
+    entrypoint: Annotated[str, Field(pattern=r"^[^:]+\.py:[A-Za-z_]\w*$")]
+    work_pool: WorkPool
+    version: str | None = None
+    description: str | None = None
+    tags: list[str] = Field(default_factory=list)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    schedules: list[Schedule] = Field(default_factory=list)
+    paused: bool | None = None
+    concurrency_limit: ConcurrencyLimit | None = None
+    enforce_parameter_schema: bool = True
+    pull: list[dict[str, Any]] = Field(default_factory=list)
+
+    @field_validator("concurrency_limit", mode="before")
+    @classmethod
+    def _a_number_is_a_limit(cls, value: Any) -> Any:
+        return {"limit": value} if isinstance(value, int | str) else value

@@ -1,0 +1,28 @@
+"""The kinds of resources: each module of this folder has one class that is a `Kind`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from typing import TYPE_CHECKING, Any
+
+from server.bootstrap.kind import Kind
+
+if TYPE_CHECKING:
+    from server.bootstrap.kind import World
+
+
+def every(world: World) -> list[Kind[Any]]:
+    """All kinds, in the order in which their resources are made."""
+    found: list[Kind[Any]] = []
+    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+        members = vars(importlib.import_module(module.name)).values()
+        found += [
+            member(world)
+            for member in members
+            if inspect.isclass(member)
+            and issubclass(member, Kind)
+            and member.__module__ == module.name
+        ]
+    return sorted(found, key=lambda kind: kind.order)

@@ -1,0 +1,90 @@
+"""Which resources bootstrap has made: kept on the server, so that it holds from any machine.
+
+A block of our own, one for each stack name: several stacks may declare things on one server. A
+resource counts as ours by its name and its id, so that one which a person made later under the same
+name is not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prefect.blocks.core import Block
+
+from server.bootstrap import api
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
+    from prefect.client.orchestration import SyncPrefectClient
+
+    from server.bootstrap.change import Change
+
+SLUG = "stack-bootstrap"
+BEING_MADE = None  # in place of an id: it was about to be made when the record was written
+
+
+class StackBootstrap(Block):
+    """What `scripts/bootstrap.py` has made on this server. It removes nothing else."""
+
+    _block_type_name = "Stack bootstrap"
+    _block_type_slug = SLUG
+
+    resources: dict[str, dict[str, str | None]]  # kind, name, id
+
+
+class Record:
+    """The resources that the stack called `stack_name` has made."""
+
+    def __init__(self, client: SyncPrefectClient, stack_name: str) -> None:
+        """Read it; empty when the stack has never made anything here."""
+        self._client = client
+        self._name = stack_name.replace("_", "-")
+        path = f"/block_types/slug/{SLUG}/block_documents/name/{self._name}"
+        document = api.find(client, path)
+        held: dict[str, Any] = document["data"]["resources"] if document else {}
+        self._saved = {(kind, name): id_ for kind, ids in held.items() for name, id_ in ids.items()}
+        self._now = dict(self._saved)
+
+    def owns(self, kind: str, name: str, live: UUID) -> bool:
+        """Whether bootstrap has made it."""
+        key = (kind, name)
+        return key in self._saved and self._saved[key] in {BEING_MADE, str(live)}
+
+    def begin(self, changes: Iterable[Change]) -> None:
+        """Note what is about to be made: should this process end, the next one knows it again."""
+        self._settle(changes)
+        self._now |= {(each.kind, each.name): BEING_MADE for each in changes if _new(each)}
+        self._save()
+
+    def made(self, change: Change, id_: UUID | None) -> None:
+        """Note that `change` was applied."""
+        if _new(change):
+            self._now[change.kind, change.name] = str(id_)
+        elif change.action == "remove":
+            self._now.pop((change.kind, change.name), None)
+
+    def end(self) -> None:
+        """Write what was noted; nothing, when that is what the server has."""
+        self._save()
+
+    def _settle(self, changes: Iterable[Change]) -> None:
+        """Complete what an earlier run left open, and forget what is no longer there."""
+        live = {(each.kind, each.name): each.id for each in changes if each.id}
+        self._now = {
+            key: str(live[key]) for key in self._saved if key in live and self.owns(*key, live[key])
+        }
+
+    def _save(self) -> None:
+        if self._now == self._saved:
+            return
+        resources: dict[str, dict[str, str | None]] = {}
+        for (kind, name), id_ in sorted(self._now.items()):
+            resources.setdefault(kind, {})[name] = id_
+        StackBootstrap(resources=resources).save(self._name, overwrite=True)
+        self._saved = dict(self._now)
+
+
+def _new(change: Change) -> bool:
+    return change.action == "create"

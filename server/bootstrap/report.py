@@ -1,0 +1,76 @@
+"""Shows a plan: as a table for people, as JSON for programs. It has names of fields, no values."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from server.bootstrap.change import DRIFT, WRITES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from server.bootstrap.change import Change
+
+HEADINGS = ("ACTION", "KIND", "NAME", "FIELDS")
+MADE = {"create": "created", "update": "updated", "remove": "removed"}
+
+
+def table(changes: Sequence[Change]) -> str:
+    """A line for each resource, under headings, each column as wide as it needs to be."""
+    rows = [HEADINGS, *((each.action, each.kind, each.name, _details(each)) for each in changes)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS) - 1)]
+    lines = (
+        "  ".join(
+            [*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]
+        ).rstrip()
+        for row in rows
+    )
+    return "\n".join(lines)
+
+
+def drift(changes: Iterable[Change]) -> int:
+    """How many resources differ."""
+    return sum(each.action in DRIFT for each in changes)
+
+
+def summary(changes: Sequence[Change], *, applied: bool) -> str:
+    """One line: what was done, or would be."""
+    counts = Counter(each.action for each in changes)
+    parts = [
+        f"{counts[action]} {MADE[action] if applied else f'to {action}'}"
+        for action in WRITES
+        if counts[action]
+    ]
+    parts = parts or ["nothing changed" if applied else "nothing to change"]
+    if counts["no longer declared"]:
+        parts.append(f"{counts['no longer declared']} no longer declared (--prune removes them)")
+    if counts["left out"]:
+        parts.append(f"{counts['left out']} left out")
+    return ", ".join(parts)
+
+
+def write_json(changes: Sequence[Change], *, applied: bool) -> None:
+    """The same for a program."""
+    content = {
+        "applied": applied,
+        "drift": drift(changes),
+        "changes": [
+            {
+                "action": each.action.replace(" ", "-"),
+                "kind": each.kind,
+                "name": each.name,
+                "fields": [] if each.action == "left out" else list(each.details),
+                "reason": _details(each) if each.action == "left out" else None,
+            }
+            for each in changes
+        ],
+    }
+    json.dump(content, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def _details(change: Change) -> str:
+    return ", ".join(change.details)
