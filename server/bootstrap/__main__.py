@@ -110,9 +110,21 @@ def _failed(error: Exception, what: str) -> StackError:
     return StackError(
         what,
         expected="an answer of success to each request",
-        found=(str(error) or repr(error)).splitlines()[0],
+        found=_say(error),
         do="scripts/stack status, then run it again: it goes on where it stopped",
     )
+
+
+def _say(error: Exception) -> str:
+    """What failed, without what was sent: the server repeats a request that it does not take."""
+    if not isinstance(error, httpx.HTTPStatusError):
+        return type(error).__name__ if isinstance(error, PrefectException) else repr(error)
+    answer = error.response
+    said = f"{answer.status_code} to {error.request.method} {error.request.url.path}"
+    if answer.status_code != httpx.codes.UNPROCESSABLE_ENTITY:
+        return said
+    places = (".".join(map(str, each["loc"])) for each in answer.json()["exception_detail"])
+    return f"{said}, which does not take {', '.join(places)}"
 
 
 if __name__ == "__main__":

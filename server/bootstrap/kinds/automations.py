@@ -96,7 +96,8 @@ class Automations(Kind[Automation]):
     def update(self, client: SyncPrefectClient, item: Declared[Automation], live: Live) -> None:
         """Replace it; it stays as enabled as it is."""
         body = {**self._body(item), "enabled": live.value["enabled"]}
-        api.call(client, "PUT", f"{PATH}/{live.id}", _built(item, body).model_dump(mode="json"))
+        taken = _built(item, body).model_dump(mode="json", exclude={"owner_resource"})
+        api.call(client, "PUT", f"{PATH}/{live.id}", taken)
 
     def delete(self, client: SyncPrefectClient, name: str, live: Live) -> None:  # noqa: ARG002
         """By id."""

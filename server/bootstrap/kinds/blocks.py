@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 PATH = "/block_documents"
+# It writes parts of an address that it does not take to its log; a MistakeError says it instead.
+logging.getLogger("apprise").setLevel(logging.CRITICAL)
+
 NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 # As Prefect writes a reference to another block.
 REFERENCE = re.compile(r"^{{\s*prefect\.blocks\.([a-z0-9-]+)\.([a-z0-9-]+)\s*}}$")

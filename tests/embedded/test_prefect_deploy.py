@@ -1,0 +1,92 @@
+"""`prefect deploy --all` makes the same deployments of `prefect.yaml` as bootstrap does."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+
+from tests import project as projects
+from tests.embedded.test_bootstrap import DEPLOYMENTS
+from tests.project import FLOW
+from tests.stack import SOURCE, get, post
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import httpx
+
+    from tests.stack import Stack
+
+# What two deployments that were made one after the other differ in.
+OWN = {"id", "created", "updated", "deployment_id", "flow_id", "version_id", "branch_id"}
+OWN |= {"status", "last_polled", "work_queue_id", "concurrency_limit_id"}
+
+
+def test_of_the_project(stack: Stack) -> None:
+    compare(stack, stack.root, stack.environment())
+
+
+def test_of_one_with_values_from_the_environment(stack: Stack, tmp_path: Path) -> None:
+    project = projects.make(tmp_path, stack, "deploys")
+    project.write(
+        stack="work_pools: [{name: deploys-pool, type: process}]\n",
+        prefect=DEPLOYMENTS.replace("PREFIX", "deploys"),
+        flows={"first.py": FLOW.format(name="deploys_first")},
+    )
+    project.variables["TOKEN"] = "a"
+    project.apply()
+    compare(stack, tmp_path, project.environment())
+    assert project.bootstrap("--check").returncode == 0, stack.said[-1]
+
+
+def compare(stack: Stack, folder: Path, env: dict[str, str]) -> None:
+    """Take the deployments of bootstrap away, let Prefect make them, and compare."""
+    declared = YAML(typ="safe").load(folder / "prefect.yaml")["deployments"]
+    names = {each["name"] for each in declared}
+    with stack.client() as client:
+        ours = _deployments(client, names)
+        assert len(ours) == len(declared)
+        for each in ours.values():
+            client.delete(f"/deployments/{each['id']}").raise_for_status()
+        script = (
+            'eval "$(scripts/stack env)"; cd "$1"; shift; exec prefect --no-prompt deploy --all'
+        )
+        result = subprocess.run(
+            ["sh", "-c", script, "sh", str(folder)],
+            check=False,
+            cwd=stack.root,
+            env={**env, **stack.environment(), "PYTHONPATH": str(SOURCE)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        theirs = _deployments(client, names)
+        assert {name: _same(each) for name, each in theirs.items()} == {
+            name: _same(each) for name, each in ours.items()
+        }
+
+
+def _deployments(client: httpx.Client, names: set[str]) -> dict[str, dict[str, Any]]:
+    found = post(client, "/deployments/filter", {"deployments": {"name": {"any_": sorted(names)}}})
+    return {_full_name(client, each): each for each in found}
+
+
+def _same(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _same(value) for key, value in node.items() if key not in OWN}
+    if isinstance(node, list):
+        same = [_same(each) for each in node]
+        return sorted(same, key=lambda each: str(each.get("slug"))) if _schedules(same) else same
+    return node
+
+
+def _schedules(node: list[Any]) -> bool:
+    return bool(node) and isinstance(node[0], dict) and "slug" in node[0]
+
+
+def _full_name(client: httpx.Client, found: dict[str, Any]) -> str:
+    flow = get(client, f"/flows/{found['flow_id']}")
+    return f"{flow['name']}/{found['name']}"

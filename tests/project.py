@@ -1,0 +1,115 @@
+"""Declarations of a test's own, bootstrapped onto the server of a running stack."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from server import place
+from tests.stack import SOURCE, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+FLOW = '''\
+from prefect import flow
+
+@flow(name="{name}")
+def {name}(who: str = "world", times: int = 1) -> None:
+    """Greet.
+
+    Args:
+        who: Whom to greet.
+        times: How often.
+    """
+'''
+
+
+@dataclass
+class Project:
+    """A folder with `prefect.yaml`, `stack.yaml` and `flows/`, of a stack name of its own.
+
+    Bootstrap tells by that name what it has made, so that tests share a server.
+    """
+
+    folder: Path
+    stack: Stack
+    name: str
+    login: str
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def write(
+        self, *, stack: str = "", prefect: str = "", flows: Mapping[str, str] | None = None
+    ) -> None:
+        """Declare this and nothing else."""
+        (self.folder / "stack.yaml").write_text(stack)
+        (self.folder / "prefect.yaml").write_text(prefect)
+        (self.folder / "flows").mkdir(exist_ok=True)
+        for name, text in (flows or {}).items():
+            (self.folder / "flows" / name).write_text(text)
+
+    def environment(self, api: str | None = None) -> dict[str, str]:
+        """What bootstrap finds there."""
+        here = dataclasses.replace(place.DOCKER, root=self.folder)
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "PREFECT_HOME": str(self.folder / "prefect"),
+            "PREFECT_API_URL": api or f"{self.stack.url}/api",
+            "PREFECT_API_AUTH_STRING": self.login,
+            "PYTHONPATH": str(SOURCE),
+            "STACK_NAME": self.name,
+            place.VARIABLE: here.dump(),
+            **self.variables,
+        }
+
+    def bootstrap(
+        self, *arguments: str, api: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it; what it printed is kept for a failure's report."""
+        argv = [sys.executable, "-P", "-m", "server.bootstrap", *arguments]
+        result = subprocess.run(
+            argv,
+            check=False,
+            cwd=self.folder,
+            env=self.environment(api),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        said = f"$ bootstrap {' '.join(arguments)} -> {result.returncode}\n"
+        self.stack.said.append(f"{said}{result.stdout}{result.stderr}")
+        return result
+
+    def apply(self, *arguments: str) -> str:
+        """Run it, which has to end with 0; what it printed."""
+        result = self.bootstrap(*arguments)
+        assert result.returncode == 0, self.stack.said[-1]
+        return result.stdout
+
+    def changes(self, *arguments: str) -> dict[str, dict[str, Any]]:
+        """What `--plan --json` says of each resource, by its kind and name."""
+        found = json.loads(self.apply("--plan", "--json", *arguments))
+        return {f"{each['kind']} {each['name']}": each for each in found["changes"]}
+
+    def ours(self, *arguments: str) -> dict[str, str]:
+        """The action for each resource that is ours or declared."""
+        return {
+            name: each["action"]
+            for name, each in self.changes(*arguments).items()
+            if each["action"] != "not-ours"
+        }
+
+
+def make(folder: Path, stack: Stack, name: str) -> Project:
+    """A project that declares nothing yet, for the server of `stack`."""
+    script = 'eval "$(scripts/stack env)"; printf "%s" "$PREFECT_API_AUTH_STRING"'
+    project = Project(folder, stack, name, stack.run("sh", "-c", script).stdout)
+    project.write()
+    return project
