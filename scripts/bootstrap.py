@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the running stack match prefect.yaml. Runs under any Python and needs nothing set up.
+"""Makes the running stack match prefect.yaml and stack.yaml. Runs under any Python and needs nothing set up.
 
 It hands over to the stack's own environment, and finds there the stack's address and login.
 """

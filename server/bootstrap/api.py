@@ -38,7 +38,11 @@ def find(client: SyncPrefectClient, path: str) -> Any:
 def every(
     client: SyncPrefectClient, path: str, body: Mapping[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Every object that the filter at `path` gives, page by page."""
+    """Every object that the filter at `path` gives, page by page.
+
+    `body` has to ask for an order without ties, where the filter has none of its own: the server's
+    pages do not fit together otherwise.
+    """
     offset = 0
     while True:
         page = call(client, "POST", path, {**(body or {}), "limit": PAGE, "offset": offset})

@@ -52,8 +52,10 @@ MISTAKES = {
         "the block 'secret/bad' has no field 'vale'\n  expected: one of value",
     ),
     "a block without a field that it needs": (
-        (f"{FINE}blocks:\n  - type: slack-webhook\n    name: bad\n    data:{MARK}\n"
-        "      notify_type: info\n"),
+        (
+            f"{FINE}blocks:\n  - type: slack-webhook\n    name: bad\n    data:{MARK}\n"
+            "      notify_type: info\n"
+        ),
         "",
         "the block 'slack-webhook/bad' lacks the field 'url'",
     ),

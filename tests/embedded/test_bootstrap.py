@@ -272,13 +272,13 @@ class TestPrune:
             project.write()
             assert set(project.ours().values()) == {"no-longer-declared"}
             assert project.bootstrap("--check").returncode == 2
-            assert "16 no longer declared" in project.apply().splitlines()[-1]
+            assert "15 no longer declared" in project.apply().splitlines()[-1]
             before = _names(client)
-            assert project.apply("--prune").splitlines()[-1] == "16 removed"
+            assert project.apply("--prune").splitlines()[-1] == "15 removed"
             gone = before - _names(client)
-            # With the pool go its queues, the default one too.
-            assert len(gone) == 16
-            assert all(project.name in each for each in gone)
+            # The default queue goes with its pool, the limit of a deployment with it.
+            assert len([each for each in gone if project.name in each]) == 16
+            assert all(project.name in each or "/deployment:" in each for each in gone)
             assert get(client, f"/variables/name/{project.name}_by_hand")["value"] == 1
         assert project.ours() == {}
 
@@ -288,7 +288,7 @@ class TestPrune:
         write_everything(project)
         project.apply()
         elsewhere = projects.make(tmp_path_factory.mktemp("elsewhere"), project.stack, project.name)
-        assert elsewhere.apply("--prune").splitlines()[-1] == "16 removed"
+        assert elsewhere.apply("--prune").splitlines()[-1] == "15 removed"
 
     def test_what_was_there_before_is_brought_in_line_and_never_removed(
         self, project: Project
@@ -325,11 +325,13 @@ class TestPrune:
 
 
 class TestHalfWay:
-    @pytest.mark.parametrize("writes", [1, 4, 9, 15])
+    @pytest.mark.parametrize("writes", [4, 15])
     def test_the_next_run_finishes_what_a_dying_server_left(
         self, writes: int, project: Project
     ) -> None:
         write_everything(project)
+        # A client asks again for a minute, which bridges a restart; this server stays dead.
+        project.variables["PREFECT_CLIENT_MAX_RETRIES"] = "0"
         with relay(project.stack.url, last_write=writes) as seen:
             broken = project.bootstrap(api=f"{seen.address}/api")
             assert seen.broken
@@ -341,7 +343,7 @@ class TestHalfWay:
         project.apply()
         assert set(project.ours().values()) == {"unchanged"}
         project.write()
-        assert project.apply("--prune").splitlines()[-1] == "16 removed"
+        assert project.apply("--prune").splitlines()[-1] == "15 removed"
 
 
 class TestMany:
@@ -375,5 +377,8 @@ def _names(client: Any) -> set[str]:
         *("/variables", "/v2/concurrency_limits", "/work_pools", "/work_queues", "/deployments"),
         *("/block_documents", "/automations"),
     ):
-        found |= {f"{path}/{each['name']}" for each in post(client, f"{path}/filter", {})}
+        found |= {
+            f"{path}/{each.get('work_pool_name')}/{each['name']}"
+            for each in post(client, f"{path}/filter", {})
+        }
     return found

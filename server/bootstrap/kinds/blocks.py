@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 PATH = "/block_documents"
+ORDER = {"sort": "BLOCK_TYPE_AND_NAME_ASC"}
 # It writes parts of an address that it does not take to its log; a MistakeError says it instead.
 logging.getLogger("apprise").setLevel(logging.CRITICAL)
 
@@ -63,7 +64,7 @@ class Blocks(Kind[Block]):
         """By type and name; with what it holds only those that are declared."""
         declared = {item.name for item in items}
         found: dict[str, Live] = {}
-        for each in api.every(client, f"{PATH}/filter"):
+        for each in api.every(client, f"{PATH}/filter", ORDER):
             name = f"{each['block_type']['slug']}/{each['name']}"
             if each["block_type"]["slug"] == ownership.SLUG:
                 continue

@@ -38,7 +38,7 @@ class Variables(Kind[Variable]):
         items: Sequence[Declared[Variable]],  # noqa: ARG002
     ) -> dict[str, Live]:
         """By name."""
-        found = api.every(client, "/variables/filter")
+        found = api.every(client, "/variables/filter", {"sort": "NAME_ASC"})
         return {each["name"]: Live(UUID(each["id"]), each) for each in found}
 
     def compare(

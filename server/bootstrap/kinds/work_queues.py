@@ -71,14 +71,12 @@ class WorkQueues(Kind[WorkQueue]):
     def read(
         self, client: SyncPrefectClient, items: Sequence[Declared[WorkQueue]]
     ) -> dict[str, Live]:
-        """Those of the pools that declare queues, but for a `default` that is not declared."""
-        found: dict[str, Live] = {}
-        for pool in dict.fromkeys(item.value.pool for item in items):
-            if api.find(client, f"/work_pools/{pool}") is None:
-                continue
-            for each in api.every(client, f"/work_pools/{pool}/queues/filter"):
-                found[f"{pool}/{each['name']}"] = Live(UUID(each["id"]), each)
+        """By pool and name; a `default` only where it is declared: its pool brings it."""
         declared = {item.name for item in items}
+        found = {
+            f"{each['work_pool_name']}/{each['name']}": Live(UUID(each["id"]), each)
+            for each in api.every(client, "/work_queues/filter")
+        }
         return {
             name: live
             for name, live in found.items()
@@ -103,7 +101,7 @@ class WorkQueues(Kind[WorkQueue]):
         path = f"/work_pools/{queue.pool}/queues"
         made = api.find(client, f"{path}/{queue.name}")
         if made is None:
-            made = api.call(client, "POST", f"{path}/", {"name": queue.name, **_fields(queue)})
+            made = api.call(client, "POST", path, {"name": queue.name, **_fields(queue)})
         else:
             api.call(client, "PATCH", f"{path}/{queue.name}", _fields(queue))
         self._set_priorities(client, queue.pool)
