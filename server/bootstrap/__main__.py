@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from server.bootstrap.change import Change
 
 DRIFTED = 2
+PROGRAM = "scripts/bootstrap.py"  # what a person types
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -128,4 +129,4 @@ def _say(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    exit_with(app)
+    exit_with(lambda: app(prog_name=PROGRAM))
