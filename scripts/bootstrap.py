@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Makes the running stack match prefect.yaml and stack.yaml; --help shows what else it does.
 
-Runs under any Python and needs nothing set up: it hands over to the stack's own environment, and finds there the stack's address and login.
+Runs under any Python and needs nothing set up: it hands over to the stack's own environment, and
+finds there the stack's address and login.
 """
 
 import os

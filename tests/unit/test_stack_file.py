@@ -1,8 +1,11 @@
 """What `stack.yaml` may not say is refused with its line, before a server is asked."""
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from server.bootstrap import kinds, values
 from server.bootstrap.kind import World
@@ -186,3 +189,16 @@ def test_secrets_of_the_server_are_no_values(
     assert not {"POSTGRES_PASSWORD", "ENCRYPTION_KEY", "STACK_PASSWORD"} & found.keys()
     assert (found["OTHER"], found["IN_BOTH"]) == ("from-file", "from-environment")
     assert found["STACK_ROOT"] == str(tmp_path)
+
+
+def test_what_the_docs_declare_can_be_declared(tmp_path: Path) -> None:
+    text = (ROOT / "docs/declaring.md").read_text()
+    examples = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(examples) == 3
+    shutil.copytree(ROOT / "flows", tmp_path / "flows")
+    for example in examples:
+        deployments = example.startswith("deployments:")
+        found = check(tmp_path, example if deployments else "", "" if deployments else example)
+        assert any(each.items or each.left_out for each in found.values())
+    kinds_shown = {key for each in examples for key in YAML(typ="safe").load(each)}
+    assert kinds_shown == {kind.section for kind in kinds.every(World(ROOT))}

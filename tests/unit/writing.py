@@ -12,7 +12,12 @@ from server.bootstrap.kinds.deployments import Deployments
 from server.errors import MistakeError
 
 MARK = "  # here"
-GIVEN = {"WORKER_CONCURRENCY": "10", "STACK_ROOT": "/stack", "TOKEN": "of-nobody-elses-business"}
+GIVEN = {
+    "WORKER_CONCURRENCY": "10",
+    "STACK_ROOT": "/stack",
+    "TOKEN": "of-nobody-elses-business",
+    "WAREHOUSE_PASSWORD": "a",
+}
 
 
 def with_line(text: str, old: str, new: str) -> str:
