@@ -14,8 +14,12 @@ from flows.exporting import dataset
 from flows.exporting.dataset import Row
 from flows.exporting.deadline import Deadline
 from flows.exporting.files import exports_folder, write_whole
+from flows.exporting.output import OutputOptions
 from flows.exporting.selection import Selection
 from flows.exporting.summary import summarize
+from flows.helpers.tags import add_tags
+
+PLAIN = OutputOptions()
 
 
 @task(name="export.read")
@@ -27,22 +31,31 @@ def read(path: Path, deadline: Deadline) -> tuple[Row, ...]:
 
 
 @task(name="export.select")
-def select_rows(rows: tuple[Row, ...], selection: Selection, deadline: Deadline) -> tuple[Row, ...]:
-    """The rows that `selection` asks for. It may be none, which is worth a warning."""
+def select_rows(
+    rows: tuple[Row, ...],
+    selection: Selection,
+    deadline: Deadline,
+    max_rows: int = PLAIN.max_rows,
+) -> tuple[Row, ...]:
+    """The first `max_rows` that `selection` asks for. Too few, or too many, is a warning."""
     deadline.check()
     selected = selection.of(rows)
     logger = get_run_logger()
-    if selected:
-        logger.info("Selected %d rows", len(selected))
+    if not selected:
+        logger.warning("Selected no rows: the file will hold none")
+    elif len(selected) > max_rows:
+        logger.warning("Selected %d rows, of which max_rows=%d are kept", len(selected), max_rows)
     else:
-        logger.warning("Selected no rows: the file will hold a header only")
-    return selected
+        logger.info("Selected %d rows", len(selected))
+    return selected[:max_rows]
 
 
 @task(name="export.write")
-def write(rows: tuple[Row, ...], path: Path, deadline: Deadline) -> None:
+def write(
+    rows: tuple[Row, ...], path: Path, deadline: Deadline, output: OutputOptions = PLAIN
+) -> None:
     """A file with `rows` at `path`, or none when the deadline passes first."""
-    write_whole(path, deadline.watch(rows))
+    write_whole(path, deadline.watch(rows), output)
     get_run_logger().info("Wrote %s", path)
 
 
@@ -65,8 +78,9 @@ def export(  # noqa: PLR0913, PLR0917 - the parameters are the form that people 
     max_date: dt.date | None = None,
     timeout_mins: int = 150,
     version: str = "latest",
+    output: OutputOptions = PLAIN,
 ) -> str:
-    """Export rows of the sample dataset to a CSV file.
+    """Export rows of the sample dataset to a CSV file. The run is tagged with its environment.
 
     The file lands in `exports` under `STACK_DATA_DIR`, or under `.stack/data` of the repo where
     that is unset. It appears whole or not at all. Its name ends in the id of the flow run, so that
@@ -82,6 +96,7 @@ def export(  # noqa: PLR0913, PLR0917 - the parameters are the form that people 
         timeout_mins: Minutes, at least 1, after which the export is given up. It is checked
             between rows.
         version: Version of the dataset, or `latest` for the highest one.
+        output: How the file looks.
 
     Returns:
         The absolute path of the file.
@@ -92,10 +107,11 @@ def export(  # noqa: PLR0913, PLR0917 - the parameters are the form that people 
         TimeoutError: The export took longer than `timeout_mins`. There is no file then, and the
             run ends as TimedOut.
     """
+    add_tags(f"env:{env}")
     deadline = Deadline.after(timeout_mins)
     selection = Selection(env, select, exclude, min_date, max_date, version)
-    rows = select_rows(read(dataset.SAMPLE, deadline), selection, deadline)
+    rows = select_rows(read(dataset.SAMPLE, deadline), selection, deadline, output.max_rows)
     path = exports_folder(os.environ) / f"{env}-{version}-{flow_run.id}.csv"
-    write(rows, path, deadline)
+    write(rows, path, deadline, output)
     report(rows, path)
     return str(path)

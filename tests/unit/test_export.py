@@ -6,17 +6,20 @@ import sys
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from prefect.flows import load_flow_from_entrypoint
 from prefect.logging import disable_run_logger
 from prefect.utilities.callables import parameter_schema
+from pydantic import ValidationError
 
 from flows.export import export, read, select_rows, write
 from flows.exporting import dataset
 from flows.exporting.dataset import Row
 from flows.exporting.deadline import Deadline
 from flows.exporting.files import REPO_ROOT, exports_folder, write_whole
+from flows.exporting.output import DELIMITERS, OutputOptions
 from flows.exporting.selection import Selection
 from flows.exporting.summary import Line, summarize
 
@@ -107,6 +110,19 @@ def test_only_rows_of_the_environment_are_exported() -> None:
     assert Selection("snd").of(rows) == rows[1:2]
 
 
+class TestMaxRows:
+    def test_of_more_rows_the_first_are_kept_and_the_log_says_so(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        logger = Mock()
+        monkeypatch.setattr("flows.export.get_run_logger", lambda: logger)
+        deadline = Deadline.after(1)
+        assert select_rows.fn(SHOP, Selection("pro"), deadline, 3) == SHOP[:3]
+        logger.warning.assert_called_once()
+        assert select_rows.fn(SHOP, Selection("pro"), deadline, 4) == SHOP
+        logger.warning.assert_called_once()
+
+
 class TestDeadline:
     @pytest.mark.parametrize("timeout_mins", [0, -5])
     def test_a_timeout_below_a_minute_is_refused(self, timeout_mins: int) -> None:
@@ -150,6 +166,11 @@ class TestFile:
             "version,env,table,date,id,customer_id,amount\n"
             "1.10,pro,customers,2026-03-01,X1,C1,9.90\n"
         )
+
+    def test_delimiter_and_header_are_chosen(self, tmp_path: Path) -> None:
+        path = tmp_path / "export.csv"
+        write_whole(path, SHOP[:1], OutputOptions(delimiter="tab", header=False))
+        assert path.read_text() == "1.10\tpro\tcustomers\t2026-03-01\tX1\tC1\t9.90\n"
 
     def test_it_reads_back_as_the_rows_written(self, tmp_path: Path) -> None:
         rows = tuple(dataset.read(dataset.SAMPLE))
@@ -227,7 +248,24 @@ class TestForm:
 
     def test_defaults_export_everything_of_the_latest_version(self) -> None:
         defaults = {name: field.get("default") for name, field in self.SCHEMA.properties.items()}
+        output = defaults.pop("output")
         assert defaults == dict.fromkeys(defaults) | {"timeout_mins": 150, "version": "latest"}
+        assert output == {"delimiter": "comma", "header": True, "max_rows": 100_000}
+
+    def test_the_section_of_the_output_describes_and_limits_its_fields(self) -> None:
+        fields = self.SCHEMA.definitions["OutputOptions"]["properties"]
+        assert [name for name, field in fields.items() if not field.get("description")] == []
+        assert fields["delimiter"]["enum"] == list(DELIMITERS)
+        assert (fields["max_rows"]["minimum"], fields["max_rows"]["maximum"]) == (1, 1_000_000)
+
+    @pytest.mark.parametrize(
+        "output",
+        [{"max_rows": 0}, {"max_rows": 1_000_001}, {"delimiter": "dot"}, {"heading": True}],
+        ids=str,
+    )
+    def test_an_output_outside_of_its_limits_is_refused(self, output: dict[str, object]) -> None:
+        with pytest.raises(ValidationError):
+            OutputOptions.model_validate(output)
 
 
 def test_prefect_loads_it_by_its_entrypoint(monkeypatch: pytest.MonkeyPatch) -> None:

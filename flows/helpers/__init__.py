@@ -1,0 +1,1 @@
+"""What flows import: each module here holds one helper."""
