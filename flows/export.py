@@ -37,7 +37,7 @@ def select_rows(
     deadline: Deadline,
     max_rows: int = PLAIN.max_rows,
 ) -> tuple[Row, ...]:
-    """The first `max_rows` that `selection` asks for. Too few, or too many, is a warning."""
+    """The first `max_rows` rows that `selection` asks for. None, or more, is worth a warning."""
     deadline.check()
     selected = selection.of(rows)
     logger = get_run_logger()

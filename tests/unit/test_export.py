@@ -18,10 +18,11 @@ from flows.export import export, read, select_rows, write
 from flows.exporting import dataset
 from flows.exporting.dataset import Row
 from flows.exporting.deadline import Deadline
-from flows.exporting.files import REPO_ROOT, exports_folder, write_whole
+from flows.exporting.files import exports_folder, write_whole
 from flows.exporting.output import DELIMITERS, OutputOptions
 from flows.exporting.selection import Selection
 from flows.exporting.summary import Line, summarize
+from flows.helpers.files import REPO_ROOT
 
 
 def a_row(

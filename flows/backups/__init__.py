@@ -1,0 +1,1 @@
+"""What the flow `vtasks.backup` does, without Prefect."""

@@ -1,0 +1,1 @@
+"""What the flow `vtasks.expensor` does, without Prefect."""
