@@ -44,8 +44,9 @@ def find_runs(
         httpx.HTTPError: The server cannot be reached, or refuses.
     """
     flow_filter = FlowFilter(name=FlowFilterName(like_=name_like)) if name_like else None
+    run_filter = _filter(tags, states, since)
     with get_client(sync_client=True) as client:
-        found = _pages(client, flow_filter, _filter(tags, states, since))
+        found = _pages(client, flow_filter, run_filter)
         # A run that begins while pages are read moves those behind it: they come twice.
         return list({run.id: run for run in found}.values())
 
