@@ -1,0 +1,338 @@
+"""The flows that are shipped, and what flows import, against a real server."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.stack import complete, deployment, finished, get, post, start_run, wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.stack import Stack
+
+RUN = 'eval "$(scripts/stack env)" && exec .venv/bin/python -m tests.embedded.probes "$@"'
+
+
+def probe(stack: Stack, *arguments: str, code: int = 0) -> Any:
+    """Run one of tests/embedded/probes.py; what it answered."""
+    result = stack.run("sh", "-c", RUN, "sh", *arguments)
+    assert result.returncode == code, stack.said[-1]
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def log(client: httpx.Client, run_id: str) -> list[dict[str, Any]]:
+    """The run log of a flow run, its tasks' lines among them, without those below it."""
+    body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "limit": 200, "sort": "TIMESTAMP_ASC"}
+    return list(post(client, "/logs/filter", body))
+
+
+def logged(client: httpx.Client, run_id: str, text: str) -> dict[str, Any]:
+    """The line of a run log that has `text` in it, once it has arrived."""
+    found = wait_for(
+        f"line with {text!r}",
+        lambda: [each for each in log(client, run_id) if text in each["message"]],
+        30,
+    )
+    return dict(found[0])
+
+
+def below(client: httpx.Client, run_id: str) -> dict[str, Any]:
+    """The names of what ran below a flow run: tasks, and flows with what ran below them."""
+    runs = post(
+        client, "/flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [run_id]}}}
+    )
+    tasks = post(client, "/task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}})
+    flows = {get(client, f"/flows/{each['flow_id']}")["name"]: each["id"] for each in runs}
+    names = {each["name"].rpartition("-")[0] for each in tasks}
+    return {
+        **{name: below(client, child) for name, child in flows.items()},
+        **{name: {} for name in names if name not in flows},
+    }
+
+
+def artifacts(client: httpx.Client, key: str, flow_run_id: str) -> list[Any]:
+    """What the artifacts with a key hold that a flow run made, itself or below it."""
+    runs = post(
+        client, "/flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [flow_run_id]}}}
+    )
+    ids = [flow_run_id, *(each["id"] for each in runs)]
+    body = {"artifacts": {"flow_run_id": {"any_": ids}, "key": {"any_": [key]}}}
+    return [each["data"] for each in post(client, "/artifacts/filter", body)]
+
+
+def data_folder(stack: Stack) -> Path:
+    """What the flows of a stack write to."""
+    return stack.root / ".stack" / stack.name / "data"
+
+
+class TestHello:
+    def test_tasks_and_subflows_are_below_the_run(self, stack: Stack) -> None:
+        with stack.client() as client:
+            run = complete(client, "hello/hello")["id"]
+            tree: dict[str, Any] = {
+                "hello.greet": {},
+                "hello.farewell": {"hello.farewell.wave": {}},
+            }
+            wait_for("runs below hello", lambda: below(client, run) == tree, 30)
+
+
+class TestExport:
+    def test_its_run_is_tagged_with_its_environment_and_keeps_its_tags(self, stack: Stack) -> None:
+        with stack.client() as client:
+            made = post(
+                client,
+                f"/deployments/{deployment(client, 'export/export')['id']}/create_flow_run",
+                {"parameters": {"env": "pro"}, "tags": ["asked:by-hand"]},
+            )
+            run = finished(client, made["id"])
+        assert run["state_type"] == "COMPLETED"
+        assert set(run["tags"]) == {"asked:by-hand", "team:example", "env:pro"}
+
+    def test_the_file_looks_as_the_form_says(self, stack: Stack) -> None:
+        output = {"delimiter": "semicolon", "header": False, "max_rows": 3}
+        with stack.client() as client:
+            run = complete(client, "export/export", {"env": "snd", "output": output})["id"]
+            line = logged(client, run, "of which max_rows=3 are kept")
+        assert line["level"] == 30
+        (path,) = (data_folder(stack) / "exports").glob(f"*{run}.csv")
+        with path.open() as file:
+            rows = list(csv.reader(file, delimiter=";"))
+        assert [row[:2] for row in rows] == [["1.10", "snd"]] * 3
+
+    @pytest.mark.parametrize(
+        "parameters",
+        [
+            {"env": "production"},
+            {"env": "pro", "output": {"max_rows": 0}},
+            {"env": "pro", "output": {"delimiter": "dot"}},
+            {"env": "pro", "output": {"heading": True}},
+        ],
+        ids=str,
+    )
+    def test_a_wrong_value_is_refused_and_no_run_is_made(
+        self, stack: Stack, parameters: dict[str, object]
+    ) -> None:
+        with stack.client() as client:
+            found = deployment(client, "export/export")["id"]
+            runs = {"flow_runs": {"deployment_id": {"any_": [found]}}}
+            before = post(client, "/flow_runs/count", runs)
+            answer = client.post(
+                f"/deployments/{found}/create_flow_run", json={"parameters": parameters}
+            )
+            assert answer.status_code == httpx.codes.CONFLICT
+            assert "Validation failed" in answer.json()["detail"]
+            assert post(client, "/flow_runs/count", runs) == before
+
+
+class TestVtasks:
+    TREE: dict[str, Any] = {  # noqa: RUF012 - compared only
+        "vtasks.backup": {
+            "vtasks.backup.backup_files": {},
+            "vtasks.backup.copy": {},
+            "vtasks.backup.clean_backups": {},
+        },
+        "vtasks.expensor": {"vtasks.expensor.read": {}, "vtasks.expensor.report": {}},
+    }
+
+    @pytest.fixture(scope="class")
+    def sample(self, stack: Stack) -> str:
+        """The id of a run on the sample data."""
+        with stack.client() as client:
+            return str(complete(client, "vtasks/vtasks")["id"])
+
+    def test_it_works_on_the_sample_data(self, stack: Stack, sample: str) -> None:
+        with stack.client() as client:
+            wait_for("runs below vtasks", lambda: below(client, sample) == self.TREE, 30)
+            (report,) = artifacts(client, "expenses", sample)
+            children = {"flow_runs": {"parent_flow_run_id": {"any_": [sample]}}}
+            tags = [each["tags"] for each in post(client, "/flow_runs/filter", children)]
+        assert tags == [["type:vtasks"]] * 2
+        assert report.startswith("# Expenses of 2026-09\n")
+        assert "data:image/svg+xml;base64," in report
+        for folder in ("backups", "mirror"):
+            made = sorted((data_folder(stack) / folder).glob("data-*.tar.gz"))
+            with tarfile.open(made[-1]) as tar:
+                assert {"expenses.csv", "orders.csv"} <= set(tar.getnames())
+
+    def test_it_works_on_folders_that_are_given(self, stack: Stack, tmp_path: Path) -> None:
+        source, backups, mirror = (tmp_path / name for name in ("source", "backups", "mirror"))
+        (source / "deep").mkdir(parents=True)
+        (source / "deep/note.txt").write_text("first")
+        (backups).mkdir()
+        (backups / "precious.tar.gz").write_text("of somebody else")
+        expenses = tmp_path / "mine.csv"
+        expenses.write_text(
+            "date,category,description,amount\n2026-01-31,Food,Tea,2.50\n2026-02-01,Food,Tea,3\n"
+        )
+        parameters = {
+            "source": str(source),
+            "backups": str(backups),
+            "mirror": str(mirror),
+            "keep": 1,
+            "expenses": str(expenses),
+            "month": "2026-01-01",
+        }
+        with stack.client() as client:
+            complete(client, "vtasks/vtasks", parameters)
+            (first,) = mirror.iterdir()
+            (source / "deep/note.txt").write_text("second")
+            run = complete(client, "vtasks/vtasks", parameters)["id"]
+            (report,) = artifacts(client, "expenses", run)
+        (copied,) = mirror.iterdir()
+        assert copied.name != first.name
+        assert sorted(backups.iterdir()) == sorted(
+            [backups / copied.name, backups / "precious.tar.gz"]
+        )
+        with tarfile.open(copied) as tar:
+            note = tar.extractfile("deep/note.txt")
+            assert note
+            assert note.read() == b"second"
+        assert "1 expenses, **2.50 EUR**" in report
+
+    def test_what_it_prints_is_in_the_run_log(self, stack: Stack, sample: str) -> None:
+        with stack.client() as client:
+            logged(client, sample, "vtasks.backup: Completed")
+            children = {"flow_runs": {"parent_flow_run_id": {"any_": [sample]}}}
+            first = post(client, "/flow_runs/filter", {**children, "sort": "START_TIME_ASC"})[0]
+            logged(client, first["id"], "Copied it to ")
+
+    def test_one_part_that_fails_says_so_and_does_not_keep_the_other(self, stack: Stack) -> None:
+        with stack.client() as client:
+            parameters = {"source": "/no/such/folder", "month": "2026-08-15"}
+            run = finished(client, start_run(client, "vtasks/vtasks", parameters))
+            assert run["state_type"] == "FAILED"
+            said = run["state"]["message"]
+            assert "source: expected a folder, found nothing at /no/such/folder" in said
+            assert "vtasks.expensor" not in said
+            (report,) = artifacts(client, "expenses", run["id"])
+            assert report.startswith("# Expenses of 2026-08\n")
+
+
+class TestTags:
+    def test_all_are_there_whoever_added_them(self, stack: Stack) -> None:
+        run, async_run = probe(stack, "tags")
+        with stack.client() as client:
+            found = set(get(client, f"/flow_runs/{run}")["tags"])
+            assert found == {
+                *("given:before", "from:flow", "any string"),
+                *(f"from:task-{number}" for number in range(8)),
+            }
+            found = set(get(client, f"/flow_runs/{async_run}")["tags"])
+            assert found == {"given:before", "from:flow", "from:thread", "from:async-task"}
+            tasks = post(client, "/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
+            assert {tag for each in tasks for tag in each["tags"]} == {"given:before"}
+
+
+class TestPastRuns:
+    def test_runs_are_found_beyond_a_page_of_the_api(self, stack: Stack) -> None:
+        assert probe(stack, "past", "a.past", "405") == {
+            "all": 406,
+            "newest first": True,
+            "odd": True,
+            "running": 1,
+            "either": 406,
+            "since a day": 406,
+            "since tomorrow": 0,
+            "without zone": 406,
+            "ran": True,
+            "ran odd": True,
+            "ran even": False,
+            "failed": False,
+            "ran in no time": False,
+            "part of the name": False,
+        }
+
+    def test_a_run_does_not_count_itself(self, stack: Stack) -> None:
+        assert probe(stack, "itself", "asks.itself") == [False, True, True]
+
+    def test_runs_that_are_due_later_are_not_past(self, stack: Stack) -> None:
+        found = probe(stack, "ahead")
+        assert found["ahead"] > 0
+        assert found["found"] == 0
+
+
+class TestTurns:
+    def test_of_runs_that_ask_at_once_one_has_it(self, stack: Stack) -> None:
+        assert probe(stack, "race", "race") == [1, 1, 1, 1]
+
+    def test_a_run_that_died_has_it_until_the_server_knows(self, stack: Stack) -> None:
+        dead = probe(stack, "die", "deadly", code=-9)
+        assert probe(stack, "turn", "deadly") is False
+        with stack.client() as client:
+            crashed = {"state": {"type": "CRASHED", "name": "Crashed"}, "force": True}
+            post(client, f"/flow_runs/{dead}/set_state", crashed)
+        assert probe(stack, "turn", "deadly") is True
+
+
+class TestDaily:
+    def test_of_five_triggers_at_once_one_works(self, stack: Stack) -> None:
+        with stack.client() as client, ThreadPoolExecutor(5) as executor:
+
+            def trigger(_: int) -> dict[str, Any]:
+                run = start_run(client, "daily/daily", {"env": "snd"})
+                return finished(client, run, 240)
+
+            runs = list(executor.map(trigger, range(5)))
+            assert {run["state_type"] for run in runs} == {"COMPLETED"}
+            worked = [run for run in runs if run["state"]["message"].startswith("Worked: ")]
+            # Two, if midnight came in between; each day has one.
+            assert len({run["start_time"][:10] for run in worked}) == len(worked) >= 1
+            skipped = [run for run in runs if run["state_name"] == "Skipped"]
+            assert len(worked) + len(skipped) == 5
+            for run in skipped:
+                assert run["state"]["message"] in {
+                    "another run is at the work of snd",
+                    "the work of snd was done today",
+                }
+                logged(client, run["id"], "Skipped: ")
+            for run in worked:
+                assert below(client, run["id"]) == {"daily.report": {"daily.report.count": {}}}
+                assert artifacts(client, "daily", run["id"])
+
+    def test_work_that_failed_is_done_by_the_next_trigger(self, stack: Stack) -> None:
+        failed, worked, skipped = probe(stack, "daily", "pre")
+        assert failed.startswith("Failed: ")
+        assert "on purpose" in failed
+        assert worked.startswith("Completed: Worked: ")
+        assert skipped == "Skipped: the work of pre was done today"
+
+
+class TestNotify:
+    """The stack's block has an address that Slack does not know, or that cannot be reached."""
+
+    def test_a_fault_of_slack_is_a_warning_in_the_log_and_no_more(self, stack: Stack) -> None:
+        run, async_run = probe(stack, "notify")
+        printed = stack.said[-1]
+        with stack.client() as client:
+            for run_id, text in (
+                (run, "Subject: from a flow"),
+                (run, "from a task"),
+                (async_run, "from an async flow"),
+                (async_run, "from a thread"),
+            ):
+                assert get(client, f"/flow_runs/{run_id}")["state_type"] == "COMPLETED"
+                line = logged(client, run_id, text)
+                assert (line["level"], line["message"][:19]) == (30, "Not sent to Slack (")
+            everything = json.dumps([log(client, run), log(client, async_run)]) + printed
+        assert "T00000000" not in everything
+        assert "B00000000" not in everything
+
+    def test_without_a_block_the_log_has_the_message(self, stack: Stack) -> None:
+        with stack.client() as client:
+            block = get(client, "/block_types/slug/slack-webhook/block_documents/name/slack")
+            client.delete(f"/block_documents/{block['id']}").raise_for_status()
+            try:
+                run, _ = probe(stack, "notify")
+                line = logged(client, run, "Subject: from a flow")
+                assert line["level"] == 20
+                assert line["message"].startswith("No block slack-webhook/slack")
+            finally:
+                stack.run("scripts/bootstrap.py")
