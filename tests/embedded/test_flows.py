@@ -305,6 +305,22 @@ class TestDaily:
         assert skipped == "Skipped: the work of pre was done today"
 
 
+def test_the_example_of_the_documents_runs_as_it_says(stack: Stack) -> None:
+    text = (stack.root / "docs/flows.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    command = next(
+        line for line in text.splitlines() if "flows/greetings.py" in line and "$" in line
+    )
+    (stack.root / "flows/greetings.py").write_text(code)
+    try:
+        script = f'eval "$(scripts/stack env)" && {command.removeprefix("$ ")}'
+        result = stack.run("sh", "-c", script)
+        assert result.returncode == 0, stack.said[-1]
+        assert "Good morning, Grace!" in result.stdout + result.stderr
+    finally:
+        (stack.root / "flows/greetings.py").unlink()
+
+
 class TestNotify:
     """The stack's block has an address that Slack does not know, or that cannot be reached."""
 
