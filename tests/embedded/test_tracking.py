@@ -1,0 +1,346 @@
+"""Whatever becomes of the server, a tracked job does its work once and ends as it would."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests import stack as stacks
+from tests.embedded.conftest import make
+from tests.migrating.jobs import Job, api_of, events, flow_runs, logs, task_runs
+from tests.migrating.proxy import Proxy
+from tests.stack import complete, free_port, get, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import httpx
+
+    from tests.stack import Stack
+
+# Each step leaves a mark when it begins, and the first waits until the test has done its harm.
+INTERRUPTED = """
+import sys, time
+from pathlib import Path
+from tracking import flow, task
+
+def mark(line):
+    with open("marks", "a") as file:
+        file.write(line + "\\n")
+
+@task(name="{name}.first")
+def first():
+    mark("first")
+    while not Path("go").exists():
+        time.sleep(0.05)
+
+@task(name="{name}.second")
+def second():
+    mark("second")
+    return 7
+
+@flow(name="{name}")
+def main():
+    first()
+    return second()
+
+sys.exit(main())
+"""
+NO_ANSWER = "tracking lost: the server does not answer"
+FAULT = "HTTP/1.1 500 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
+AWAY = "HTTP/1.1 503 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
+PAGE = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>"
+ABSENT = "HTTP/1.1 404 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
+DEPLOYMENT = """
+  - name: my_emr_job
+    entrypoint: flows/my_emr_job.py:main
+    parameters:
+      orders: good.csv
+      report: report
+    schedules:
+      - slug: every-night
+        cron: "0 3 * * *"
+        timezone: UTC
+    work_pool:
+      name: default
+      job_variables:
+        env:
+          PREFECT_LOGGING_EXTRA_LOGGERS: my_emr_job
+"""
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[httpx.Client]:
+    """A client of the shared stack."""
+    with stack.client() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def api(stack: Stack) -> dict[str, str]:
+    """Address and login of the shared stack."""
+    return api_of(stack)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """A job without a server."""
+    return Job.make(tmp_path / "job", {})
+
+
+def works(job: Job, api: dict[str, str], warning: str) -> None:
+    """Hold the job, with a good and with a bad file, against what it does without tracking."""
+    job = Job(job.folder, api)
+    plain = job.without_tracking(job.folder.parent / "plain")
+    for orders in ("good.csv", "bad.csv"):
+        done, wanted = (each.run("emr_job.py", orders, "report") for each in (job, plain))
+        assert (done.code, done.out) == (wanted.code, wanted.out), done.err
+        assert job.read("report") == plain.read("report")
+        assert done.err.splitlines()[-1] == wanted.err.splitlines()[-1] or orders == "good.csv"
+        assert warning in done.err
+
+
+class TestNoServerAtTheStart:
+    """The job's files, output and exit code are those of the job without tracking."""
+
+    def test_no_address(self, job: Job) -> None:
+        works(job, {}, "PREFECT_API_URL is not set: the job runs untracked")
+
+    def test_a_port_that_nothing_listens_on(self, job: Job) -> None:
+        works(job, {"PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api"}, NO_ANSWER)
+
+    def test_a_name_that_does_not_resolve(self, job: Job) -> None:
+        works(job, {"PREFECT_API_URL": "http://prefect.invalid/api"}, NO_ANSWER)
+
+    def test_an_address_that_is_none(self, job: Job) -> None:
+        works(job, {"PREFECT_API_URL": "prefect"}, NO_ANSWER)
+
+    @pytest.mark.parametrize(
+        ("says", "warning"),
+        [
+            ("", NO_ANSWER),
+            (FAULT, NO_ANSWER),
+            (AWAY, NO_ANSWER),
+            (PAGE, NO_ANSWER),
+            (ABSENT, "tracking lost: /flows/ was answered with 404"),
+        ],
+        ids=["no answer", "500", "503", "a page", "404"],
+    )
+    def test_a_server_that_is_no_prefect_or_broken(self, job: Job, says: str, warning: str) -> None:
+        with Proxy(None, says) as proxy:
+            works(job, {"PREFECT_API_URL": proxy.url}, warning)
+
+    def test_a_wrong_login(self, job: Job, api: dict[str, str]) -> None:
+        wrong = {**api, "PREFECT_API_AUTH_STRING": "admin:wrong"}
+        works(job, wrong, "tracking lost: the server refuses the login (401)")
+
+
+class TestServerThatGoesInTheMiddle:
+    """Nothing is done twice, nothing is left out."""
+
+    def test_the_job_ends_as_it_would(
+        self, job: Job, stack: Stack, api: dict[str, str], client: httpx.Client
+    ) -> None:
+        with Proxy(stack.port) as proxy:
+            job = Job(job.folder, {**api, "PREFECT_API_URL": proxy.url})
+            process = job.start(job.write(INTERRUPTED.format(name="cut")))
+            run = wait_for("run of the first step", lambda: begun(client, "cut"))
+            proxy.cut()
+            (job.folder / "go").touch()
+            done = job.ended(process)
+        assert (done.code, job.read("marks")) == (7, "first\nsecond\n"), done.err
+        assert NO_ANSWER in done.err
+        assert flow_runs(client, "cut")[0]["state_type"] == "RUNNING", run
+
+    def test_a_server_that_is_back_before_the_end_is_told_all(
+        self, job: Job, stack: Stack, api: dict[str, str], client: httpx.Client
+    ) -> None:
+        with Proxy(stack.port) as proxy:
+            job = Job(job.folder, {**api, "PREFECT_API_URL": proxy.url})
+            process = job.start(job.write(INTERRUPTED.format(name="mended")))
+            wait_for("run of the first step", lambda: begun(client, "mended"))
+            proxy.cut()
+            (job.folder / "go").touch()
+            wait_for("second step", lambda: "second" in job.read("marks"))
+            proxy.mend()
+            done = job.ended(process)
+        assert (done.code, job.read("marks")) == (7, "first\nsecond\n"), done.err
+        (run,) = flow_runs(client, "mended")
+        states = {name: each["state_type"] for name, each in task_runs(client, run).items()}
+        assert states == {"mended.first": "COMPLETED", "mended.second": "COMPLETED"}
+        # The job's own exit code is 7, which `sys.exit` is called with after the flow has ended.
+        assert run["state_type"] == "COMPLETED"
+
+    def test_a_running_job_has_a_heartbeat(
+        self, job: Job, api: dict[str, str], client: httpx.Client
+    ) -> None:
+        job = Job(job.folder, api)
+        process = job.start(job.write(INTERRUPTED.format(name="beating")))
+        wait_for("run of the first step", lambda: begun(client, "beating"))
+        (run,) = flow_runs(client, "beating")
+        beat = "prefect.flow-run.heartbeat"
+        wait_for("heartbeat", lambda: beat in events(client, run))
+        (job.folder / "go").touch()
+        job.ended(process)
+        completed = "prefect.flow-run.Completed"
+        wait_for("end", lambda: completed in events(client, run))
+        assert events(client, run)[0] == completed
+
+
+def begun(client: httpx.Client, name: str) -> bool:
+    """Whether the server knows of the first step."""
+    return any(f"{name}.first" in task_runs(client, run) for run in flow_runs(client, name))
+
+
+class TestStackOfItsOwn:
+    """A stack without a login, where requests carry a CSRF token instead."""
+
+    @pytest.fixture
+    def free(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+        made = make(tmp_path_factory, "free")
+        (made.root / ".env").write_text("STACK_AUTH=off\n")
+        with stacks.stack(made):
+            made.up()
+            yield made
+
+    def test_the_job_is_tracked_then_outlives_the_stack_then_moves_into_it(
+        self, job: Job, free: Stack
+    ) -> None:
+        job = Job(job.folder, api_of(free))
+        with free.client() as client:
+            client.headers.update(_csrf(client))
+            assert job.run("emr_job.py", "good.csv", "report").code == 0
+            assert flow_runs(client, "my_emr_job")[0]["state_type"] == "COMPLETED"
+            process = job.start(job.write(INTERRUPTED.format(name="free")))
+            wait_for("run of the first step", lambda: begun(client, "free"))
+        free.down()
+        (job.folder / "go").touch()
+        done = job.ended(process)
+        assert (done.code, job.read("marks")) == (7, "first\nsecond\n"), done.err
+        assert NO_ANSWER in done.err
+
+        text, name = (job.folder / "emr_job.py").read_text(), "flows/my_emr_job.py"
+        (free.root / name).write_text(text.replace("from tracking import", "from prefect import"))
+        (free.root / "good.csv").write_text(job.read("good.csv"))
+        free.edit("prefect.yaml", lambda declared: declared + DEPLOYMENT)
+        free.up()
+        with free.client() as client:
+            client.headers.update(_csrf(client))
+            run = complete(client, "my_emr_job/my_emr_job")
+            assert (free.root / "report").read_text() == job.read("report")
+            part = flow_runs(client, "my_emr_job.transform")[0]
+            assert (part["state_type"], run["state_type"]) == ("COMPLETED", "COMPLETED")
+            assert part["parent_task_run_id"]
+            wait_for("log of the step", lambda: "renaming 2 rows" in _messages(client, part))
+
+
+def _csrf(client: httpx.Client) -> dict[str, str]:
+    token = get(client, "/csrf-token?client=test")["token"]
+    return {"Prefect-Csrf-Client": "test", "Prefect-Csrf-Token": token}
+
+
+def _messages(client: httpx.Client, run: dict[str, Any]) -> list[str]:
+    return [each["message"] for each in logs(client, run)]
+
+
+class TestDecorators:
+    """What the job may be made of."""
+
+    def test_an_error_of_the_job_is_its_own_even_when_it_looks_like_one_of_tracking(
+        self, job: Job, api: dict[str, str], client: httpx.Client
+    ) -> None:
+        text = """
+from urllib.error import URLError
+from tracking import flow, task
+calls, error = [], URLError("refused")
+
+@task(name="own_error.step")
+def step():
+    calls.append(1)
+    raise error
+
+@flow(name="own_error")
+def main():
+    step()
+
+try:
+    main()
+except URLError as caught:
+    assert caught is error
+print(len(calls))
+"""
+        done = Job(job.folder, api).run(job.write(text))
+        assert (done.code, done.out, done.err) == (0, "1\n", "")
+        assert flow_runs(client, "own_error")[0]["state_type"] == "FAILED"
+        done = job.run("job.py", PREFECT_API_URL=f"http://127.0.0.1:{free_port()}/api")
+        assert (done.code, done.out) == (0, "1\n")
+
+    def test_coroutines_threads_and_tasks_in_tasks_are_below_what_calls_them(
+        self, job: Job, api: dict[str, str], client: httpx.Client
+    ) -> None:
+        text = """
+import asyncio, logging
+from concurrent.futures import ThreadPoolExecutor
+from tracking import flow, task
+logging.basicConfig(level=logging.INFO)
+
+@task(name="mixed.outer.inner")
+def inner(number):
+    logging.info("inner %d", number)
+    return number
+
+@task(name="mixed.outer")
+async def outer(number):
+    await asyncio.sleep(0)
+    return inner(number)
+
+@task(name="mixed.thread")
+def thread(number):
+    return number
+
+@flow(name="mixed")
+async def main():
+    found = await asyncio.gather(outer(1), outer(2))
+    with ThreadPoolExecutor() as pool:
+        return [*found, pool.submit(thread, 3).result()]
+
+print(asyncio.run(main()))
+"""
+        done = Job(job.folder, api).run(job.write(text))
+        assert (done.code, done.out) == (0, "[1, 2, 3]\n"), done.err
+        (run,) = flow_runs(client, "mixed")
+        steps = task_runs(client, run)
+        assert set(steps) == {"mixed.outer", "mixed.outer.inner", "mixed.thread"}
+        assert {each["state_type"] for each in steps.values()} == {"COMPLETED"}
+        assert "__parents__" in steps["mixed.outer.inner"]["task_inputs"]
+        messages = {each["message"] for each in logs(client, run)}
+        assert messages == {"inner 1", "inner 2"}
+
+    def test_a_generator_is_refused_where_it_is_decorated(self, job: Job) -> None:
+        text = "from tracking import task\n@task(name='x')\ndef run():\n    yield 1\n"
+        done = job.run(job.write(text))
+        assert done.err.splitlines()[-1].startswith("TypeError: run is a generator")
+
+    def test_logging_that_the_job_sets_up_later_is_as_it_would_be(
+        self, job: Job, api: dict[str, str]
+    ) -> None:
+        text = """
+import logging
+from tracking import flow
+
+@flow(name="late", log_prints=True)
+def main():
+    logging.warning("before")
+    logging.basicConfig(level=logging.INFO, format="set up: %(message)s", force=False)
+    logging.getLogger("a").info("after \\udc80 \\0")
+    print("one", 2, sep="-")
+
+main()
+"""
+        name = job.write(text)
+        done = Job(job.folder, api).run(name)
+        plain = job.without_tracking(job.folder.parent / "plain")
+        wanted = plain.run(plain.write(text))
+        assert (done.code, done.out, done.err) == (wanted.code, wanted.out, wanted.err)

@@ -1,0 +1,1 @@
+"""Existing jobs of three kinds, which docs/migrating.md shows on a Prefect server."""
