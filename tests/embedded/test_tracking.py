@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +12,7 @@ from tests import stack as stacks
 from tests.embedded.conftest import make
 from tests.migrating.jobs import Job, api_of, events, flow_runs, logs, task_runs
 from tests.migrating.proxy import Proxy
-from tests.stack import complete, free_port, get, wait_for
+from tests.stack import SOURCE, complete, free_port, get, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,6 +102,18 @@ def works(job: Job, api: dict[str, str], warning: str) -> None:
         assert job.read("report") == plain.read("report")
         assert done.err.splitlines()[-1] == wanted.err.splitlines()[-1] or orders == "good.csv"
         assert warning in done.err
+
+
+def test_what_a_job_copies_needs_python_3_9_and_its_standard_library_only() -> None:
+    imported = set()
+    for path in sorted((SOURCE / "flows/tracking").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(), feature_version=(3, 9))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(str(node.module).partition(".")[0])
+    assert "urllib" in imported
+    assert imported <= sys.stdlib_module_names
 
 
 class TestNoServerAtTheStart:
@@ -194,6 +208,33 @@ def begun(client: httpx.Client, name: str) -> bool:
     return any(f"{name}.first" in task_runs(client, run) for run in flow_runs(client, name))
 
 
+class TestMoreThanThereIsTimeFor:
+    """The job does not wait for it all."""
+
+    def test_the_end_of_the_flow_run_is_sent_before_the_rest_is_left_out(
+        self, job: Job, api: dict[str, str], client: httpx.Client
+    ) -> None:
+        text = """
+from tracking import flow, recorder, task
+recorder.FLUSH_SECONDS = 0.5
+
+@task(name="many.step")
+def step():
+    return 1
+
+@flow(name="many")
+def main():
+    return sum(step() for _ in range(1000))
+
+print(main())
+"""
+        done = Job(job.folder, api).run(job.write(text))
+        assert (done.code, done.out) == (0, "1000\n")
+        assert "tracking lost" in done.err
+        (run,) = flow_runs(client, "many")
+        assert run["state_type"] == "COMPLETED", done.err
+
+
 class TestStackOfItsOwn:
     """A stack without a login, where requests carry a CSRF token instead."""
 
@@ -243,104 +284,3 @@ def _csrf(client: httpx.Client) -> dict[str, str]:
 
 def _messages(client: httpx.Client, run: dict[str, Any]) -> list[str]:
     return [each["message"] for each in logs(client, run)]
-
-
-class TestDecorators:
-    """What the job may be made of."""
-
-    def test_an_error_of_the_job_is_its_own_even_when_it_looks_like_one_of_tracking(
-        self, job: Job, api: dict[str, str], client: httpx.Client
-    ) -> None:
-        text = """
-from urllib.error import URLError
-from tracking import flow, task
-calls, error = [], URLError("refused")
-
-@task(name="own_error.step")
-def step():
-    calls.append(1)
-    raise error
-
-@flow(name="own_error")
-def main():
-    step()
-
-try:
-    main()
-except URLError as caught:
-    assert caught is error
-print(len(calls))
-"""
-        done = Job(job.folder, api).run(job.write(text))
-        assert (done.code, done.out, done.err) == (0, "1\n", "")
-        assert flow_runs(client, "own_error")[0]["state_type"] == "FAILED"
-        done = job.run("job.py", PREFECT_API_URL=f"http://127.0.0.1:{free_port()}/api")
-        assert (done.code, done.out) == (0, "1\n")
-
-    def test_coroutines_threads_and_tasks_in_tasks_are_below_what_calls_them(
-        self, job: Job, api: dict[str, str], client: httpx.Client
-    ) -> None:
-        text = """
-import asyncio, logging
-from concurrent.futures import ThreadPoolExecutor
-from tracking import flow, task
-logging.basicConfig(level=logging.INFO)
-
-@task(name="mixed.outer.inner")
-def inner(number):
-    logging.info("inner %d", number)
-    return number
-
-@task(name="mixed.outer")
-async def outer(number):
-    await asyncio.sleep(0)
-    return inner(number)
-
-@task(name="mixed.thread")
-def thread(number):
-    return number
-
-@flow(name="mixed")
-async def main():
-    found = await asyncio.gather(outer(1), outer(2))
-    with ThreadPoolExecutor() as pool:
-        return [*found, pool.submit(thread, 3).result()]
-
-print(asyncio.run(main()))
-"""
-        done = Job(job.folder, api).run(job.write(text))
-        assert (done.code, done.out) == (0, "[1, 2, 3]\n"), done.err
-        (run,) = flow_runs(client, "mixed")
-        steps = task_runs(client, run)
-        assert set(steps) == {"mixed.outer", "mixed.outer.inner", "mixed.thread"}
-        assert {each["state_type"] for each in steps.values()} == {"COMPLETED"}
-        assert "__parents__" in steps["mixed.outer.inner"]["task_inputs"]
-        messages = {each["message"] for each in logs(client, run)}
-        assert messages == {"inner 1", "inner 2"}
-
-    def test_a_generator_is_refused_where_it_is_decorated(self, job: Job) -> None:
-        text = "from tracking import task\n@task(name='x')\ndef run():\n    yield 1\n"
-        done = job.run(job.write(text))
-        assert done.err.splitlines()[-1].startswith("TypeError: run is a generator")
-
-    def test_logging_that_the_job_sets_up_later_is_as_it_would_be(
-        self, job: Job, api: dict[str, str]
-    ) -> None:
-        text = """
-import logging
-from tracking import flow
-
-@flow(name="late", log_prints=True)
-def main():
-    logging.warning("before")
-    logging.basicConfig(level=logging.INFO, format="set up: %(message)s", force=False)
-    logging.getLogger("a").info("after \\udc80 \\0")
-    print("one", 2, sep="-")
-
-main()
-"""
-        name = job.write(text)
-        done = Job(job.folder, api).run(name)
-        plain = job.without_tracking(job.folder.parent / "plain")
-        wanted = plain.run(plain.write(text))
-        assert (done.code, done.out, done.err) == (wanted.code, wanted.out, wanted.err)
