@@ -13,6 +13,7 @@ from pathlib import Path
 from tracking import flow, task
 
 log = logging.getLogger("my_emr_job")
+log.setLevel(logging.INFO)  # not only below: a deployment imports this file and does not run it
 
 
 @task(name="my_emr_job.transform.rename")
