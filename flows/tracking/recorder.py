@@ -22,7 +22,7 @@ FLUSH_SECONDS = 55.0  # at the end of a job, and then SILENCE_SECONDS for what i
 PAUSE_SECONDS = 1.0  # between two tries
 TRIES = 3  # of what the server answers with an error of its own
 AGAIN_SECONDS = 60.0  # a process that gave up tries again after this
-HEARTBEAT_SECONDS = 60.0
+HEARTBEAT_SECONDS = 30.0  # as the runs of a stack: stack.yaml counts with it
 LINES_HELD = 20_000  # of log, while they wait for the server
 LINES_AT_ONCE = 200
 
