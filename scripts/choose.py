@@ -68,12 +68,18 @@ def to_start(settings: Settings, *, wanted: bool | None) -> tuple[Docker | Embed
 def running(settings: Settings) -> Docker | Embedded:
     """The backend that the stack runs on.
 
+    A remote server is there whether a worker runs here or not: then it is the backend that the
+    stack was on, or else the embedded one, which needs nothing.
+
     Raises:
         MistakeError: it runs on none.
     """
-    for backend in available(settings):
+    backends = available(settings)
+    for backend in backends:
         if backend.alive:
             return backend
+    if settings.remote:
+        return next((backend for backend in backends if backend.exists), backends[0])
     raise MistakeError(
         f"{settings.stack_name} is not running",
         expected="a running stack of this name",

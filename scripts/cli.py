@@ -34,8 +34,12 @@ def up(
     report.out.print(f"{values.stack_name}, {backend.name} ({why})")
     if not backend.up():
         report.out.print(f"{values.stack_name} was already running")
-    report.out.print(f"\nUI and API  {values.url}")
-    if values.auth:
+    if values.remote:
+        report.out.print(f"\nUI          {values.ui_url}")
+        report.out.print(f"API         {values.remote.url} (the remote server of .env)")
+    else:
+        report.out.print(f"\nUI and API  {values.url}")
+    if values.auth and not values.remote:
         login = backend.client_environment()["PREFECT_API_AUTH_STRING"]
         report.out.print(f"login       {login}")
     report.out.print('on the host  eval "$(scripts/stack env)"; prefect deployment run hello/hello')
@@ -89,8 +93,8 @@ def env() -> None:
     """Print what `prefect` on this machine needs, for eval "$(scripts/stack env)"."""
     values = settings.load()
     variables = choose.running(values).client_environment()
-    wanted = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED")
-    for name in wanted:
+    csrf = "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED"
+    for name in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", csrf):
         if name in variables:
             sys.stdout.write(f"export {name}={shlex.quote(variables[name])}\n")
     # `prefect` itself comes with the stack's environment.

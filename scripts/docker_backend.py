@@ -14,8 +14,9 @@ from pydantic import SecretStr
 from python_on_whales import ClientNotFoundError, Container, DockerClient
 from python_on_whales.exceptions import DockerException, NoSuchContainer
 
+from scripts import docker_containers as containers
 from scripts import ports, report
-from scripts.status import ServiceStatus, StackStatus
+from scripts.status import StackStatus
 from server import environment, secrets
 from server.errors import MistakeError, StackError
 from server.place import DOCKER, VARIABLE
@@ -25,11 +26,10 @@ if TYPE_CHECKING:
     from server.settings import Settings
 
 POLL_SECONDS = 0.3
-TAIL_LINES = 15
 SERVICE_LABEL = "com.docker.compose.service"
 FOLDER_LABEL = "com.docker.compose.project.working_dir"
 ORDER = ["init", "postgres", "migrate", "server", "bootstrap", "worker"]
-LONG_RUNNING = {"postgres", "server", "worker"}
+OWN_SERVER = {"postgres", "migrate", "server"}
 
 
 class Docker:
@@ -45,6 +45,7 @@ class Docker:
             compose_project_name=settings.stack_name,
             compose_project_directory=ROOT,
         )
+        self.order = [name for name in ORDER if not (settings.remote and name in OWN_SERVER)]
 
     def problem(self) -> MistakeError | None:
         """Why this machine cannot run the stack in Docker; None when it can."""
@@ -77,7 +78,9 @@ class Docker:
     @property
     def alive(self) -> bool:
         """Whether a long-running service of the stack runs."""
-        return any(c.state.running for n, c in self._containers().items() if n in LONG_RUNNING)
+        return any(
+            c.state.running for n, c in self._containers().items() if n in containers.LONG_RUNNING
+        )
 
     @property
     def exists(self) -> bool:
@@ -94,7 +97,7 @@ class Docker:
         """
         self._refuse_another_clone()
         before = {name: c.id for name, c in self._containers().items() if c.state.running}
-        if "server" not in before:
+        if "server" in self.order and "server" not in before:
             ports.check(self.settings.stack_bind, self.settings.stack_port)
         with report.waiting("building the images (the first time takes about a minute)"):
             began = time.monotonic()
@@ -105,7 +108,7 @@ class Docker:
                     "the images could not be built",
                     expected="docker compose build to end with 0",
                     found=f"{error.return_code}",
-                    details="\n".join((error.stderr or "").splitlines()[-TAIL_LINES:]),
+                    details="\n".join((error.stderr or "").splitlines()[-containers.TAIL_LINES :]),
                 ) from error
         steps = report.Steps()
         steps.done("images", time.monotonic() - began)
@@ -132,13 +135,15 @@ class Docker:
 
     def status(self) -> StackStatus:
         """How each container is doing."""
-        containers = self._containers()
-        listed = [_service(name, containers[name]) for name in ORDER if name in containers]
+        found = self._containers()
+        listed = [
+            containers.service_status(name, found[name]) for name in self.order if name in found
+        ]
         return StackStatus(
             name=self.settings.stack_name,
-            backend="docker" if containers else "none",
-            running=len(listed) == len(ORDER) and all(each.healthy for each in listed),
-            url=self.settings.url,
+            backend="docker" if found else "none",
+            running=len(listed) == len(self.order) and all(each.healthy for each in listed),
+            url=self.settings.ui_url,
             services=listed,
         )
 
@@ -148,11 +153,11 @@ class Docker:
         Raises:
             MistakeError: no container of that name.
         """
-        containers = self._containers()
-        if service not in containers and (service or not containers):
+        found = self._containers()
+        if service not in found and (service or not found):
             raise MistakeError(
                 f"there is no log of {service or 'the stack'}",
-                expected=f"one of {', '.join(containers)}" if containers else "a started stack",
+                expected=f"one of {', '.join(found)}" if found else "a started stack",
                 found=service,
             )
         services = [service] if service else []
@@ -166,6 +171,8 @@ class Docker:
             MistakeError: the login's password cannot be read, since no server runs.
         """
         values = self.settings
+        if values.remote:
+            return environment.client(values, DOCKER)
         if values.auth and values.stack_password is None:
             path = str(DOCKER.secrets / secrets.API_PASSWORD)
             try:
@@ -188,6 +195,8 @@ class Docker:
     def _start(self, steps: report.Steps) -> None:
         failed: list[DockerException] = []
         began = datetime.now().astimezone()
+        # What the settings derive from PREFECT_API_URL, and Compose cannot.
+        os.environ["LOCAL_SERVER"] = str(self.settings.local_server)
 
         def compose_up() -> None:
             try:
@@ -208,23 +217,23 @@ class Docker:
 
     def _report(self, steps: report.Steps, began: datetime) -> None:
         """Say what has ended or become healthy; of a one-shot, only since `began`."""
-        containers = self._containers()
-        for name in ORDER:
-            if name not in containers or not _service(name, containers[name]).healthy:
+        found = self._containers()
+        for name in self.order:
+            if name not in found or not containers.service_status(name, found[name]).healthy:
                 return
-            started = containers[name].state.started_at
-            if name not in LONG_RUNNING and (started is None or started < began):
+            started = found[name].state.started_at
+            if name not in containers.LONG_RUNNING and (started is None or started < began):
                 return
-            note = _tail(containers[name], began) if name == "bootstrap" else ""
+            note = containers.tail(found[name], began) if name == "bootstrap" else ""
             note = "; ".join(" ".join(line.split()) for line in note.splitlines())
-            steps.done(name, _seconds(containers[name]), note)
+            steps.done(name, containers.seconds(found[name]), note)
 
     def _failure(self, error: DockerException, began: datetime) -> StackError:
-        containers = self._containers()
-        for name in (name for name in ORDER if name in containers):
-            container = containers[name]
-            status = _service(name, container)
-            text = _tail(container, began)
+        found = self._containers()
+        for name in (name for name in self.order if name in found):
+            container = found[name]
+            status = containers.service_status(name, container)
+            text = containers.tail(container, began)
             if status.status == "failed" and container.state.exit_code == MistakeError.exit_code:
                 return MistakeError(text.rsplit("error: ", 1)[-1].rstrip())
             if status.status == "failed" or (container.state.running and not status.healthy):
@@ -265,40 +274,3 @@ class Docker:
             found=" ".join(found.split())[:200],
             do="start Docker; or run without it: scripts/stack up --embedded",
         )
-
-
-def _service(name: str, container: Container) -> ServiceStatus:
-    state = container.state
-    if name in LONG_RUNNING:
-        health = state.health.status if state.health else "no check"
-        healthy = bool(state.running) and health == "healthy"
-        status = "running" if state.running else "failed" if state.exit_code else "stopped"
-        detail = f"{container.name}, {state.status}, {health}"
-        if container.restart_count:
-            detail += f", {container.restart_count} restarts"
-        return ServiceStatus(name=name, status=status, healthy=healthy, detail=detail)
-    if state.status != "exited":
-        return ServiceStatus(name=name, status="starting", healthy=False, detail=state.status or "")
-    done = state.exit_code == 0
-    return ServiceStatus(
-        name=name,
-        status="done" if done else "failed",
-        healthy=done,
-        detail="" if done else f"exit code {state.exit_code}",
-    )
-
-
-def _seconds(container: Container) -> float | None:
-    state = container.state
-    if not state.started_at:
-        return None
-    if state.status == "exited" and state.finished_at:
-        return (state.finished_at - state.started_at).total_seconds()
-    log = state.health.log if state.health else None
-    end = next((each.end for each in log or [] if each.exit_code == 0), None)
-    return (end - state.started_at).total_seconds() if end else None
-
-
-def _tail(container: Container, since: datetime) -> str:
-    text = container.logs(tail=TAIL_LINES, since=since)
-    return text if isinstance(text, str) else text.decode(errors="replace")

@@ -10,7 +10,7 @@ import os
 import sys
 from typing import cast, get_args
 
-from server import environment, settings
+from server import environment, remote, settings
 from server.errors import MistakeError, exit_with
 from server.place import DOCKER
 
@@ -20,6 +20,7 @@ def main() -> None:
 
     Raises:
         MistakeError: no such role, or a setting or secret is missing or wrong.
+        StackError: see `remote.check`.
     """
     role = cast("environment.Role", sys.argv[1] if len(sys.argv) > 1 else "")
     if role not in get_args(environment.Role):
@@ -30,6 +31,12 @@ def main() -> None:
             do="start it with `docker compose up`",
         )
     values = settings.load()
+    for name in settings.FILE_ONLY:  # lines of .env that may be empty; `init` has kept what counts
+        os.environ.pop(name, None)
+    if api := remote.read(DOCKER.secrets):
+        values = values.using(api)
+        if role == "bootstrap":  # the first that calls it
+            remote.check(api)
     os.environ.update(environment.environment(role, values, DOCKER))
     argv = environment.command(role, values, DOCKER)
     os.chdir(DOCKER.root)

@@ -70,7 +70,13 @@ def environment(role: Role, settings: Settings, place: Place) -> dict[str, str]:
 
 
 def client(settings: Settings, place: Place) -> dict[str, str]:
-    """What a client of the API needs."""
+    """What a client of the API needs: of the stack's own, or of the remote one that it uses.
+
+    Of a remote server neither the version nor whether it asks for CSRF tokens is known: clients
+    find out, and derive the address of its UI.
+    """
+    if settings.remote:
+        return settings.remote.environment()
     values = {
         "PREFECT_API_URL": place.api_url,
         # What run logs and alerts link to: the address for a person, not for a container.
@@ -85,7 +91,7 @@ def client(settings: Settings, place: Place) -> dict[str, str]:
 
 
 def login(settings: Settings, place: Place) -> str:
-    """The login of API and UI in Prefect's own form, `user:password`; empty when there is none."""
+    """The login of the stack's own API, `user:password`; empty when it asks for none."""
     if not settings.auth:
         return ""
     return f"{settings.stack_user}:{secrets.api_password(settings, place.secrets)}"

@@ -1,7 +1,8 @@
 """Every setting of a stack, read from the environment and from `.env`, in that order.
 
 The names are the upper-case forms of the fields. `.env.example` documents each one and
-`compose.yaml` passes each one on; tests/unit/test_settings.py keeps the three equal.
+`compose.yaml` passes each one on; tests/unit/test_settings.py keeps the three equal. Those of a
+remote server are read from `.env` alone.
 """
 
 from __future__ import annotations
@@ -21,18 +22,36 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
-from server import dotenv, references
+from server import dotenv, references, remote_lines
 from server.errors import MistakeError
+from server.remote import Api
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pydantic.fields import FieldInfo
 
 ROOT = Path(__file__).resolve().parents[1]
 ENV_FILE = ROOT / ".env"
 FERNET_BYTES = 32
 ENVIRONMENT = "the environment"
+
+# Not taken from the environment: `eval "$(scripts/stack env)"` leaves them in a shell, and the next
+# `up` there is not meant to be one of a remote server.
+FILE_ONLY = frozenset({"PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"})
+SECRETS = frozenset(
+    {
+        *("STACK_PASSWORD", "POSTGRES_PASSWORD", "ENCRYPTION_KEY", "SLACK_WEBHOOK_URL"),
+        *("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"),
+    }
+)
 
 # Compose reads these from the same file; they are not ours to judge.
 FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_")
@@ -74,6 +93,15 @@ Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][A-Za-z0-9._/:@-]*$"
 Password = Annotated[SecretStr, AfterValidator(_one_line)]
 
 
+class _Environment(EnvSettingsSource):
+    """The environment, without what only `.env` may set."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        if field_name.upper() in FILE_ONLY:
+            return None, field_name, False
+        return super().get_field_value(field, field_name)
+
+
 class Settings(BaseSettings):
     """The settings of one stack; build it with `load`."""
 
@@ -90,6 +118,10 @@ class Settings(BaseSettings):
     postgres_password: Password | None = None
     encryption_key: Annotated[SecretStr, AfterValidator(_fernet_key)] | None = None
     slack_webhook_url: Annotated[SecretStr, AfterValidator(_webhook)] | None = None
+    prefect_api_url: Annotated[str, AfterValidator(remote_lines.api_url)] | None = None
+    prefect_api_key: Password | None = None
+    prefect_api_auth_string: Annotated[SecretStr, AfterValidator(remote_lines.login)] | None = None
+    local_server: Annotated[int, Field(ge=0, le=1)] = 1
     worker_concurrency: Annotated[int, Field(ge=1)] = 10
     server_image: Image = "prefect-stack/server"
     worker_image: Image = "prefect-stack/worker"
@@ -102,6 +134,7 @@ class Settings(BaseSettings):
         "STACK_PORT": "a port number from 1 to 65535",
         "STACK_AUTH": "on or off",
         "STACK_USER": "a name without a colon or a space",
+        "LOCAL_SERVER": "1, or 0 where PREFECT_API_URL names a remote server",
         "WORKER_CONCURRENCY": "a whole number, 1 or more",
     }
 
@@ -120,8 +153,35 @@ class Settings(BaseSettings):
         return self.stack_auth == "on"
 
     @property
+    def remote(self) -> Api | None:
+        """The server that the stack uses instead of its own; None where it runs its own."""
+        if self.prefect_api_url is None:
+            return None
+        login, key = self.prefect_api_auth_string, self.prefect_api_key
+        return Api(
+            self.prefect_api_url,
+            login=login.get_secret_value() if login else "",
+            key=key.get_secret_value() if key else "",
+        )
+
+    def using(self, api: Api) -> Self:
+        """These settings with `api` as the remote server."""
+        remote = {
+            "prefect_api_url": api.url,
+            "prefect_api_key": SecretStr(api.key) if api.key else None,
+            "prefect_api_auth_string": SecretStr(api.login) if api.login else None,
+            "local_server": 0,
+        }
+        return self.model_copy(update=remote)
+
+    @property
+    def ui_url(self) -> str:
+        """The address of the UI that shows this stack's runs."""
+        return self.remote.ui_url if self.remote else self.url
+
+    @property
     def url(self) -> str:
-        """The address that a browser on this machine uses."""
+        """The address of the stack's own server, for a browser on this machine."""
         address = ipaddress.ip_address(self.stack_bind)
         if address.is_unspecified:
             return f"http://{'127.0.0.1' if address.version == 4 else '[::1]'}:{self.stack_port}"  # noqa: PLR2004
@@ -136,34 +196,53 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
+        settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - see server.dotenv
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment, then what `load` read from the file."""
-        return (env_settings, init_settings)
+        return (_Environment(settings_cls), init_settings)
 
 
-def load(env_file: Path = ENV_FILE) -> Settings:
+def load(env_file: Path = ENV_FILE, lines: Mapping[str, str] | None = None) -> Settings:
     """The settings that hold: a value in the environment wins over one in `env_file`.
 
     An empty value counts as not set; in the environment it also hides the file's, as in Compose.
+    Where only `.env` counts, see `FILE_ONLY`, the environment neither wins nor hides.
+
+    Args:
+        env_file: the stack's `.env`.
+        lines: the lines of `.env` in a container, which has no such file.
 
     Raises:
         MistakeError: naming the setting and where it stands.
     """
     entries = dotenv.read(env_file)
     check_names(entries, env_file.name)
-    given = {name: e.value for name, e in entries.items() if e.value and name not in os.environ}
+    given = {
+        name: entry.value
+        for name, entry in entries.items()
+        if entry.value and (name in FILE_ONLY or name not in os.environ)
+    }
+    given |= {name: value for name, value in (lines or {}).items() if name in FILE_ONLY and value}
+    origins = dict.fromkeys(FILE_ONLY, env_file.name)
+    origins |= {name: f"{env_file.name} line {entry.line}" for name, entry in entries.items()}
+    origins |= {
+        name: ENVIRONMENT
+        for name in Settings.names()
+        if os.environ.get(name) and name not in FILE_ONLY
+    }
+    if given.get("PREFECT_API_URL") and "LOCAL_SERVER" not in {*given, *os.environ}:
+        given["LOCAL_SERVER"] = "0"  # Compose cannot tell by itself, but we can
     values: dict[str, Any] = {name.lower(): value for name, value in given.items()}
-    origins = {name: f"{env_file.name} line {entry.line}" for name, entry in entries.items()}
-    origins |= {name: ENVIRONMENT for name in Settings.names() if os.environ.get(name)}
     try:
-        return Settings(**values)
+        found = Settings(**values)
     except ValidationError as error:
         raise _mistake(error.errors()[0], origins) from None
+    remote_lines.check(found, origins)
+    return found
 
 
 def check_names(names: Mapping[str, Any], source: str) -> None:
@@ -199,11 +278,10 @@ def _mistake(error: Any, origins: Mapping[str, str]) -> MistakeError:
             do="correct STACK_AUTH or STACK_BIND (see .env.example)",
         )
     name = str(error["loc"][0]).upper()
-    secret = name in {"STACK_PASSWORD", "POSTGRES_PASSWORD", "ENCRYPTION_KEY", "SLACK_WEBHOOK_URL"}
     value = error["input"]
     return MistakeError(
         f"{name} in {origins.get(name, ENVIRONMENT)} is not valid",
         expected=Settings.expectations.get(name, message),
-        found="a value that is not shown" if secret else repr(value),
+        found="a value that is not shown" if name in SECRETS else repr(value),
         do=f"correct {name} (see .env.example)",
     )

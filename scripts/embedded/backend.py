@@ -15,7 +15,7 @@ from scripts.embedded import cluster as clusters
 from scripts.embedded import layout as layouts
 from scripts.embedded import processes, services, state
 from scripts.status import ServiceStatus, StackStatus
-from server import environment, secrets
+from server import environment, remote, secrets
 from server.errors import MistakeError, StackError
 from server.place import VARIABLE
 from server.settings import ROOT
@@ -56,14 +56,18 @@ class Embedded:
 
         Raises:
             MistakeError: see the checks; nothing was started.
-            StackError: a service did not start; all were stopped again.
+            StackError: a remote server does not answer, or a service did not start; all were
+                stopped again.
         """
         if self.alive and self._join():
             return False
+        if self.settings.remote:
+            remote.check(self.settings.remote)
         self.layout.make()
         self._end_leftovers()
-        ports.check(self.settings.stack_bind, self.settings.stack_port)
-        secrets.ensure(self.settings, self.layout.secrets)
+        if not self.settings.remote:
+            ports.check(self.settings.stack_bind, self.settings.stack_port)
+            secrets.ensure(self.settings, self.layout.secrets)
         steps = report.Steps()
         self._follow(steps, self._start_supervisor())
         report.out.print(f"ready after {steps.seconds:.0f} s")
@@ -94,7 +98,7 @@ class Embedded:
                 name=self.settings.stack_name,
                 backend="none",
                 running=False,
-                url=self.settings.url,
+                url=self.settings.ui_url,
                 services=[],
             )
         alive = self.alive
@@ -111,7 +115,7 @@ class Embedded:
             name=self.settings.stack_name,
             backend="embedded",
             running=alive and found.phase == "running" and all(each.healthy for each in listed),
-            url=self.settings.url,
+            url=self.settings.ui_url,
             services=listed,
         )
 

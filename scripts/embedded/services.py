@@ -22,7 +22,8 @@ from scripts.embedded.state import ServiceState
 from server import environment, health, secrets
 from server.errors import MistakeError, StackError
 from server.place import VARIABLE, Place, worker_name
-from server.settings import ROOT, Settings
+from server.remote import Api
+from server.settings import FILE_ONLY, ROOT, Settings
 from worker import health as worker_health
 
 if TYPE_CHECKING:
@@ -51,7 +52,10 @@ class OneShot:
 
 
 def of(layout: Layout, values: Settings) -> list[Service | OneShot]:
-    """What the supervisor starts. The first start of `postgres` makes its data."""
+    """What the supervisor starts: with a remote server, only what uses it.
+
+    The first start of `postgres` makes its data.
+    """
     cluster = clusters.of(layout)
     place = layouts.place(layout, values, cluster.socket)
 
@@ -83,20 +87,24 @@ def of(layout: Layout, values: Settings) -> list[Service | OneShot]:
         here = dataclasses.replace(place, worker_health_port=free_port())
         argv = environment.command("worker", values, here)
         env = _environment("worker", layout, values, here)
-        name, login = worker_name(values.stack_name), environment.login(values, here)
+        api = values.remote or Api(here.api_url, login=environment.login(values, here))
+        name, port = worker_name(values.stack_name), here.worker_health_port
 
         def check(pid: int) -> str | None:
             # Asked for anew each time: it moves with the clock, as the server's answer does.
-            return worker_health.check(here, login, name, psutil.Process(pid).create_time() - 1)
+            return worker_health.check(api, port, name, psutil.Process(pid).create_time() - 1)
 
         return Start(argv, env, check)
 
     log = layout.logs
-    return [
+    own_server: list[Service | OneShot] = [
         # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients to leave.
         Service("postgres", postgres, cluster.home, log / "postgres.log", signal.SIGINT, 60),
         one_shot("migrate"),
         Service("server", server, ROOT, log / "server.log"),
+    ]
+    return [
+        *([] if values.remote else own_server),
         one_shot("bootstrap"),
         Service("worker", worker, ROOT, log / "worker.log", grace_seconds=60),
     ]
@@ -120,7 +128,8 @@ def base_environment(layout: Layout) -> dict[str, str]:
 
 def settings_environment() -> dict[str, str]:
     """The settings in the caller's environment, for what reads them itself."""
-    return {name: os.environ[name] for name in Settings.names() if name in os.environ}
+    names = set(Settings.names()) - FILE_ONLY
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def fingerprint(values: Settings) -> str:

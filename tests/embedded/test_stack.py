@@ -6,13 +6,13 @@ import ipaddress
 import os
 import signal
 import time
-from dataclasses import replace
 
 import psutil
 import pytest
 
-from server.place import DOCKER, worker_name
+from server.place import worker_name
 from server.probe import check_http
+from server.remote import Api
 from tests import claims
 from tests.claims import RestartedStack, RunningStack, heals
 from tests.embedded.processes import processes
@@ -56,14 +56,14 @@ class TestRunning(RunningStack):
             if connection.status == psutil.CONN_LISTEN
             and check_http("127.0.0.1", connection.laddr.port, "/health") is None
         )
-        place = replace(DOCKER, api_url=f"{stack.url}/api", worker_health_port=port)
-        login, name, now = f"admin:{NASTY}", worker_name(stack.name), time.time()
-        assert health.check(place, login, name, now - 3600) is None
+        url, name, now = f"{stack.url}/api", worker_name(stack.name), time.time()
+        api, wrong = Api(url, login=f"admin:{NASTY}"), Api(url, login=f"admin:{NASTY}x")
+        assert health.check(api, port, name, now - 3600) is None
         for problem, found in {
-            "not heard of the worker since": health.check(place, login, name, now + 60),
-            "not heard of the worker since it": health.check(place, login, "another", 0),
-            "/workers/filter answers 401": health.check(place, login + "x", name, 0),
-            "no answer from /health": health.check(replace(place, worker_health_port=1), "", "", 0),
+            "not heard of the worker since": health.check(api, port, name, now + 60),
+            "not heard of the worker since it": health.check(api, port, "another", 0),
+            "/workers/filter answers 401": health.check(wrong, port, name, 0),
+            "no answer from /health": health.check(api, 1, name, 0),
         }.items():
             assert problem in str(found)
 
