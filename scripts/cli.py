@@ -11,7 +11,7 @@ from python_on_whales.exceptions import DockerException
 
 from scripts import choose, report, status, testing
 from server import settings
-from server.errors import StackError
+from server.errors import MistakeError, StackError
 
 app = typer.Typer(
     help="A self-hosted Prefect: server, database, worker and flows.",
@@ -99,6 +99,29 @@ def env() -> None:
             sys.stdout.write(f"export {name}={shlex.quote(variables[name])}\n")
     # `prefect` itself comes with the stack's environment.
     sys.stdout.write(f'export PATH={shlex.quote(str(settings.ROOT / ".venv/bin"))}:"$PATH"\n')
+
+
+@app.command()
+def transfer(
+    to: Annotated[str | None, typer.Option(metavar="PROFILE", help="Copy to its server.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="PROFILE", help="Copy from its server.")
+    ] = None,
+) -> None:
+    """Copy deployments, blocks and the like to the server of a Prefect profile, or from it."""
+    from scripts import transfer as transfers  # noqa: PLC0415 - imports Prefect, which takes time
+
+    profile = to or from_
+    if profile is None or (to and from_):
+        raise MistakeError(
+            "transfer goes one way",
+            expected="--to PROFILE or --from PROFILE",
+            found="both" if to else "neither",
+            do="name one profile of `prefect profile ls`",
+        )
+    values = settings.load()
+    own = choose.running(values).client_environment()
+    transfers.run(values.stack_name, own, profile, "to" if to else "from")
 
 
 @app.command()

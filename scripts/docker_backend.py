@@ -234,8 +234,10 @@ class Docker:
             container = found[name]
             status = containers.service_status(name, container)
             text = containers.tail(container, began)
-            if status.status == "failed" and container.state.exit_code == MistakeError.exit_code:
-                return MistakeError(text.rsplit("error: ", 1)[-1].rstrip())
+            mistake = container.state.exit_code == MistakeError.exit_code
+            if status.status == "failed" and (mistake or "error: " in text):  # its words say it all
+                kind = MistakeError if mistake else StackError
+                return kind(text.rsplit("error: ", 1)[-1].rstrip())
             if status.status == "failed" or (container.state.running and not status.healthy):
                 return StackError(f"{name} failed: {status.detail}", details=text)
         return StackError("docker compose up failed", details=error.stderr or str(error))

@@ -31,7 +31,7 @@ def main() -> None:
     given = [name for name in os.environ if name not in ignore and name.upper() not in PROXIES]
     settings.check_names(dict.fromkeys(given), ".env")
     values = settings.load(lines=os.environ)
-    _refuse_loopback(values)
+    refuse_loopback(values)
     disk.check(DOCKER.secrets / "database")
     made = secrets.ensure(values, DOCKER.secrets)
     sys.stdout.write(f"secrets made: {', '.join(made) or 'none, all were there'}\n")
@@ -41,7 +41,12 @@ def main() -> None:
         sys.stdout.write(f"remote server: {values.remote.url}\n")
 
 
-def _refuse_loopback(values: Settings) -> None:
+def refuse_loopback(values: Settings) -> None:
+    """Refuse a remote server that a container takes for itself.
+
+    Raises:
+        MistakeError: its address is one of loopback.
+    """
     host = urlsplit(values.remote.url).hostname if values.remote else None
     if host and (host in {"localhost", "::1"} or host.startswith("127.")):
         raise MistakeError(

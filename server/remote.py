@@ -131,8 +131,12 @@ def _authorities() -> str:
     return os.environ.get("SSL_CERT_FILE") or certifi.where()
 
 
-def check(api: Api) -> None:
-    """Call the remote server as bootstrap and worker will.
+def check(api: Api, where: str = ".env") -> None:
+    """Call a server that is not the stack's own, to see whether it can be used.
+
+    Args:
+        api: of the server.
+        where: its address and login are set, for a message.
 
     Raises:
         MistakeError: it does not take the login, or is no Prefect server.
@@ -142,40 +146,40 @@ def check(api: Api) -> None:
         status = api.ask("GET", PROBE).status
     except OSError as error:
         raise StackError(
-            f"the remote server {api.url} does not answer",
+            f"the server {api.url} does not answer",
             expected="the API of a Prefect server, from here",
             found=str(getattr(error, "reason", error)),
-            do="correct PREFECT_API_URL in .env, or try again when the server is there; "
-            "without that line, the stack runs a server of its own",
+            do=f"correct PREFECT_API_URL in {where}, or try again when the server is there",
         ) from None
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        raise _refused(api, status)
+        raise _refused(api, where, status)
     if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
         raise MistakeError(
             f"there is no Prefect server at {api.url}",
             expected="the address of an API, as in `prefect config view` of a client of it",
             found=f"an answer {status}",
-            do="correct PREFECT_API_URL in .env",
+            do=f"correct PREFECT_API_URL in {where}",
         )
     if status != HTTPStatus.OK:
         raise StackError(
-            f"the remote server {api.url} has a fault",
+            f"the server {api.url} has a fault",
             expected="an answer 200",
             found=str(status),
             do="try again when it has recovered",
         )
 
 
-def _refused(api: Api, status: int) -> MistakeError:
+def _refused(api: Api, where: str, status: int) -> MistakeError:
     if api.url.startswith(CLOUD):
-        expected, do = "a key of this workspace", "correct PREFECT_API_KEY in .env"
+        expected, do = "a key of this workspace", f"correct PREFECT_API_KEY in {where}"
     else:
         expected = "the login of a self-hosted server, user:password"
-        do = "correct PREFECT_API_AUTH_STRING in .env"
+        verb = "correct" if api.login else "set"
+        do = f"{verb} PREFECT_API_AUTH_STRING in {where}"
         do += ", and take PREFECT_API_KEY out: it is for Prefect Cloud" if api.key else ""
     found = "a key" if api.key else "a login" if api.login else "neither key nor login"
     return MistakeError(
-        f"the remote server {api.url} does not let the stack in",
+        f"the server {api.url} does not let the stack in",
         expected=expected,
         found=f"{found}, answered with {status}",
         do=do,

@@ -90,7 +90,7 @@ def check(found: Settings, origins: Mapping[str, str]) -> None:
             f"PREFECT_API_URL in {origins['PREFECT_API_URL']} names a remote server, and "
             "LOCAL_SERVER does not say so",
             expected="LOCAL_SERVER=0 in .env: Docker Compose cannot tell it from the address",
-            found=f"LOCAL_SERVER=1 in {origins.get('LOCAL_SERVER', 'the environment')}",
+            found="LOCAL_SERVER=1, which is its default there",
             do="add the line LOCAL_SERVER=0 to .env",
         )
     if url is None and not found.local_server:

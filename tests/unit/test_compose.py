@@ -128,6 +128,27 @@ class TestOrder:
         assert waited_for == once == ONE_SHOTS
 
 
+class TestRemoteServer:
+    @pytest.mark.parametrize(("lines", "scale"), [("", 1), ("LOCAL_SERVER=0\n", 0)])
+    def test_one_line_leaves_out_what_only_a_server_needs(
+        self, lines: str, scale: int, tmp_path: Path
+    ) -> None:
+        (tmp_path / ".env").write_text(lines)
+        services = composing.config(tmp_path)["services"]
+        scales = {name: it.get("scale", 1) for name, it in services.items()}
+        server = dict.fromkeys(["postgres", "migrate", "server"], scale)
+        assert scales == {"init": 1, **server, "bootstrap": 1, "worker": 1}
+
+    def test_without_a_server_bootstrap_still_waits_for_init(self, services: Services) -> None:
+        assert services["bootstrap"]["depends_on"]["init"]["condition"] == COMPLETED
+
+    def test_bootstrap_is_not_told_twice(self, tmp_path: Path) -> None:
+        (tmp_path / ".env").write_text("LOCAL_SERVER=0\n")
+        services = composing.config(tmp_path)["services"]
+        assert services["init"]["environment"]["LOCAL_SERVER"] == "0"
+        assert services["bootstrap"]["environment"]["LOCAL_SERVER"] == ""
+
+
 class TestNetworks:
     def test_the_server_alone_is_published_and_on_loopback_only(self, services: Services) -> None:
         published = {
@@ -184,6 +205,18 @@ class TestSecrets:
         file = str(DOCKER.secrets / secrets.DATABASE_PASSWORD)
         assert {each for each in given if each[1]} == {("POSTGRES_PASSWORD_FILE", file)}
         assert ("POSTGRES_PASSWORD", "") in given
+
+    def test_a_remote_server_is_read_from_the_file_whatever_the_shell_says(
+        self, tmp_path: Path
+    ) -> None:
+        (tmp_path / ".env").write_text(
+            "PREFECT_API_URL=https://file/api\nPREFECT_API_KEY=of-file\n"
+        )
+        shell = {"PREFECT_API_URL": "https://shell/api", "PREFECT_API_AUTH_STRING": "of:shell"}
+        services = composing.config(tmp_path, shell)["services"]
+        assert having(services, "https://file/api") == having(services, "of-file")
+        assert having(services, "of-file") == {"init", "bootstrap"}
+        assert having(services, "shell") == set()
 
     def test_those_that_are_set_go_where_they_are_used(self, tmp_path: Path) -> None:
         set_ = {

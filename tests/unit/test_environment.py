@@ -17,6 +17,7 @@ from sqlalchemy import make_url
 from server import environment, secrets
 from server.environment import Role
 from server.place import DOCKER, Place
+from server.remote import Api
 from server.settings import Settings
 
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -161,6 +162,23 @@ class TestClients:
         read = as_prefect_reads(role, place, OPEN, monkeypatch)
         assert read.api.auth_string is None
         assert read.client.csrf_support_enabled
+
+    @pytest.mark.parametrize("role", CLIENTS)
+    @pytest.mark.parametrize(
+        "api", [Api("https://other.example/api", login="ada:x"), Api("https://c/api", key="pnu_x")]
+    )
+    def test_of_a_remote_server_they_know_address_and_login_only(
+        self, role: Role, api: Api, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (place.secrets / secrets.API_PASSWORD).unlink()
+        read = as_prefect_reads(role, place, CLOSED.using(api), monkeypatch)
+        login = read.api.auth_string.get_secret_value() if read.api.auth_string else ""
+        key = read.api.key.get_secret_value() if read.api.key else ""
+        assert (read.api.url, login, key) == (api.url, api.login, api.key)
+        # What the server is like, a client has to find out.
+        assert read.client.csrf_support_enabled
+        assert read.client.server_version_check_enabled
+        assert read.ui_url == api.ui_url
 
     def test_links_in_logs_are_for_a_person(
         self, place: Place, monkeypatch: pytest.MonkeyPatch

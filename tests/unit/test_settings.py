@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from server import dotenv, settings
 from server.errors import MistakeError
-from server.settings import ROOT, Settings
+from server.settings import FILE_ONLY, ROOT, Settings
 
 EXAMPLE = ROOT / ".env.example"
 HIDDEN = "hunter2"
@@ -241,8 +241,12 @@ class TestAgreement:
     """Three places name every setting and its default: `Settings`, `.env.example`, compose.yaml."""
 
     def test_the_example_holds_every_setting_and_its_default(self) -> None:
-        entries = dotenv.read(EXAMPLE)
-        assert {name: entry.value for name, entry in entries.items()} == DEFAULTS
+        entries = {name: entry.value for name, entry in dotenv.read(EXAMPLE).items()}
+        assert entries == {name: it for name, it in DEFAULTS.items() if name not in FILE_ONLY}
+
+    def test_the_example_sets_none_that_prefect_itself_reads_from_a_file(self) -> None:
+        offered = re.findall(r"(?m)^#([A-Z_]+)=$", EXAMPLE.read_text())
+        assert set(offered) == FILE_ONLY
 
     def test_a_comment_stands_before_every_setting_of_the_example(self) -> None:
         lines = EXAMPLE.read_text().splitlines()
@@ -253,10 +257,11 @@ class TestAgreement:
         assert settings.load(EXAMPLE) == Settings()
 
     def test_compose_uses_every_setting_with_the_same_default(self) -> None:
+        """But for those that a shell may not change: `init` finds them in the file."""
         text = re.sub(r"(?m)^\s*#.*$", "", (ROOT / "compose.yaml").read_text())
         used = re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", text)
         assert len(used) == text.count("$"), "a variable without :- and a default"
-        assert set(used) == set(DEFAULTS.items())
+        assert set(used) == {it for it in DEFAULTS.items() if it[0] not in FILE_ONLY}
 
 
 def test_a_name_that_a_declaration_refers_to_may_stand_in_env(

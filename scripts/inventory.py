@@ -1,0 +1,85 @@
+"""What is on a server, by name: to tell what a transfer has not carried."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from server.remote import Api
+
+PAGE = 200  # the most that the API gives at once
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The objects of a server."""
+
+    names: dict[str, set[str]]  # by kind
+    scheduled: set[str]  # deployments with an active schedule
+    limited: set[str]  # deployments with a concurrency limit
+    by_id: set[str]  # automations whose trigger names an object by its id
+    history: dict[str, int]  # how many of each kind of record
+
+
+def read(api: Api) -> Inventory:
+    """Read it.
+
+    Raises:
+        OSError: the server does not answer.
+        ValueError: it refuses.
+    """
+    flows = {each["id"]: each["name"] for each in _all(api, "/flows/filter")}
+    pools, queues = _all(api, "/work_pools/filter"), _all(api, "/work_queues/filter")
+    deployments = {
+        f"{flows.get(each['flow_id'])}/{each['name']}": each
+        for each in _all(api, "/deployments/filter")
+    }
+    ids = [*flows, *(each["id"] for each in [*deployments.values(), *pools, *queues])]
+    automations = {each["name"]: each for each in _all(api, "/automations/filter")}
+    return Inventory(
+        names={
+            "work pool": {each["name"] for each in pools},
+            "work queue": {f"{each['work_pool_name']}/{each['name']}" for each in queues},
+            "deployment": set(deployments),
+            "block": {
+                f"{each['block_type']['slug']}/{each['name']}"
+                for each in _all(api, "/block_documents/filter")
+            },
+            "variable": {each["name"] for each in _all(api, "/variables/filter")},
+            "concurrency limit": {
+                each["name"] for each in _all(api, "/v2/concurrency_limits/filter")
+            },
+            "automation": set(automations),
+        },
+        scheduled={
+            name
+            for name, each in deployments.items()
+            if not each["paused"] and any(schedule["active"] for schedule in each["schedules"])
+        },
+        limited={name for name, each in deployments.items() if each["global_concurrency_limit"]},
+        by_id={
+            name
+            for name, each in automations.items()
+            if any(known in json.dumps(each["trigger"]) for known in ids)
+        },
+        history={
+            "flow runs": _count(api, "/flow_runs/count"),
+            "task runs": _count(api, "/task_runs/count"),
+            "artifacts": _count(api, "/artifacts/count"),
+        },
+    )
+
+
+def _all(api: Api, path: str) -> list[Any]:
+    found: list[Any] = []
+    while True:
+        page = api.ask("POST", path, {"limit": PAGE, "offset": len(found)}).json()
+        found += page
+        if len(page) < PAGE:
+            return found
+
+
+def _count(api: Api, path: str) -> int:
+    return int(api.ask("POST", path, {}).json())
