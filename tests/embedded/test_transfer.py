@@ -1,0 +1,200 @@
+"""Between two stacks, there and back: what is carried, what is skipped, what is told."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import stack as stacks
+from tests.embedded.conftest import make
+from tests.stack import Stack, complete, deployment, get, post
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+VALUE = "carried-and-never-printed"
+SEED = f"""
+from prefect.blocks.system import Secret
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.events.schemas.automations import AutomationCore
+from prefect.variables import Variable
+
+Variable.set("colour", "blue")
+Secret(value={VALUE!r}).save("token")
+with get_client(sync_client=True) as client:
+    client.create_work_pool(WorkPoolCreate(name="other", type="process"))
+    hello = client.read_deployment_by_name("hello/hello")
+    for pool in ("default", "other"):
+        client.request("POST", "/deployments/", json={{
+            "name": f"on-{{pool}}", "flow_id": str(hello.flow_id), "work_pool_name": pool,
+            "entrypoint": hello.entrypoint, "concurrency_limit": 2,
+            "schedules": [{{"slug": "daily", "schedule": {{"interval": 86400}}, "active": True}}],
+        }})
+    new = client.read_deployment_by_name("hello/on-other")
+    resource = {{"prefect.resource.id": f"prefect.deployment.{{hello.id}}"}}
+    client.create_automation(AutomationCore.model_validate({{
+        "name": "again",
+        "trigger": {{"type": "event", "posture": "Reactive", "expect": ["x"], "threshold": 1,
+                     "within": 0, "match": resource}},
+        "actions": [{{"type": "run-deployment", "source": "selected",
+                      "deployment_id": str(new.id)}}],
+    }}))
+"""
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Stack]]:
+    """Two stacks, each with a profile `there` of the other; the first has something to carry."""
+    one, two = make(tmp_path_factory, "one"), make(tmp_path_factory, "two")
+    with stacks.stack(one), stacks.stack(two):
+        for stack in (one, two):
+            stack.up()
+        for stack, other in ((one, two), (two, one)):
+            write_profiles(stack, {"there": other, "wrong": other, "self": stack})
+        result = prefect(one, SEED)
+        assert result == ""
+        with one.client() as client:
+            complete(client, "hello/hello")
+        yield one, two
+
+
+def write_profiles(stack: Stack, profiles: dict[str, Stack]) -> None:
+    """Give the person who types in the clone some profiles of Prefect."""
+    path = stack.root / ".prefect/profiles.toml"
+    path.parent.mkdir(exist_ok=True)
+    lines = ['active = "ephemeral"', "[profiles.ephemeral]", "[profiles.nowhere]"]
+    for name, other in profiles.items():
+        login = login_of(other) + ("x" if name == "wrong" else "")
+        lines += [
+            f"[profiles.{name}]",
+            f'PREFECT_API_URL = "{other.url}/api"',
+            f"PREFECT_API_AUTH_STRING = {json.dumps(login)}",
+        ]
+    path.write_text("\n".join(lines))
+
+
+def login_of(stack: Stack) -> str:
+    """What `scripts/stack env` prints."""
+    script = 'eval "$(scripts/stack env)"; printf "%s" "$PREFECT_API_AUTH_STRING"'
+    return stack.run("sh", "-c", script).stdout
+
+
+def prefect(stack: Stack, script: str) -> str:
+    """What a Python script prints that talks to the stack."""
+    result = stack.run("sh", "-c", 'eval "$(scripts/stack env)"; exec python -c "$0"', script)
+    assert result.returncode == 0, stack.said[-1]
+    return result.stdout
+
+
+def transferred(stack: Stack, *arguments: str) -> str:
+    """What a transfer says, with a wide terminal; nothing secret, and it leaves nothing."""
+    temporary = stack.root / "tmp"
+    temporary.mkdir(exist_ok=True)
+    env = {"TMPDIR": str(temporary), "COLUMNS": "200"}
+    result = stack.run("scripts/stack", "transfer", *arguments, env=env)
+    assert result.returncode == 0, stack.said[-1]
+    assert VALUE not in result.stdout + result.stderr
+    assert list(temporary.glob("stack-transfer-*")) == []
+    return result.stdout
+
+
+def statuses(said: str) -> dict[str, str]:
+    """The table that Prefect prints: what became of each object."""
+    rows = [line.split("│") for line in said.splitlines() if line.startswith("│ ")]
+    return {row[1].strip(): row[2].split()[-1] for row in rows if len(row) == 5}
+
+
+def test_there_and_back(pair: tuple[Stack, Stack]) -> None:
+    one, two = pair
+    with two.client() as client:
+        [schedule] = deployment(client)["schedules"]
+        path = f"/deployments/{deployment(client)['id']}/schedules/{schedule['id']}"
+        client.patch(path, json={"active": False}).raise_for_status()
+
+        said = transferred(one, "--to", "there")
+        first = statuses(said)
+        assert first["block-document/token"] == "Success"
+        assert {first["deployment/on-default"], first["deployment/on-other"]} == {"Success"}
+        assert first["deployment/hello"] == "Skipped"
+
+        assert get(client, "/variables/name/colour")["value"] == "blue"
+        assert get(client, "/work_pools/other")["type"] == "process"
+        there = deployment(client, "hello/on-other")
+        assert [each["active"] for each in there["schedules"]] == [True]
+        [again] = post(client, "/automations/filter", {})
+        assert again["actions"][0]["deployment_id"] == there["id"]
+        # What was there is as it was.
+        assert [each["active"] for each in deployment(client)["schedules"]] == [False]
+    load = 'from prefect.blocks.system import Secret; print(Secret.load("token").get())'
+    assert prefect(two, load).strip() == VALUE
+
+    assert re.search(rf"stays on stack {one.name}: [1-9]\d* flow runs, [1-9]\d* task runs", said)
+    assert "limit on there: deployment hello/on-default, hello/on-other" in said
+    assert "deployment export/export, hello/on-default, hello/on-other; pause one" in said
+    assert f"watches by an id of stack {one.name}: automation again" in said
+    assert "not on there" not in said
+
+    second = statuses(transferred(one, "--to", "there"))
+    carried = {name for name, status in first.items() if status == "Success"}
+    assert {name.split("/")[0] for name in carried if second[name] != "Skipped"} <= {
+        *("flow", "block-schema"),  # Prefect writes the same once more
+    }
+
+    prefect(two, 'from prefect.variables import Variable; Variable.set("shape", "round")')
+    back = transferred(one, "--from", "there")
+    assert statuses(back)["variable/shape"] == "Success"
+    assert statuses(back)["block-document/token"] == "Skipped"
+    with one.client() as client:
+        assert get(client, "/variables/name/shape")["value"] == "round"
+
+
+def test_what_could_not_be_carried_is_named(pair: tuple[Stack, Stack]) -> None:
+    """A managed pool is for Prefect Cloud only, and so is what runs in it."""
+    one, _ = pair
+    with one.client() as client:
+        flow = deployment(client)["flow_id"]
+        body = {"name": "cloud", "type": "prefect:managed", "base_job_template": {}}
+        post(client, "/work_pools/", body)
+        body = {"name": "managed", "flow_id": flow, "work_pool_name": "cloud"}
+        post(client, "/deployments/", body)
+        try:
+            said = transferred(one, "--to", "there")
+        finally:
+            client.delete("/work_pools/cloud").raise_for_status()
+            found = deployment(client, "hello/managed")["id"]
+            client.delete(f"/deployments/{found}").raise_for_status()
+    assert statuses(said)["deployment/managed"] == "Skipped"
+    assert "not on there: work pool cloud" in said
+    assert "not on there: deployment hello/managed" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--to", "nobody"), "there is no Prefect profile nobody"),
+        (("--from", "nowhere"), "the Prefect profile nowhere names no server"),
+        (("--to", "self"), "the profile self is of the stack's own server"),
+        (("--to", "wrong"), "does not let the stack in"),
+        (("--from", "wrong"), "correct PREFECT_API_AUTH_STRING in the profile wrong"),
+        ((), "transfer goes one way"),
+        (("--to", "there", "--from", "there"), "transfer goes one way"),
+    ],
+)
+def test_a_mistake_is_one_message(
+    pair: tuple[Stack, Stack], arguments: tuple[str, ...], message: str
+) -> None:
+    result = pair[0].run("scripts/stack", "transfer", *arguments)
+    assert result.returncode == 2, pair[0].said[-1]
+    assert message in result.stderr
+    assert result.stderr.count("error: ") == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_a_stack_that_is_down_has_nothing_to_carry(unstarted: Stack) -> None:
+    result = unstarted.run("scripts/stack", "transfer", "--to", "there")
+    assert result.returncode == 2, unstarted.said[-1]
+    assert f"{unstarted.name} is not running" in result.stderr
