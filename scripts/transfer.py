@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from scripts.inventory import Inventory
 
+READ_SECONDS = 60.0  # for a page of 200 objects of a server that is busy
 Direction = Literal["to", "from"]
 Variables = dict[str, str]
 
@@ -103,6 +104,7 @@ def _api(variables: Variables) -> Api:
         variables["PREFECT_API_URL"],
         login=variables.get("PREFECT_API_AUTH_STRING", ""),
         key=variables.get("PREFECT_API_KEY", ""),
+        timeout=READ_SECONDS,
     )
 
 

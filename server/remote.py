@@ -19,12 +19,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from server.errors import MistakeError, StackError
+from server.probe import HTTP_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-HTTP_TIMEOUT = 10  # seconds
 CLIENT = "stack"
 CLOUD = "https://api.prefect.cloud/api/"
 CLOUD_UI = "https://app.prefect.cloud/"
@@ -56,11 +56,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class Api:
-    """The API of one server, with the login `user:password` or the key that it asks for."""
+    """The API of one server, with the login `user:password` or the key that it asks for.
+
+    `csrf` is whether it may want a token of whoever writes; `timeout` is in seconds.
+    """
 
     url: str
     login: str = field(default="", repr=False)
     key: str = field(default="", repr=False)
+    csrf: bool = True
+    timeout: float = HTTP_TIMEOUT
 
     @property
     def ui_url(self) -> str:
@@ -88,7 +93,7 @@ class Api:
             OSError: no answer.
         """
         headers = {"Content-Type": "application/json", **self._authorization()}
-        if method != "GET":
+        if method != "GET" and self.csrf:
             headers |= self._csrf()
         return self._request(method, path, None if body is None else json.dumps(body), headers)
 
@@ -115,7 +120,7 @@ class Api:
         if self.url.startswith("https:"):
             context = ssl.create_default_context(cafile=_authorities())
         try:
-            answer = urllib.request.urlopen(request, timeout=HTTP_TIMEOUT, context=context)  # noqa: S310
+            answer = urllib.request.urlopen(request, timeout=self.timeout, context=context)  # noqa: S310
         except urllib.error.HTTPError as error:
             answer = error
         with answer:

@@ -83,7 +83,7 @@ def _own_api() -> Api:
     password = os.environ.get("STACK_PASSWORD") or secrets.read(
         DOCKER.secrets / secrets.API_PASSWORD
     )
-    return Api(DOCKER.api_url, login=f"{os.environ['STACK_USER']}:{password}")
+    return Api(DOCKER.api_url, f"{os.environ['STACK_USER']}:{password}", csrf=False)
 
 
 def _container_started() -> float:

@@ -87,7 +87,8 @@ def of(layout: Layout, values: Settings) -> list[Service | OneShot]:
         here = dataclasses.replace(place, worker_health_port=free_port())
         argv = environment.command("worker", values, here)
         env = _environment("worker", layout, values, here)
-        api = values.remote or Api(here.api_url, login=environment.login(values, here))
+        login = environment.login(values, here)
+        api = values.remote or Api(here.api_url, login, csrf=not values.auth)
         name, port = worker_name(values.stack_name), here.worker_health_port
 
         def check(pid: int) -> str | None:

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -227,6 +228,10 @@ class TestAsking:
         server.csrf = csrf
         server.api().ask("POST", "/flows/filter", {})
         assert server.asked[-1][2].get("Prefect-Csrf-Token") == token
+
+    def test_a_server_that_is_known_to_want_none_is_not_asked(self, server: Server) -> None:
+        replace(server.api(login="ada:x"), csrf=False).ask("POST", "/flows/filter", {})
+        assert [path for _, path, _ in server.asked] == ["/api/flows/filter"]
 
     @pytest.mark.parametrize("ahead", [0, -7200, 7200])
     def test_the_worker_is_healthy_whatever_the_clock_of_the_server(
