@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -12,11 +12,23 @@ import pytest
 from tests import stack as stacks
 from tests.embedded.conftest import make
 from tests.embedded.processes import processes
-from tests.stack import NASTY, Stack, complete, deployment, get, single_quoted, wait_for
+from tests.stack import (
+    NASTY,
+    Stack,
+    deployment,
+    finished,
+    get,
+    single_quoted,
+    start_run,
+    wait_for,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import httpx
+
+RUN_SECONDS = 300.0
 # What `eval "$(scripts/stack env)"` and Prefect Cloud leave in a shell: none of it counts.
 LEFT_OVER = {"PREFECT_API_URL": "http://127.0.0.1:1/api", "PREFECT_API_KEY": "of-the-shell"}
 
@@ -68,6 +80,13 @@ def login(password: str) -> str:
     return f"PREFECT_API_AUTH_STRING={single_quoted(f'admin:{password}')}"
 
 
+def completes(client: httpx.Client) -> dict[str, Any]:
+    """Run `hello` to its end, which has to be Completed; the run. Two stacks share this machine."""
+    found = finished(client, start_run(client, "hello/hello"), RUN_SECONDS)
+    assert found["state_type"] == "COMPLETED", found["state"]
+    return found
+
+
 def runs_here(using: Stack, server: Stack) -> None:
     """A run of a deployment that is on the server goes to the worker of `using`."""
     with server.client() as client:
@@ -75,8 +94,7 @@ def runs_here(using: Stack, server: Stack) -> None:
         if token.is_success:  # a server without a login asks for one
             csrf = {"Prefect-Csrf-Token": token.json()["token"], "Prefect-Csrf-Client": "tests"}
             client.headers.update(csrf)
-        found = complete(client, "hello/hello")
-        assert deployment(client)["name"] == "hello"
+        found = completes(client)
         log = (using.root / ".stack" / using.name / "logs/worker.log").read_text()
         assert found["id"] in log
         workers = client.post("/work_pools/default/workers/filter", json={}).json()
