@@ -87,8 +87,7 @@ def of(layout: Layout, values: Settings) -> list[Service | OneShot]:
         here = dataclasses.replace(place, worker_health_port=free_port())
         argv = environment.command("worker", values, here)
         env = _environment("worker", layout, values, here)
-        login = environment.login(values, here)
-        api = values.remote or Api(here.api_url, login, csrf=not values.auth)
+        api = values.remote or _own_api(values, here)
         name, port = worker_name(values.stack_name), here.worker_health_port
 
         def check(pid: int) -> str | None:
@@ -109,6 +108,10 @@ def of(layout: Layout, values: Settings) -> list[Service | OneShot]:
         one_shot("bootstrap"),
         Service("worker", worker, ROOT, log / "worker.log", grace_seconds=60),
     ]
+
+
+def _own_api(values: Settings, place: Place) -> Api:
+    return Api(place.api_url, environment.login(values, place), csrf=not values.auth)
 
 
 def base_environment(layout: Layout) -> dict[str, str]:
