@@ -16,6 +16,7 @@ def main() -> None:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     # Whoever asks for help may have no stack yet.
     own = {} if "--help" in arguments else choose.running(settings.load()).bootstrap_environment()
+    os.chdir(settings.ROOT)  # where the declarations are
     argv = [sys.executable, "-m", "server.bootstrap", *arguments]
     os.execve(argv[0], argv, {**inherited, **own})  # noqa: S606
 

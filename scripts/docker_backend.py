@@ -225,8 +225,7 @@ class Docker:
             if name not in containers.LONG_RUNNING and (started is None or started < began):
                 return
             note = containers.tail(found[name], began) if name == "bootstrap" else ""
-            note = "; ".join(" ".join(line.split()) for line in note.splitlines())
-            steps.done(name, containers.seconds(found[name]), note)
+            steps.done(name, containers.seconds(found[name]), report.last_line(note))
 
     def _failure(self, error: DockerException, began: datetime) -> StackError:
         found = self._containers()

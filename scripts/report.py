@@ -38,6 +38,11 @@ class Steps:
         out.print(f"  {name:<10} {took:>7}  {note}".rstrip())
 
 
+def last_line(text: str) -> str:
+    """What a command that has said much has summed up in the end."""
+    return text.rstrip().rpartition("\n")[2]
+
+
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
     """Show that something goes on while the block runs."""

@@ -249,10 +249,7 @@ class Embedded:
     def _note(self, service: str) -> str:
         if service != "bootstrap":
             return ""
-        return "; ".join(
-            " ".join(line.split())
-            for line in services.tail(self.layout.logs / "bootstrap.log").splitlines()
-        )
+        return report.last_line(services.tail(self.layout.logs / "bootstrap.log"))
 
 
 def _failed(found: StackState) -> StackError:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from server.bootstrap.yaml_file import YamlFile
 
 STACK_ROOT = "STACK_ROOT"  # the folder that the worker finds flows/ in
-# The server's own: no flow, block or variable has a use for them.
+# What opens servers: no flow, block or variable has a use for them.
 WITHHELD = {"POSTGRES_PASSWORD", "ENCRYPTION_KEY", "STACK_PASSWORD"}
+WITHHELD |= {"PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"}
 
 
 def gather(settings: Settings, worker_root: Path, env_file: Path = ENV_FILE) -> dict[str, str]:
