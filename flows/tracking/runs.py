@@ -72,6 +72,10 @@ class TaskRun(Run):
         return str(server.post("/task_runs/", body)["id"])
 
 
+# Runs that no deployment made are told of when they fail if they have this tag: see stack.yaml.
+ALERT = "alert"
+
+
 class FlowRun(Run):
     """A run of the whole job, or of a part of it that has steps of its own."""
 
@@ -103,6 +107,7 @@ class FlowRun(Run):
             "idempotency_key": self._key,
             "parent_task_run_id": self._stand_in.id(server) if self._stand_in else None,
             "state": RUNNING,
+            "tags": [] if self._stand_in else [ALERT],
         }
         if self._named:
             body["name"] = self._named

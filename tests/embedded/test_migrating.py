@@ -106,6 +106,8 @@ class TestEmr:
         assert (done.code, done.err.splitlines()[-1]) == (1, error)
         run = flow_runs(client, "my_emr_job")[0]
         assert (run["state_type"], run["state"]["message"]) == ("FAILED", error)
+        assert run["tags"] == ["alert"]
+        assert flow_runs(client, "my_emr_job.transform")[0]["tags"] == []
         assert "in cast" in logs(client, run)[-1]["message"]
         part = task_runs(client, flow_runs(client, "my_emr_job.transform")[0])
         assert part["my_emr_job.transform.cast"]["state_type"] == "FAILED"
