@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,12 @@ from tests.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the claims that stop and kill the shared stack after all that use it."""
+    last = Path(__file__).with_name("test_stack.py")
+    items.sort(key=lambda item: item.path == last)
 
 
 def make(tmp_path_factory: pytest.TempPathFactory, name: str) -> Stack:
