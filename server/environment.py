@@ -25,6 +25,8 @@ WORKER_QUERY_SECONDS = 1
 WORKER_PREFETCH_SECONDS = 10
 # How often a run says that it lives, the shortest that Prefect takes. stack.yaml counts with it.
 HEARTBEAT_SECONDS = 30
+# How long the server may be down and still see, when it is back, which heartbeats did not come.
+EXPIRED_BUCKET_BUFFER = "P30D"  # 30 days, as Prefect wants it written
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -132,6 +134,11 @@ def _server(settings: Settings, place: Place) -> dict[str, str]:
         # UI and API share an origin, so any name and any proxy works.
         "PREFECT_SERVER_UI_API_URL": "/api",
         "PREFECT_UI_STATIC_DIRECTORY": str(place.scratch / "ui"),
+        # What the messages of automations link to; without /v2, a deep link opens the old UI.
+        "PREFECT_UI_URL": f"{settings.url}/v2",
+        # Else a run that a power cut has ended stays Running for ever: what waits for its heartbeat
+        # is thrown away a minute after it was due, before it is looked at.
+        "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": EXPIRED_BUCKET_BUFFER,
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(dict.fromkeys(origins)),
         # With a login, requests carry a header that no other site can send.
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": _flag(not settings.auth),
