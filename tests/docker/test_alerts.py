@@ -1,0 +1,61 @@
+"""Alerts come to Slack from the containers; what they reach by its name is a container too."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests import stack as stacks
+from tests.alerts import AlertingStack, FailedRuns, edited_yaml
+from tests.docker.conftest import make
+from tests.docker.test_stack import inspect
+from tests.slack import inbox as inboxes
+from tests.slack.receiver import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CA = "/test/ca.pem"
+
+
+@pytest.fixture(scope="module")
+def stack(base_images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AlertingStack]:
+    """A running stack with one service more, which has Slack's name."""
+    inbox = inboxes.make(tmp_path_factory.mktemp("inbox"))
+    made = AlertingStack(**vars(make(tmp_path_factory, "alerts")), inbox=inbox)
+    made.prepare()
+    made.edit(
+        "compose.yaml",
+        lambda text: edited_yaml(text, lambda declared: _add_slack(declared, inbox.folder)),
+    )
+    with stacks.stack(made):
+        made.up()
+        yield made
+
+
+class TestAlerts(FailedRuns):
+    """All that holds for both backends."""
+
+    def kill_worker(self, stack: AlertingStack) -> None:
+        """Its runs die with it: it is the first process of its container."""
+        # From outside: `docker kill` counts as a stop by hand, which nothing heals.
+        os.kill(inspect(stack, "worker")["State"]["Pid"], signal.SIGKILL)
+
+
+def _add_slack(declared: Any, folder: Path) -> None:
+    for name in ("server", "worker"):
+        service = declared["services"][name]
+        service["environment"] = {**service["environment"], "REQUESTS_CA_BUNDLE": CA}
+        service["volumes"].append(f"{folder / 'ca.pem'}:{CA}:ro")
+    declared["services"]["slack"] = {
+        "image": "${PYTHON_IMAGE:-python:3.13-slim-trixie}",
+        "pull_policy": "never",
+        "command": ["python", "/test/receiver.py", "/inbox", "--tls", "443"],
+        "init": True,
+        "networks": {"default": {"aliases": [HOST]}},
+        "volumes": ["./tests/slack/receiver.py:/test/receiver.py:ro", f"{folder}:/inbox"],
+    }
