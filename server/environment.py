@@ -82,7 +82,7 @@ def client(settings: Settings, place: Place) -> dict[str, str]:
     values = {
         "PREFECT_API_URL": place.api_url,
         # What run logs and alerts link to: the address for a person, not for a container.
-        "PREFECT_UI_URL": settings.url,
+        "PREFECT_UI_URL": ui_url(settings),
         # One call less for each client; the lock holds server and worker to one version.
         "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
         "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": _flag(not settings.auth),
@@ -90,6 +90,11 @@ def client(settings: Settings, place: Place) -> dict[str, str]:
     if settings.auth:
         values["PREFECT_API_AUTH_STRING"] = login(settings, place)
     return values
+
+
+def ui_url(settings: Settings) -> str:
+    """Where links to runs begin; without /v2, they would open the old UI."""
+    return f"{settings.url}/v2"
 
 
 def login(settings: Settings, place: Place) -> str:
@@ -134,8 +139,8 @@ def _server(settings: Settings, place: Place) -> dict[str, str]:
         # UI and API share an origin, so any name and any proxy works.
         "PREFECT_SERVER_UI_API_URL": "/api",
         "PREFECT_UI_STATIC_DIRECTORY": str(place.scratch / "ui"),
-        # What the messages of automations link to; without /v2, a deep link opens the old UI.
-        "PREFECT_UI_URL": f"{settings.url}/v2",
+        # What the messages of automations link to.
+        "PREFECT_UI_URL": ui_url(settings),
         # Else a run that a power cut has ended stays Running for ever: what waits for its heartbeat
         # is thrown away a minute after it was due, before it is looked at.
         "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": EXPIRED_BUCKET_BUFFER,

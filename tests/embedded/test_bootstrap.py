@@ -81,6 +81,9 @@ automations:
 DEPLOYMENTS = """\
 pull: []
 deployments:
+  - name: silent
+    entrypoint: flows/silent.py:PREFIX_silent
+    work_pool: {name: default}
   - name: main
     entrypoint: flows/first.py:PREFIX_first
     tags: [b, a]
@@ -107,10 +110,11 @@ def project(stack: Stack, tmp_path: Path, request: pytest.FixtureRequest) -> Ite
 def write_everything(project: Project) -> None:
     """Declare some of every kind."""
     flow = FLOW.format(name=f"{project.name}_first")
+    silent = f"from prefect import flow\n\n@flow\ndef {project.name}_silent(): pass\n"
     project.write(
         stack=EVERYTHING.replace("PREFIX", project.name),
         prefect=DEPLOYMENTS.replace("PREFIX", project.name),
-        flows={"first.py": flow},
+        flows={"first.py": flow, "silent.py": silent},
     )
 
 
@@ -118,7 +122,7 @@ class TestEverything:
     def test_it_is_made_and_a_second_time_nothing_is_written(self, project: Project) -> None:
         write_everything(project)
         said = project.apply()
-        assert said.splitlines()[-1] == "16 created"
+        assert said.splitlines()[-1] == "17 created"
         with relay(project.stack.url) as seen:
             second = project.bootstrap(api=f"{seen.address}/api")
         assert second.returncode == 0, project.stack.said[-1]
@@ -178,7 +182,7 @@ class TestPlan:
         with relay(project.stack.url) as seen:
             result = project.bootstrap("--plan", "--prune", api=f"{seen.address}/api")
         assert result.returncode == 0
-        assert result.stdout.splitlines()[-1] == "16 to create"
+        assert result.stdout.splitlines()[-1] == "17 to create"
         assert seen.writes == []
         assert set(project.ours().values()) == {"create"}
 
@@ -253,7 +257,7 @@ class TestCheck:
         write_everything(project)
         result = project.bootstrap("--check", "--json")
         found = json.loads(result.stdout)
-        assert (result.returncode, found["applied"], found["drift"]) == (2, False, 16)
+        assert (result.returncode, found["applied"], found["drift"]) == (2, False, 17)
         assert json.loads(project.apply("--json"))["applied"]
         found = json.loads(project.apply("--check", "--json"))
         assert (found["drift"], {each["action"] for each in found["changes"]}) == (
@@ -272,12 +276,12 @@ class TestPrune:
             project.write()
             assert set(project.ours().values()) == {"no-longer-declared"}
             assert project.bootstrap("--check").returncode == 2
-            assert "15 no longer declared" in project.apply().splitlines()[-1]
+            assert "16 no longer declared" in project.apply().splitlines()[-1]
             before = _names(client)
-            assert project.apply("--prune").splitlines()[-1] == "15 removed"
+            assert project.apply("--prune").splitlines()[-1] == "16 removed"
             gone = before - _names(client)
             # The default queue goes with its pool, the limit of a deployment with it.
-            assert len([each for each in gone if project.name in each]) == 16
+            assert len([each for each in gone if project.name in each]) == 17
             assert all(project.name in each or "/deployment:" in each for each in gone)
             assert get(client, f"/variables/name/{project.name}_by_hand")["value"] == 1
         assert project.ours() == {}
@@ -288,7 +292,7 @@ class TestPrune:
         write_everything(project)
         project.apply()
         elsewhere = projects.make(tmp_path_factory.mktemp("elsewhere"), project.stack, project.name)
-        assert elsewhere.apply("--prune").splitlines()[-1] == "15 removed"
+        assert elsewhere.apply("--prune").splitlines()[-1] == "16 removed"
 
     def test_what_was_there_before_is_brought_in_line_and_never_removed(
         self, project: Project
@@ -339,11 +343,11 @@ class TestHalfWay:
         assert "Traceback" not in broken.stderr
         assert "it goes on where it stopped" in broken.stderr
         made = [each for each in project.ours().values() if each == "unchanged"]
-        assert len(made) < 16
+        assert len(made) < 17
         project.apply()
         assert set(project.ours().values()) == {"unchanged"}
         project.write()
-        assert project.apply("--prune").splitlines()[-1] == "15 removed"
+        assert project.apply("--prune").splitlines()[-1] == "16 removed"
 
 
 class TestMany:

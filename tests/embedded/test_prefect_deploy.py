@@ -41,7 +41,10 @@ def test_of_one_with_values_from_the_environment(stack: Stack, tmp_path: Path) -
     project.write(
         stack="work_pools: [{name: deploys-pool, type: process}]\n",
         prefect=DEPLOYMENTS.replace("PREFIX", "deploys"),
-        flows={"first.py": FLOW.format(name="deploys_first")},
+        flows={
+            "first.py": FLOW.format(name="deploys_first"),
+            "silent.py": "from prefect import flow\n\n@flow\ndef deploys_silent(): pass\n",
+        },
     )
     project.variables["TOKEN"] = "a"
     project.apply()

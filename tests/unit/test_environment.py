@@ -183,7 +183,7 @@ class TestClients:
     def test_links_in_logs_are_for_a_person(
         self, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert as_prefect_reads("worker", place, CLOSED, monkeypatch).ui_url == CLOSED.url
+        assert as_prefect_reads("worker", place, CLOSED, monkeypatch).ui_url == f"{CLOSED.url}/v2"
 
     def test_the_worker_keeps_results_with_the_data(
         self, place: Place, monkeypatch: pytest.MonkeyPatch

@@ -143,7 +143,7 @@ class Deployments(Kind[Deployment]):
             ).model_dump(mode="json", exclude_none=True)
         fields = {
             "version": deployment.version or flow.version,
-            "description": deployment.description or flow.description,
+            "description": deployment.description or flow.description or None,
             "tags": deployment.tags,
             "parameters": deployment.parameters,
             "entrypoint": deployment.entrypoint,
@@ -239,6 +239,8 @@ def _live(live: DeploymentResponse, name: str) -> Any:
             return limit.limit if limit else None
         case "concurrency_options":
             return value.model_dump(mode="json", exclude_none=True) if value else None
+        case "description":  # the server makes an empty text of none
+            return value or None
         case "pull_steps":
             return value or []
         case _:
