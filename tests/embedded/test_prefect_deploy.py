@@ -87,6 +87,8 @@ def _deployments(client: httpx.Client, names: set[str]) -> dict[str, dict[str, A
 
 
 def _same(node: Any) -> Any:
+    if node == "None":  # what Prefect's client writes where a flow has no words
+        return None
     if isinstance(node, dict):
         return {key: _same(value) for key, value in node.items() if key not in OWN}
     if isinstance(node, list):

@@ -108,7 +108,7 @@ class Deployments(Kind[Deployment]):
             flow_id=client.create_flow_from_name(flow.name),
             name=item.value.name,
             schedules=[schedules.to_create(schedule) for schedule in item.value.schedules],
-            **self.fields(item),
+            **{name: value for name, value in self.fields(item).items() if value is not None},
         )
 
     def update(self, client: SyncPrefectClient, item: Declared[Deployment], live: Live) -> None:
@@ -239,8 +239,8 @@ def _live(live: DeploymentResponse, name: str) -> Any:
             return limit.limit if limit else None
         case "concurrency_options":
             return value.model_dump(mode="json", exclude_none=True) if value else None
-        case "description":  # the server makes an empty text of none
-            return value or None
+        case "description":  # Prefect's client writes the word None where there is none
+            return None if value in {"", "None"} else value
         case "pull_steps":
             return value or []
         case _:
