@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import validate
 
 from server.bootstrap import api, flows, schedules
@@ -63,8 +62,7 @@ class Deployments(Kind[Deployment]):
             if entrypoint not in self._flows:
                 flow = flows.load(self.world.root, item)
                 self._flows[entrypoint] = flow
-                schema = parameter_schema(flow).model_dump(exclude_unset=True)
-                self._schemas[entrypoint] = schema
+                self._schemas[entrypoint] = flow.parameters.model_dump(exclude_unset=True)
             _check_parameters(item, self._schemas[entrypoint])
             full_name = f"{self._flows[entrypoint].name}/{item.value.name}"
             named.append(replace(item, name=full_name))
@@ -78,7 +76,11 @@ class Deployments(Kind[Deployment]):
         """By full name."""
         by_name = {"sort": "NAME_ASC"}
         names = {each["id"]: each["name"] for each in api.every(client, "/flows/filter", by_name)}
-        found = map(DeploymentResponse.model_validate, _of_flows(client, list(names)))
+        ids = list(names)
+        # Most flows have one deployment: half a page of flows has room for theirs.
+        parts = (ids[at : at + api.PAGE // 2] for at in range(0, len(ids), api.PAGE // 2))
+        raw = (each for part in parts for each in _of_flows(client, part))
+        found = map(DeploymentResponse.model_validate, raw)
         return {f"{names[str(each.flow_id)]}/{each.name}": Live(each.id, each) for each in found}
 
     def compare(
@@ -169,8 +171,8 @@ def _of_flows(client: SyncPrefectClient, ids: list[str]) -> Iterator[dict[str, A
     of many flows would miss some: flows are taken together as long as one page holds theirs.
     """
     body = {"flows": {"id": {"any_": ids}}, "sort": "NAME_ASC"}
-    if len(ids) <= 1:
-        yield from api.every(client, f"{PATH}/filter", body) if ids else ()
+    if len(ids) == 1:
+        yield from api.every(client, f"{PATH}/filter", body)
         return
     page = api.call(client, "POST", f"{PATH}/filter", {**body, "limit": api.PAGE})
     if len(page) < api.PAGE:
