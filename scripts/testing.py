@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+import shutil
 import subprocess
 import sys
 
@@ -19,6 +20,7 @@ class Suite(enum.StrEnum):
     unit = "unit"
     embedded = "embedded"
     docker = "docker"
+    browser = "browser"
     images = "images"
     all = "all"
 
@@ -32,21 +34,7 @@ def run(suite: Suite) -> int:
     _install()
     if suite is Suite.images:
         return _images()
-    everything = [Suite.unit, Suite.embedded, Suite.docker]
-    chosen: list[Suite] = everything if suite is Suite.all else [suite]
-    left_out: dict[Suite, str] = {}
-    for each in list(chosen):
-        reason = _why_not(each)
-        if reason and suite is not Suite.all:
-            raise MistakeError(
-                f"the tests {suite.value!r} cannot run here",
-                expected="a Docker engine that answers",
-                found=reason,
-                do="start Docker, or run the others: scripts/stack test",
-            )
-        if reason:
-            left_out[each] = reason
-            chosen.remove(each)
+    chosen, left_out = plan(suite)
     folders = [str(ROOT / "tests" / each.value) for each in chosen]
     report.out.print(f"running {', '.join(chosen)}")
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "STACK_"))}
@@ -54,10 +42,32 @@ def run(suite: Suite) -> int:
         [sys.executable, "-m", "pytest", *folders], check=False, cwd=ROOT, env=env
     ).returncode
     for name, reason in left_out.items():
-        report.out.print(f"left out: {name.value}: {reason}")
+        report.out.print(f"left out: {name}: {reason}")
     if not left_out:
         report.out.print("left out: nothing")
     return code
+
+
+def plan(suite: Suite) -> tuple[list[Suite], dict[str, str]]:
+    """The suites to run for `suite`, and what is left out, with the reason.
+
+    Raises:
+        MistakeError: a suite was asked for by name that this machine cannot run.
+    """
+    everything = [Suite.unit, Suite.embedded, Suite.docker, Suite.browser]
+    chosen: list[Suite] = []
+    left_out: dict[str, str] = {}
+    for each in everything if suite is Suite.all else [suite]:
+        problem = _why_not(each)
+        if problem and suite is not Suite.all:
+            raise problem
+        if problem:
+            left_out[each.value] = str(problem.found)
+        else:
+            chosen.append(each)
+    if Suite.browser in chosen and (problem := _why_not(Suite.docker)):
+        left_out["browser with Docker"] = str(problem.found)
+    return chosen, left_out
 
 
 def _install() -> None:
@@ -68,10 +78,22 @@ def _install() -> None:
         sys.exit(code)  # it has said why
 
 
-def _why_not(suite: Suite) -> str | None:
-    if suite is Suite.docker:
-        problem = choose.docker(settings.load()).problem()
-        return f"{problem.what} ({problem.found})" if problem else None
+def _why_not(suite: Suite) -> MistakeError | None:
+    what = f"the tests {suite.value!r} cannot run here"
+    if suite is Suite.docker and (problem := choose.docker(settings.load()).problem()):
+        return MistakeError(
+            what,
+            expected="a Docker engine that answers",
+            found=f"{problem.what} ({problem.found})",
+            do="start Docker, or run the others: scripts/stack test",
+        )
+    if suite is Suite.browser and not shutil.which("chromium"):
+        return MistakeError(
+            what,
+            expected="Chromium, as the command chromium",
+            found="no such command on the PATH",
+            do="apt install chromium, or run the others: scripts/stack test",
+        )
     return None
 
 

@@ -1,0 +1,116 @@
+"""Chromium before a running stack on each backend, and what a failed test shows of its page."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from tests import claims
+from tests import stack as stacks
+from tests.browser.person import Person
+from tests.browser.pictures import Pictures
+from tests.docker import conftest as docker_tests
+from tests.embedded import conftest as embedded_tests
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser
+
+    from tests.stack import Stack
+
+MAKE = {"embedded": embedded_tests.make, "docker": docker_tests.make}
+TIMEOUT_MS = 60_000
+
+# A deployment of export that says no env, so that its form has one to ask for.
+NO_ENV = """
+  - name: bare
+    entrypoint: flows/export.py:export
+    work_pool:
+      name: default
+"""
+
+base_images = docker_tests.base_images
+expect.set_options(timeout=TIMEOUT_MS)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--update-images`."""
+    parser.addoption(
+        "--update-images",
+        action="store_true",
+        help="keep the pictures of the tests with Docker in docs/images",
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add what the person saw to the report of a failed test."""
+    report = yield
+    person = getattr(item, "funcargs", {}).get("visitor")
+    if report.failed and call.when == "call" and isinstance(person, Person):
+        report.sections.append(("page", person.report()))
+    return report
+
+
+@pytest.fixture(scope="package", params=list(MAKE))
+def stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """A running stack as it is shipped, but for a password of any character and `bare`."""
+    if request.param == "docker":
+        request.getfixturevalue("base_images")
+    made = MAKE[request.param](tmp_path_factory, "browser")
+    claims.write_env(made)
+    made.edit("prefect.yaml", lambda text: text + NO_ENV)
+    with stacks.stack(made):
+        made.up()
+        yield made
+
+
+# Playwright keeps an event loop in the main thread while it runs: not longer than needed.
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    path = shutil.which("chromium")
+    if not path:
+        pytest.skip("there is no command chromium: apt install chromium")
+    arguments = ["--lang=en-US", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visitor(
+    chromium: Browser, stack: Stack, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Person]:
+    """Somebody at a new browser who has not signed in."""
+    context = chromium.new_context(
+        viewport={"width": 1280, "height": 800},
+        device_scale_factor=1,
+        reduced_motion="reduce",
+        timezone_id="UTC",
+        locale="en-US",
+    )
+    context.set_default_timeout(TIMEOUT_MS)
+    # The UI asks a host of Amplitude's for settings, also where analytics are off. What it needs
+    # has to come from the stack.
+    context.route(lambda url: not url.startswith(f"{stack.url}/"), lambda route: route.abort())
+    kept = request.config.getoption("--update-images") and stack.backend == "docker"
+    yield Person(context.new_page(), stack, Pictures(tmp_path, keep=kept))
+    context.close()
+
+
+@pytest.fixture
+def person(visitor: Person) -> Person:
+    """Somebody who has signed in."""
+    visitor.sign_in()
+    return visitor

@@ -1,0 +1,103 @@
+"""What a person does in the UI, in the words of the UI."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from playwright.sync_api import Error, expect
+
+from tests.stack import NASTY, deployment, post
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+    from tests.browser.pictures import Pictures
+    from tests.stack import Stack
+
+LOGIN = f"admin:{NASTY}"
+
+
+@dataclass
+class Person:
+    """Somebody at a browser."""
+
+    page: Page
+    stack: Stack
+    pictures: Pictures
+
+    @property
+    def main(self) -> Locator:
+        """The page without its menu."""
+        return self.page.get_by_role("main")
+
+    def type_login(self, login: str) -> None:
+        """Open the stack's address and type `login` into the one field that is there."""
+        self.page.goto(self.stack.url)
+        field = self.page.get_by_role("textbox")
+        expect(field).to_have_count(1)
+        field.fill(login)
+        field.press("Enter")
+
+    def sign_in(self) -> None:
+        """Sign in, which has to lead to the dashboard."""
+        self.type_login(LOGIN)
+        expect(self.main.get_by_text("Flow Runs", exact=True)).to_be_visible()
+
+    def open_deployment(self, name: str) -> None:
+        """Open a deployment from the menu."""
+        self.page.get_by_role("link", name="Deployments").click()
+        # A deployment's row links to its flow too, which may have the same name.
+        named = self.page.get_by_role("link", name=name, exact=True)
+        named.and_(self.page.locator("[href*='/deployments/deployment/']")).click()
+        expect(self.page.get_by_role("button", name="Run", exact=True)).to_be_visible()
+
+    def open_form(self, name: str, run_name: str) -> None:
+        """Open the form of a deployment's custom run."""
+        self.open_deployment(name)
+        self.page.get_by_role("button", name="Run", exact=True).click()
+        self.page.get_by_role("menuitem", name="Custom run").click()
+        self.page.get_by_role("textbox", name="Run Name").fill(run_name)
+        expect(self.page.get_by_label("timeout_mins")).to_be_visible()
+
+    def field(self, name: str) -> Locator:
+        """Label, description and value of one parameter of the form."""
+        label = self.page.get_by_text(name, exact=True)
+        values = self.page.locator(":scope > fieldset")
+        return self.page.locator("div").filter(has=label).filter(has=values).last
+
+    def submit(self) -> None:
+        """Send the form."""
+        self.page.get_by_role("button", name="Submit").click()
+
+    def expect_refusal(self, why: str) -> None:
+        """See why the form was refused, below the field and as the answer of the API."""
+        expect(self.page.get_by_text(why, exact=True)).to_be_visible()
+        expect(self.page.get_by_text(re.compile(f"^Error .*{re.escape(why)}$"))).to_be_visible()
+
+    def picture(self, name: str) -> None:
+        """Take a picture of the page for the documents."""
+        self.pictures.take(self.page, name)
+
+    def runs_by_hand(self, name: str) -> list[dict[str, Any]]:
+        """The runs of a deployment that no schedule made, as the API knows them."""
+        with self.stack.client() as client:
+            body = {"deployments": {"id": {"any_": [deployment(client, name)["id"]]}}}
+            found = post(client, "/flow_runs/filter", body)
+        return [run for run in found if not run["auto_scheduled"]]
+
+    def logged(self, run_id: str, text: str) -> bool:
+        """Whether a run has logged `text`, as the API knows it."""
+        with self.stack.client() as client:
+            found = post(client, "/logs/filter", {"logs": {"flow_run_id": {"any_": [run_id]}}})
+        return any(text in each["message"] for each in found)
+
+    def report(self) -> str:
+        """A picture and the text of the page, for a test that failed."""
+        path = self.pictures.folder / "failed.png"
+        try:
+            self.page.screenshot(path=path)
+            return f"{path}\n{self.page.url}\n{self.page.locator('body').aria_snapshot()}"
+        except Error as error:
+            return f"no page to be seen: {error}"

@@ -1,0 +1,39 @@
+"""Which tests are run where what they need is not there."""
+
+from pathlib import Path
+
+import pytest
+
+from scripts import testing
+from scripts.testing import Suite
+from server.errors import MistakeError
+
+
+@pytest.fixture
+def _bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without Docker and Chromium."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+@pytest.mark.usefixtures("_bare")
+def test_a_machine_without_docker_and_chromium_runs_the_rest_and_says_so() -> None:
+    chosen, left_out = testing.plan(Suite.all)
+    assert chosen == [Suite.unit, Suite.embedded]
+    assert list(left_out) == ["docker", "browser"]
+    assert left_out["browser"] == "no such command on the PATH"
+
+
+@pytest.mark.usefixtures("_bare")
+def test_the_browser_without_chromium_is_a_mistake_that_says_what_to_install() -> None:
+    with pytest.raises(MistakeError, match="apt install chromium"):
+        testing.plan(Suite.browser)
+
+
+@pytest.mark.usefixtures("_bare")
+def test_the_browser_without_docker_runs_and_says_that_docker_is_left_out(tmp_path: Path) -> None:
+    chromium = tmp_path / "chromium"
+    chromium.touch()
+    chromium.chmod(0o755)
+    chosen, left_out = testing.plan(Suite.browser)
+    assert chosen == [Suite.browser]
+    assert list(left_out) == ["browser with Docker"]
