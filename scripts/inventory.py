@@ -6,10 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from server import pages
+
 if TYPE_CHECKING:
     from server.remote import Api
 
-PAGE = 200  # the most that the API gives at once
+ORDER = "BLOCK_TYPE_AND_NAME_ASC"  # of blocks, without ties
 # Runs that wait for their time are made anew by the schedules of the other side.
 STARTED = {"flow_runs": {"state": {"type": {"not_any_": ["SCHEDULED"]}}}}
 
@@ -32,14 +34,21 @@ def read(api: Api) -> Inventory:
         OSError: the server does not answer.
         ValueError: it refuses.
     """
-    flows = {each["id"]: each["name"] for each in _all(api, "/flows/filter")}
-    pools, queues = _all(api, "/work_pools/filter"), _all(api, "/work_queues/filter")
+
+    def ask(path: str, body: pages.Body) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = api.ask("POST", path, body).json()
+        return found
+
+    flows = pages.flows(ask)
+    pools, queues = (
+        list(pages.every(ask, f"/{kind}/filter")) for kind in ("work_pools", "work_queues")
+    )
     deployments = {
         f"{flows.get(each['flow_id'])}/{each['name']}": each
-        for each in _all(api, "/deployments/filter")
+        for each in pages.deployments(ask, list(flows))
     }
     ids = [*flows, *(each["id"] for each in [*deployments.values(), *pools, *queues])]
-    automations = {each["name"]: each for each in _all(api, "/automations/filter")}
+    automations = {each["name"]: each for each in pages.every(ask, "/automations/filter")}
     return Inventory(
         names={
             "work pool": {each["name"] for each in pools},
@@ -47,11 +56,13 @@ def read(api: Api) -> Inventory:
             "deployment": set(deployments),
             "block": {
                 f"{each['block_type']['slug']}/{each['name']}"
-                for each in _all(api, "/block_documents/filter")
+                for each in pages.every(ask, "/block_documents/filter", {"sort": ORDER})
             },
-            "variable": {each["name"] for each in _all(api, "/variables/filter")},
+            "variable": {
+                each["name"] for each in pages.every(ask, "/variables/filter", {"sort": "NAME_ASC"})
+            },
             "concurrency limit": {
-                each["name"] for each in _all(api, "/v2/concurrency_limits/filter")
+                each["name"] for each in pages.every(ask, "/v2/concurrency_limits/filter")
             },
             "automation": set(automations),
         },
@@ -72,15 +83,6 @@ def read(api: Api) -> Inventory:
             "artifacts": _count(api, "/artifacts/count", {}),
         },
     )
-
-
-def _all(api: Api, path: str) -> list[Any]:
-    found: list[Any] = []
-    while True:
-        page = api.ask("POST", path, {"limit": PAGE, "offset": len(found)}).json()
-        found += page
-        if len(page) < PAGE:
-            return found
 
 
 def _count(api: Api, path: str, body: object) -> int:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 
+from server import pages
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from prefect.client.orchestration import SyncPrefectClient
-
-PAGE = 200  # the most that the server gives at once
 
 
 def call(client: SyncPrefectClient, method: str, path: str, body: Any = None) -> Any:
@@ -35,18 +35,13 @@ def find(client: SyncPrefectClient, path: str) -> Any:
         raise
 
 
-def every(
-    client: SyncPrefectClient, path: str, body: Mapping[str, Any] | None = None
-) -> Iterator[dict[str, Any]]:
-    """Every object that the filter at `path` gives, page by page.
+def asking(client: SyncPrefectClient) -> pages.Ask:
+    """What reads pages with this client."""
+    return lambda path, body: cast("list[dict[str, Any]]", call(client, "POST", path, body))
 
-    `body` has to ask for an order without ties, where the filter has none of its own: the server's
-    pages do not fit together otherwise.
-    """
-    offset = 0
-    while True:
-        page = call(client, "POST", path, {**(body or {}), "limit": PAGE, "offset": offset})
-        yield from page
-        offset += len(page)
-        if len(page) < PAGE:
-            return
+
+def every(
+    client: SyncPrefectClient, path: str, body: pages.Body | None = None
+) -> Iterator[dict[str, Any]]:
+    """Every object that the filter at `path` gives: `pages.every`."""
+    return pages.every(asking(client), path, body)

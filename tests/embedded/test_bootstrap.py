@@ -78,6 +78,8 @@ automations:
       - {type: pause-work-queue, source: selected, work_queue: PREFIX-pool/urgent}
 """
 
+BLOCKS = ("token", "slack", "teams", "hook")
+
 DEPLOYMENTS = """\
 pull: []
 deployments:
@@ -281,8 +283,18 @@ class TestPrune:
             assert project.apply("--prune").splitlines()[-1] == "16 removed"
             gone = before - _names(client)
             # The default queue goes with its pool, the limit of a deployment with it.
-            assert len([each for each in gone if project.name in each]) == 17
-            assert all(project.name in each or "/deployment:" in each for each in gone)
+            [limit] = [each for each in gone if "/deployment:" in each]
+            name = project.name
+            assert gone - {limit} == {
+                *(f"/variables/None/{name}_{each}" for each in ("region", "nested")),
+                *(f"/v2/concurrency_limits/None/{name}-{each}" for each in ("database", "calls")),
+                f"/v2/concurrency_limits/None/tag:{name}:heavy",
+                *(f"/block_documents/None/{name}-{each}" for each in BLOCKS),
+                f"/work_pools/None/{name}-pool",
+                *(f"/work_queues/{name}-pool/{each}" for each in ("default", "low", "urgent")),
+                *("/deployments/default/silent", f"/deployments/{name}-pool/main"),
+                *(f"/automations/None/{name}-{each}" for each in ("alert", "follow")),
+            }
             assert get(client, f"/variables/name/{project.name}_by_hand")["value"] == 1
         assert project.ours() == {}
 

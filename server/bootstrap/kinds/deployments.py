@@ -10,6 +10,7 @@ from prefect.client.schemas.objects import ConcurrencyLimitStrategy, Concurrency
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.utilities.schema_tools.validation import validate
 
+from server import pages
 from server.bootstrap import api, flows, schedules
 from server.bootstrap.deployment import Deployment
 from server.bootstrap.kind import Declared, Kind, Live
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from server.bootstrap.kind import Location, World
 
-PATH = "/deployments"
 # The parts of a JSON schema that say what a value has to be.
 RULES = ("type", "format", "pattern", "minimum", "maximum", "exclusiveMinimum", "maxLength")
 
@@ -74,12 +74,9 @@ class Deployments(Kind[Deployment]):
         items: Sequence[Declared[Deployment]],  # noqa: ARG002
     ) -> dict[str, Live]:
         """By full name."""
-        by_name = {"sort": "NAME_ASC"}
-        names = {each["id"]: each["name"] for each in api.every(client, "/flows/filter", by_name)}
-        ids = list(names)
-        # Most flows have one deployment: half a page of flows has room for theirs.
-        parts = (ids[at : at + api.PAGE // 2] for at in range(0, len(ids), api.PAGE // 2))
-        raw = (each for part in parts for each in _of_flows(client, part))
+        ask = api.asking(client)
+        names = pages.flows(ask)
+        raw = pages.deployments(ask, list(names))
         found = map(DeploymentResponse.model_validate, raw)
         return {f"{names[str(each.flow_id)]}/{each.name}": Live(each.id, each) for each in found}
 
@@ -162,25 +159,6 @@ class Deployments(Kind[Deployment]):
         if deployment.paused is not None:  # else it is the business of whoever pauses it in the UI
             fields["paused"] = deployment.paused
         return fields
-
-
-def _of_flows(client: SyncPrefectClient, ids: list[str]) -> Iterator[dict[str, Any]]:
-    """The deployments of these flows.
-
-    The server has no order of deployments without ties but by name within one flow, so that pages
-    of many flows would miss some: flows are taken together as long as one page holds theirs.
-    """
-    body = {"flows": {"id": {"any_": ids}}, "sort": "NAME_ASC"}
-    if len(ids) == 1:
-        yield from api.every(client, f"{PATH}/filter", body)
-        return
-    page = api.call(client, "POST", f"{PATH}/filter", {**body, "limit": api.PAGE})
-    if len(page) < api.PAGE:
-        yield from page
-        return
-    half = len(ids) // 2
-    yield from _of_flows(client, ids[:half])
-    yield from _of_flows(client, ids[half:])
 
 
 def _check_parameters(item: Declared[Deployment], schema: dict[str, Any]) -> None:
