@@ -190,7 +190,7 @@ class Docker:
 
     def bootstrap_environment(self) -> dict[str, str]:
         """What `server.bootstrap` needs, started by hand on this machine."""
-        return {**environment.QUIET, **self.client_environment(), VARIABLE: DOCKER.dump()}
+        return {**environment.COMMON, **self.client_environment(), VARIABLE: DOCKER.dump()}
 
     def _start(self, steps: report.Steps) -> None:
         failed: list[DockerException] = []

@@ -28,7 +28,10 @@ HEARTBEAT_SECONDS = 30
 # How long the server may be down and still see, when it is back, which heartbeats did not come.
 EXPIRED_BUCKET_BUFFER = "P30D"  # 30 days, as Prefect wants it written
 
-QUIET = {
+COMMON = {
+    # Prefect lists all time zones of the machine for each schedule that it reads, which takes 7 ms
+    # from the system's files and 0.2 ms from those of the package tzdata.
+    "PYTHONTZPATH": "",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
@@ -57,18 +60,18 @@ def environment(role: Role, settings: Settings, place: Place) -> dict[str, str]:
     """The environment of `role`, secrets included, to be laid over PATH and the like."""
     match role:
         case "migrate":
-            return {**QUIET, **_home(place), **_database(place)}
+            return {**COMMON, **_home(place), **_database(place)}
         case "server":
             return {
-                **QUIET,
+                **COMMON,
                 **_home(place),
                 **_database(place),
                 **_server(settings, place),
             }
         case "bootstrap":
-            return {**QUIET, **_home(place), **client(settings, place)}
+            return {**COMMON, **_home(place), **client(settings, place)}
         case "worker":
-            return {**QUIET, **_home(place), **client(settings, place), **_worker(place)}
+            return {**COMMON, **_home(place), **client(settings, place), **_worker(place)}
 
 
 def client(settings: Settings, place: Place) -> dict[str, str]:

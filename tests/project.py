@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from server import place
+from server import environment, place
 from tests.stack import SOURCE, Stack
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Project:
         """What bootstrap finds there."""
         here = dataclasses.replace(place.DOCKER, root=self.folder)
         return {
+            **environment.COMMON,
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
             "PREFECT_HOME": str(self.folder / "prefect"),
