@@ -21,6 +21,12 @@ app = typer.Typer(
 )
 
 
+CLIENT_VARIABLES = (
+    *("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"),
+    *("PREFECT_CLIENT_CSRF_SUPPORT_ENABLED", "PREFECT_UI_URL"),
+)
+
+
 @app.command()
 def up(
     docker: Annotated[
@@ -93,8 +99,7 @@ def env() -> None:
     """Print what `prefect` on this machine needs, for eval "$(scripts/stack env)"."""
     values = settings.load()
     variables = choose.running(values).client_environment()
-    csrf = "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED"
-    for name in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", csrf):
+    for name in CLIENT_VARIABLES:
         if name in variables:
             sys.stdout.write(f"export {name}={shlex.quote(variables[name])}\n")
     # `prefect` itself comes with the stack's environment.

@@ -70,3 +70,4 @@ def test_root_runs_it_without_a_login_and_postgres_is_not_root(open_folder: Path
         script = 'eval "$(scripts/stack env)" && prefect deployment run hello/hello --watch'
         result = made.run("sh", "-c", script)
         assert "finished successfully" in result.stdout, made.said[-1]
+        assert f"URL: {made.url}/v2/runs/" in result.stdout
