@@ -50,7 +50,7 @@ def command(role: Role, settings: Settings, place: Place) -> list[str]:
         case "worker":
             return [
                 *prefect,
-                *("worker", "start", "--type", "process", "--pool", WORK_POOL),
+                *("worker", "start", "--pool", WORK_POOL),  # of the type that the pool has
                 *("--name", worker_name(settings.stack_name), "--with-healthcheck"),
                 *("--no-create-pool-if-not-found", "--install-policy", "never"),
             ]

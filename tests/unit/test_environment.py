@@ -92,7 +92,7 @@ class TestNames:
         read_there = {"PREFECT_SERVER_ENCRYPTION_KEY"}
         assert '"PREFECT_SERVER_ENCRYPTION_KEY"' in inspect.getsource(encryption)
         assert ours - read_there - _get_valid_setting_names(prefect.settings.Settings) == set()
-        assert given - ours == {"DO_NOT_TRACK", "STACK_DATA_DIR"}
+        assert given - ours == {"DO_NOT_TRACK", "PYTHONTZPATH", "STACK_DATA_DIR"}
 
 
 class TestServer:

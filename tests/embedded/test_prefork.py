@@ -1,0 +1,239 @@
+"""The worker type `prefork`: what a run of it can see, and what it leaves behind."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from tests import stack as stacks
+from tests.embedded.conftest import make
+from tests.embedded.processes import processes
+from tests.stack import Stack, complete, deployment, finished, get, post, start_run, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx
+
+FLOW = '''\
+import os, random, signal, sys, time
+
+from prefect import flow
+
+from flows.value import VALUE
+
+
+def is_cancelled(flow, flow_run, state):
+    print("hook of", flow_run.name)
+
+
+@flow(log_prints=True, on_cancellation=[is_cancelled], on_crashed=[is_cancelled])
+def behave(how: str = "value", seconds: float = 0) -> None:
+    """Do one thing that a run can do.
+
+    Args:
+        how: Which.
+        seconds: How long to wait first.
+    """
+    print("started")
+    time.sleep(seconds)
+    match how:
+        case "value":
+            print("value", VALUE)
+        case "environment":
+            print("environment", os.environ.get("OF_THE_RUN"), random.random(), os.getpid())
+        case "fail":
+            raise RuntimeError("on purpose")
+        case "exit":
+            sys.exit(3)
+        case "segfault":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+'''
+DEPLOYMENT = """
+  - name: behave
+    entrypoint: flows/behave.py:behave
+    work_pool: {name: default}
+"""
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack whose pool is of the type, with a flow that behaves in many ways."""
+    made = make(tmp_path_factory, "prefork")
+    made.edit("stack.yaml", _of_type_prefork)
+    made.edit("prefect.yaml", lambda text: text.rstrip() + "\n" + DEPLOYMENT)
+    (made.root / "flows/behave.py").write_text(FLOW)
+    (made.root / "flows/value.py").write_text("VALUE = 1\n")
+    with stacks.stack(made):
+        made.up()
+        yield made
+
+
+def _of_type_prefork(text: str) -> str:
+    before, _, after = text.partition("          # Without a command,")
+    _, _, after = after.partition("            default: python -m prefect.engine\n")
+    return before.replace("type: process", "type: prefork") + after
+
+
+def worker(stack: Stack) -> psutil.Process:
+    """The worker's process."""
+    [found] = [
+        each
+        for each in processes(stack)
+        if {"worker", "start"} <= set(each.cmdline()) and each.ppid() != 1
+    ]
+    return found
+
+
+def logs(client: httpx.Client, run_id: str) -> list[str]:
+    body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC"}
+    return [each["message"] for each in post(client, "/logs/filter", body)]
+
+
+def said(client: httpx.Client, run_id: str, start: str) -> str:
+    """The line of the run's log that begins so."""
+
+    def probe() -> str | None:
+        return next((each for each in logs(client, run_id) if each.startswith(start)), None)
+
+    return str(wait_for(f"line {start!r}", probe))
+
+
+def run(client: httpx.Client, **parameters: Any) -> dict[str, Any]:
+    return finished(client, start_run(client, "behave/behave", parameters))
+
+
+def running(client: httpx.Client, **parameters: Any) -> str:
+    """Start a run; its id when its flow has begun."""
+    run_id = start_run(client, "behave/behave", parameters)
+    said(client, run_id, "started")
+    return run_id
+
+
+def test_the_shipped_flows_complete(stack: Stack) -> None:
+    with stack.client() as client:
+        assert get(client, "/work_pools/default")["type"] == "prefork"
+        complete(client, "hello/hello")
+        complete(client, "export/export")
+
+
+def test_a_run_is_forked_and_has_a_process_of_its_own(stack: Stack) -> None:
+    with stack.client() as client:
+        run_id = running(client, seconds=5)
+        pid = int(
+            wait_for("pid", lambda: get(client, f"/flow_runs/{run_id}")["infrastructure_pid"])
+        )
+        process = psutil.Process(pid)
+        assert process.parent() == worker(stack)
+        assert "prefect.engine" not in " ".join(process.cmdline())
+        assert finished(client, run_id)["state_type"] == "COMPLETED"
+        wait_for("end of the process", lambda: not psutil.pid_exists(pid))
+
+
+def test_what_runs_is_what_is_on_disk(stack: Stack) -> None:
+    with stack.client() as client:
+        first = run(client)
+        assert said(client, first["id"], "value") == "value 1"
+        stack.edit("flows/value.py", lambda _: "VALUE = 2\n")
+        assert said(client, run(client)["id"], "value") == "value 2"
+        stack.edit(
+            "flows/behave.py", lambda text: text.replace('"value", VALUE', '"value", -VALUE')
+        )
+        assert said(client, run(client)["id"], "value") == "value -2"
+
+
+def test_an_environment_holds_in_its_run_and_in_no_other(stack: Stack) -> None:
+    with stack.client() as client:
+        found = deployment(client, "behave/behave")["id"]
+        body = {
+            "parameters": {"how": "environment"},
+            "job_variables": {"env": {"OF_THE_RUN": "yes"}},
+            "state": {"type": "SCHEDULED"},
+        }
+        made = post(client, f"/deployments/{found}/create_flow_run", body)["id"]
+        finished(client, made)
+        _, value, random, pid = said(client, made, "environment").split()
+        assert value == "yes"
+        lines = [said(client, run(client, how="environment")["id"], "environment") for _ in "ab"]
+        assert {line.split()[1] for line in lines} == {"None"}
+        assert len({random, *(line.split()[2] for line in lines)}) == 3
+        assert len({pid, *(line.split()[3] for line in lines)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("how", "state", "message"),
+    [
+        ("value", "COMPLETED", None),
+        ("fail", "FAILED", "on purpose"),
+        ("exit", "CRASHED", "system exit call"),
+        ("segfault", "CRASHED", "status code: -11"),
+        ("kill", "CRASHED", "status code: -9"),
+    ],
+)
+def test_a_run_ends_in_the_state_that_tells_what_became_of_it(
+    stack: Stack, how: str, state: str, message: str | None
+) -> None:
+    with stack.client() as client:
+        found = run(client, how=how)
+        assert found["state_type"] == state, found["state"]
+        assert message is None or message in found["state"]["message"]
+
+
+def test_a_cancelled_run_runs_its_hook_and_is_cancelled(stack: Stack) -> None:
+    with stack.client() as client:
+        run_id = running(client, seconds=60)
+        body = {"state": {"type": "CANCELLING"}}
+        client.post(f"/flow_runs/{run_id}/set_state", json=body).raise_for_status()
+        assert finished(client, run_id)["state_type"] == "CANCELLED"
+        said(client, run_id, "Running hook 'is_cancelled'")
+
+
+def test_a_template_that_dies_is_replaced_and_its_runs_go_on(stack: Stack) -> None:
+    with stack.client() as client:
+        run_id = running(client, seconds=4)
+        for each in worker(stack).children():
+            if "worker.prefork.template" in " ".join(each.cmdline()) and each.ppid():
+                is_run = str(each.pid) == get(client, f"/flow_runs/{run_id}")["infrastructure_pid"]
+                if not is_run:
+                    each.kill()
+        assert run(client)["state_type"] == "COMPLETED"
+        assert finished(client, run_id)["state_type"] == "COMPLETED"
+
+
+def test_a_worker_that_is_killed_leaves_no_run_behind(stack: Stack) -> None:
+    with stack.client() as client:
+        run_id = running(client, seconds=120)
+        pid = int(
+            wait_for("pid", lambda: get(client, f"/flow_runs/{run_id}")["infrastructure_pid"])
+        )
+        worker(stack).kill()
+        found = finished(client, run_id)
+        assert found["state_type"] == "CRASHED", found["state"]
+        wait_for("end of the process", lambda: not psutil.pid_exists(pid))
+        wait_for("worker", lambda: stack.status()["running"])
+        complete(client, "hello/hello")
+
+
+def test_a_worker_that_is_stopped_lets_its_runs_finish(stack: Stack) -> None:
+    with stack.client() as client:
+        run_id = running(client, seconds=5)
+        worker(stack).send_signal(signal.SIGTERM)
+        assert finished(client, run_id)["state_type"] == "COMPLETED"
+        wait_for("worker", lambda: stack.status()["running"])
+
+
+def test_a_worker_that_is_hurried_cancels_its_runs(stack: Stack) -> None:
+    with stack.client() as client:
+        run_id = running(client, seconds=120)
+        process = worker(stack)
+        process.send_signal(signal.SIGTERM)
+        wait_for("stop", lambda: "no more runs are taken" in stack.command("logs", "worker"))
+        process.send_signal(signal.SIGTERM)
+        found = finished(client, run_id)
+        assert found["state_type"] == "CANCELLED", found["state"]
+        assert "The worker was stopped" in found["state"]["message"]

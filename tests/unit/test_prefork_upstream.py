@@ -1,0 +1,68 @@
+"""The private parts of Prefect that the worker leans on are there, and take what it gives."""
+
+from __future__ import annotations
+
+import inspect
+
+from prefect import flow_engine
+from prefect.client import orchestration
+from prefect.runner._cancellation_manager import CancellationManager
+from prefect.runner._process_manager import ProcessHandle
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
+
+from worker.prefork import upstream
+
+
+def parameters(function: object) -> list[str]:
+    return list(inspect.signature(function).parameters)  # type: ignore[arg-type]
+
+
+def test_the_engine_learns_of_a_suspension_by_the_name_that_is_replaced() -> None:
+    assert parameters(flow_engine.observe_flow_run_suspension) == [  # type: ignore[attr-defined]
+        *("flow_run_id", "suspension_request", "polling_interval")
+    ]
+    source = inspect.getsource(flow_engine.BaseFlowRunEngine.setup_flow_run_suspension_request)
+    assert "observe_flow_run_suspension(" in source
+
+
+def test_the_engine_sends_heartbeats_by_the_name_that_is_replaced() -> None:
+    replaced = flow_engine._send_heartbeats  # noqa: SLF001
+    assert parameters(replaced) == ["engine", "join_on_exit"]
+    for engine in (flow_engine.FlowRunEngine, flow_engine.AsyncFlowRunEngine):
+        assert "_send_heartbeats(self" in inspect.getsource(engine)
+        assert hasattr(engine, "_build_heartbeat_event_template")
+        assert hasattr(engine, "_emit_flow_run_heartbeat")
+
+
+def test_clients_make_their_certificates_by_the_name_that_is_replaced() -> None:
+    for client in (orchestration.PrefectClient, orchestration.SyncPrefectClient):
+        assert "ssl.create_default_context(cafile=" in inspect.getsource(client)
+
+
+def test_the_loader_takes_a_client_first() -> None:
+    assert parameters(upstream.load_flow)[:2] == ["client", "flow_run"]
+
+
+def test_an_executor_takes_hooks_and_leaves_the_state_before_the_start_alone() -> None:
+    found = parameters(upstream.FlowRunExecutorContext.create_executor)
+    assert {"flow_run", "starter", "hook_runner", "propose_submitting"} <= set(found)
+    assert parameters(CancellationManager.cancel) == ["self", "flow_run", "state_msg"]
+    assert parameters(ProcessHandle)[1] == "termination_scope"
+
+
+def test_one_observer_watches_many_runs_each_from_a_state() -> None:
+    observer = upstream.SuspendingObserver
+    assert parameters(observer._create_watch) == ["self", "flow_run_id"]  # noqa: SLF001
+    assert hasattr(observer, "remove_in_flight_flow_run_id")
+
+
+def test_the_process_worker_has_what_ours_changes() -> None:
+    for name in (
+        *("_submit_run", "_submit_scheduled_flow_runs", "_initialize_after_sync"),
+        *("_propose_crashed_state", "_mark_flow_run_as_cancelled", "_release_limit_slot"),
+        *("_give_worker_labels_to_flow_run", "_emit_flow_run_submitted_event"),
+        *("_emit_flow_run_executed_event", "get_and_submit_flow_runs", "setup", "teardown"),
+    ):
+        assert callable(getattr(ProcessWorker, name)), name
+    assert "_command_configured" in ProcessJobConfiguration.__private_attributes__
+    assert "_related_objects" in ProcessJobConfiguration.__private_attributes__

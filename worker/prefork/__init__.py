@@ -1,0 +1,1 @@
+"""A Prefect worker type that forks a warm process for each run instead of starting interpreters."""

@@ -1,0 +1,211 @@
+"""What a forked process does: become the process of one run, run it, end.
+
+The same steps as `python -m prefect.engine`, with what the worker has read already handed in.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib.util
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+import zoneinfo
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.logging.loggers import flow_run_logger
+from prefect.utilities.asyncutils import run_coro_as_sync
+
+from worker.prefork import lineage, packages, settled, upstream, wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from uuid import UUID
+
+    from prefect.flows import Flow
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a template has, to see what a run has besides."""
+
+    modules: frozenset[str]
+    settings: settled.Sources
+
+    @classmethod
+    def now(cls) -> Before:
+        """Of this process."""
+        return cls(frozenset(sys.modules), settled.sources(os.environ, os.getcwd()))  # noqa: PTH109
+
+
+def main(
+    channel: socket.socket, worker: int, before: Before, request: Any, files: list[int]
+) -> NoReturn:
+    """Run what `request` asks for and end the process. Never returns, never raises."""
+    code = 1
+    try:
+        os.setsid()
+        wire.send(channel, {"pid": os.getpid()})
+        channel.close()
+        line = socket.socket(fileno=files[0])
+        _become(request, worker, before)
+        code = _run(request, line, before)
+    except SystemExit as error:
+        code = _exit_code(error)
+    except BaseException:  # noqa: BLE001 - as the interpreter does at its top
+        traceback.print_exc()
+    finally:
+        _end(code)
+
+
+def _become(request: Any, worker: int, before: Before) -> None:
+    """Take the environment of the run, as an interpreter does that starts with it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    deadline = time.monotonic() + 5
+    while os.getppid() != worker and time.monotonic() < deadline:
+        time.sleep(0.0005)  # until the process between the two has ended
+    if not lineage.end_with_parent(worker):
+        os._exit(1)  # the worker is gone: its next start says what became of the run
+    os.environ.clear()
+    os.environ.update(request["env"])
+    if not request["stream_output"]:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+    os.chdir(request["cwd"])
+    sys.path.insert(0, request["cwd"])
+    sys.argv = ["prefect.engine"]
+    # What a process that the flow spawns imports as its main module.
+    sys.modules["__main__"].__spec__ = importlib.util.find_spec("prefect.engine")
+    time.tzset()
+    zoneinfo.reset_tzpath()
+    random.seed()
+    for name in ("numpy.random", "torch"):
+        if module := sys.modules.get(name):
+            module.seed()
+    if settled.sources(os.environ, request["cwd"]) != before.settings:
+        upstream.refresh_global_settings_context()
+        upstream.setup_logging(incremental=False)
+
+
+def _run(request: Any, line: socket.socket, before: Before) -> int:
+    """Load the flow and run it; the exit code."""
+    flow_run = FlowRun.model_validate(request["flow_run"])
+    upstream.configure_from_env()
+    with upstream.handle_engine_signals(flow_run.id):
+        logger = flow_run_logger(flow_run=flow_run)
+        try:
+            flow = _load(flow_run, request["deployment"])
+        except Exception:
+            logger.exception("Unexpected exception encountered when trying to load flow")
+            raise
+        if hooks := request.get("hooks"):
+            return _run_hooks(hooks, flow_run, flow, State.model_validate(request["state"]))
+        _tell_learnt(line, before)
+        upstream.replace_observers(_Observer(line, flow_run.id).observe)
+        with upstream.RunMetrics(flow_run, flow):
+            result = upstream.run_flow(flow, flow_run=flow_run, error_logger=cast("Any", logger))
+            upstream.drive(flow, result)
+        _tell_learnt(line, before)
+    return 0
+
+
+def _tell_learnt(line: socket.socket, before: Before) -> None:
+    """Tell the worker which installed modules the run has imported by now."""
+    if names := packages.learnt(before.modules):
+        with contextlib.suppress(OSError):  # the worker may be gone, which is not the run's fault
+            wire.send(line, {"learnt": names})
+
+
+def _load(flow_run: FlowRun, deployment: Any) -> Flow[..., Any]:
+    """The flow from its file, with the deployment's pull steps, as Prefect's engine does it."""
+    known = _Known(DeploymentResponse.model_validate(deployment))
+    return run_coro_as_sync(upstream.load_flow(known, flow_run, use_placeholder_flow=False))
+
+
+def _run_hooks(kind: str, flow_run: FlowRun, flow: Flow[..., Any], state: State) -> int:
+    """Run the hooks that belong to the end of a run whose own process is gone."""
+
+    async def known(_: FlowRun) -> Flow[..., Any]:
+        return flow
+
+    runner = upstream.HookRunner(resolve_flow=known)
+    if kind == "crashed":
+        run_coro_as_sync(runner.run_crashed_hooks(flow_run, state))
+    else:
+        run_coro_as_sync(runner.run_cancellation_hooks(flow_run, state))
+    return 0
+
+
+class _Known:
+    """A client that has the deployment already, and asks the server for all else."""
+
+    def __init__(self, deployment: DeploymentResponse) -> None:
+        self._deployment = deployment
+
+    async def read_deployment(self, deployment_id: UUID) -> DeploymentResponse:  # noqa: ARG002
+        return self._deployment
+
+    async def read_block_document(self, *args: Any, **kwargs: Any) -> Any:
+        async with get_client() as client:
+            return await client.read_block_document(*args, **kwargs)
+
+
+class _Observer:
+    """Hears from the worker, which watches for all its runs, that this one is suspended."""
+
+    def __init__(self, line: socket.socket, flow_run_id: UUID) -> None:
+        self._line = line
+        self._flow_run_id = flow_run_id
+
+    @contextmanager
+    def observe(
+        self,
+        flow_run_id: UUID,
+        request: Any,
+        polling_interval: float = 10,  # noqa: ARG002
+    ) -> Iterator[None]:
+        """Mark `request` when the run is suspended; in place of Prefect's own observer."""
+        if flow_run_id == self._flow_run_id:
+            threading.Thread(target=self._listen, args=(request,), daemon=True).start()
+        yield
+
+    def _listen(self, request: Any) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            message, _ = wire.receive(self._line)
+            request.mark_requested(State.model_validate(message["suspended"]))
+
+
+def _exit_code(error: SystemExit) -> int:
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code & 0xFF
+    sys.stderr.write(f"{error.code}\n")
+    return 1
+
+
+def _end(code: int) -> NoReturn:
+    """Do what an interpreter does at its end, then end without taking the heap apart."""
+    try:
+        threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001
+        atexit._run_exitfuncs()  # noqa: SLF001
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:  # noqa: BLE001
+        traceback.print_exc()
+    finally:
+        os._exit(code)

@@ -1,0 +1,134 @@
+"""Starts a run by a fork, in the way in which Prefect's executor wants a process started."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import anyio.abc
+from prefect.settings import get_current_settings
+from prefect.utilities.processutils import sanitize_subprocess_env
+
+from worker.prefork import wire
+from worker.prefork.process import ForkedProcess
+from worker.prefork.templates import Kind, Templates, line
+from worker.prefork.upstream import ControlChannel, ProcessHandle, handle
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import DeploymentResponse
+
+    from worker.prefork.journal import Journal
+    from worker.prefork.lines import Lines
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a run's process is told."""
+
+    deployment: DeploymentResponse | None  # None where only a template is wanted
+    env: Mapping[str, str | None]
+    working_dir: Path
+    preload: Sequence[str]
+    stream_output: bool
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the run: the worker's, its settings, and the run's own on top."""
+        settings = get_current_settings().to_environment_variables(exclude_unset=True)
+        return sanitize_subprocess_env({**os.environ, **settings, **self.env})
+
+    def kind(self) -> Kind:
+        """What it has to have in common with its template."""
+        return Kind(self.environment(), self.preload, str(self.working_dir))
+
+    def request(self, flow_run: FlowRun, env: Mapping[str, str], **more: Any) -> dict[str, Any]:
+        """The message to the template."""
+        return {
+            "env": dict(env),
+            "cwd": os.path.realpath(self.working_dir),
+            "stream_output": self.stream_output,
+            "flow_run": flow_run.model_dump(mode="json"),
+            "deployment": self.deployment.model_dump(mode="json") if self.deployment else None,
+            **more,
+        }
+
+
+class ForkStarter:
+    """Prefect's protocol `ProcessStarter`, for one run."""
+
+    def __init__(
+        self,
+        job: Job,
+        templates: Templates,
+        control: ControlChannel,
+        journal: Journal,
+        lines: Lines,
+    ) -> None:
+        """Of `job`, with what all runs of the worker share."""
+        self._job = job
+        self._templates = templates
+        self._control = control
+        self._journal = journal
+        self._lines = lines
+
+    async def start(
+        self,
+        flow_run: FlowRun,
+        task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Fork, report the process, return when it has ended.
+
+        Raises:
+            TemplateError: two templates, one after the other, could not fork.
+        """
+        kind = self._job.kind()
+        env = {
+            **kind.env,
+            "PREFECT__FLOW_RUN_ID": str(flow_run.id),
+            "PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS": "false",
+        }
+        with contextlib.suppress(RuntimeError):  # no listener: a cancellation is a plain kill
+            port, token = self._control.register(flow_run.id)
+            env |= {"PREFECT__CONTROL_PORT": str(port), "PREFECT__CONTROL_TOKEN": token}
+        ours, theirs = line()
+        with ours:
+            try:
+                with theirs:
+                    request = self._job.request(flow_run, env)
+                    files = [theirs.fileno()]
+                    process = ForkedProcess(await self._templates.fork(kind, request, files))
+            except BaseException:
+                self._control.unregister(flow_run.id)
+                raise
+            self._journal.add(flow_run.id, process.pid)
+            self._lines.add(flow_run, ours)
+            hearing = asyncio.create_task(self._hear(ours, kind))
+            try:
+                task_status.started(handle(process))
+                await process.wait()
+            finally:
+                hearing.cancel()
+                self._lines.remove(flow_run.id)
+                self._journal.remove(flow_run.id)
+
+    async def _hear(self, ours: socket.socket, kind: Kind) -> None:
+        """Take what the run says of its imports, until it ends."""
+        loop = asyncio.get_running_loop()
+        readable = asyncio.Event()
+        loop.add_reader(ours, readable.set)
+        try:
+            with contextlib.suppress(EOFError, OSError):
+                while True:
+                    await readable.wait()
+                    said, _ = wire.receive(ours)
+                    readable.clear()
+                    self._templates.learn(kind, said["learnt"])
+        finally:
+            loop.remove_reader(ours)

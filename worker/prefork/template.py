@@ -1,0 +1,78 @@
+"""The template: a process with Prefect imported and nothing running, forked for each run.
+
+It never has a thread, a client of the API, a logger to the API or an event loop: a fork copies one
+thread only, and what the others held stays locked for ever in the child.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+from worker.prefork import lineage, packages, wire
+
+if TYPE_CHECKING:
+    from worker.prefork import child
+
+# What the engine imports only when a run needs it, and nearly every run does.
+ENGINE = (
+    *("prefect.engine", "prefect.flow_engine", "prefect.task_engine", "prefect.task_runners"),
+    *("prefect._internal.metrics", "prefect._internal.observers", "prefect.deployments.steps.core"),
+    *("prefect.events.worker", "prefect.events.clients", "prefect.concurrency.sync"),
+    *("prefect.logging.handlers", "prefect.filesystems", "worker.prefork.child"),
+    *("pydantic.v1", "encodings.idna", "stringprep"),
+)
+
+
+def main() -> None:
+    """Serve the worker on the other end of the socket whose number is the last argument."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's business
+    channel = socket.socket(fileno=int(sys.argv[-1]))
+    worker = os.getppid()
+    order, _ = wire.receive(channel)
+    for name in ENGINE:
+        importlib.import_module(name)
+    # These import Prefect: not before the order has come.
+    from worker.prefork import child, upstream  # noqa: PLC0415
+
+    upstream.share_certificates()
+    packages.complete_models()
+    kept, left_out = packages.keep_warm(order["preload"])
+    before = child.Before.now()
+    gc.collect()
+    gc.freeze()  # else the first collection in each child copies all of it
+    threads = lineage.threads()
+    wire.send(channel, {"kept": kept, "left_out": left_out, "threads": threads})
+    while True:
+        try:
+            request, files = wire.receive(channel)
+        except EOFError:
+            return  # the worker has ended, or has another template
+        _spawn(channel, worker, before, request, files)
+        for file in files:
+            os.close(file)
+
+
+def _spawn(
+    channel: socket.socket, worker: int, before: child.Before, request: Any, files: list[int]
+) -> None:
+    """Fork twice: the child of a child that ends becomes the worker's own, which waits for it."""
+    between = os.fork()
+    if between:
+        os.waitpid(between, 0)
+        return
+    try:
+        run = os.fork()
+    except OSError as error:
+        wire.send(channel, {"error": str(error)})
+        os._exit(1)
+    if run:
+        os._exit(0)
+    from worker.prefork import child as forked  # noqa: PLC0415 - it is loaded, with Prefect
+
+    forked.main(channel, worker, before, request, files)

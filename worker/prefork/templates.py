@@ -1,0 +1,235 @@
+"""The worker's side of the templates: started, kept, replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from worker.prefork import wire
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Hashable, Mapping, Sequence
+
+ROOT = Path(__file__).resolve().parents[2]
+# The folder of this code comes last: a run finds its modules where it would without a template.
+BOOT = (
+    "import sys; del sys.path[0]; sys.path.append(sys.argv[1]);"
+    " from worker.prefork.template import main; main()"
+)
+START_SECONDS = 60  # Prefect is imported within 2 s, a large package on a busy machine takes longer
+FORK_SECONDS = 10
+LINE_SECONDS = 1  # a message on a line is small, and whoever sends it sends it whole
+MOST = 4  # templates at a time: each holds about 80 MB
+
+
+class TemplateError(Exception):
+    """A template does not do what it was asked for."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What runs have to have in common to be forked from one template.
+
+    A package may read any variable of the environment while it is imported. Prefect's own settings
+    are read again by a run that finds others; the working directory is where they are read.
+    """
+
+    env: Mapping[str, str]
+    preload: Sequence[str]
+    directory: str
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for runs that share a template."""
+        own = ((k, v) for k, v in self.env.items() if not k.startswith("PREFECT_"))
+        return frozenset(own), tuple(self.preload)
+
+
+@dataclass
+class Template:
+    """One process that is forked from."""
+
+    process: asyncio.subprocess.Process
+    channel: socket.socket
+    kept: frozenset[str]
+    left_out: Mapping[str, str]
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @classmethod
+    async def start(cls, kind: Kind, modules: Sequence[str]) -> Template:
+        """Start one for runs of `kind` that has `modules` imported.
+
+        Raises:
+            TemplateError: it has died, hangs, or has a thread.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", BOOT, str(ROOT), str(theirs.fileno())),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                env=dict(kind.env),
+                cwd=kind.directory,
+            )
+        ours.settimeout(START_SECONDS)
+        template = cls(process, ours, frozenset(), {})
+        try:
+            said = await template.ask({"preload": list(modules)})
+        except TemplateError:
+            await template.close()
+            raise
+        if said["threads"] != 1:
+            await template.close()
+            raise TemplateError(f"it has {said['threads']} threads, which no fork survives")
+        ours.settimeout(FORK_SECONDS)
+        template.kept = frozenset(said["kept"])
+        template.left_out = said["left_out"]
+        return template
+
+    async def fork(self, request: Any, files: Sequence[int]) -> int:
+        """Fork for `request`, with copies of `files`; the pid of the child, which is ours.
+
+        Raises:
+            TemplateError: it has died, or hangs.
+        """
+        said = await self.ask(request, files)
+        if "error" in said:
+            raise TemplateError(f"it cannot fork: {said['error']}")
+        return int(said["pid"])
+
+    async def ask(self, message: Any, files: Sequence[int] = ()) -> Any:
+        """Send `message` and wait for the answer; others wait for their turn."""
+
+        def exchange() -> Any:
+            wire.send(self.channel, message, files)
+            answer, _ = wire.receive(self.channel)
+            return answer
+
+        async with self.lock:
+            try:
+                return await asyncio.to_thread(exchange)
+            except (OSError, EOFError) as error:
+                raise TemplateError(str(error) or type(error).__name__) from error
+
+    async def close(self) -> None:
+        """End it; what it has forked goes on."""
+        self.channel.close()
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        await self.process.wait()
+
+
+class Templates:
+    """The templates of a worker, by what runs have in common; they learn what runs import."""
+
+    def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
+        """With the worker's own logger."""
+        self._logger = logger
+        self._ready: OrderedDict[Hashable, Template] = OrderedDict()
+        self._locks: dict[Hashable, asyncio.Lock] = {}
+        self._learnt: dict[Hashable, dict[str, None]] = {}
+        self._refused: dict[str, str] = {}
+        self._renewals: dict[Hashable, asyncio.Task[None]] = {}
+
+    async def fork(self, kind: Kind, request: Any, files: Sequence[int]) -> int:
+        """Fork for `request` from the template of `kind`, a new one where there is none.
+
+        A template that fails is replaced and asked once more.
+
+        Raises:
+            TemplateError: the new one fails too.
+        """
+        template = await self._get(kind)
+        try:
+            return await template.fork(request, files)
+        except TemplateError as error:
+            self._logger.warning("The template failed and is replaced: %s", error)
+            await self._drop(kind, template)
+        template = await self._get(kind)
+        try:
+            return await template.fork(request, files)
+        except TemplateError:
+            await self._drop(kind, template)
+            raise
+
+    async def warm(self, kind: Kind) -> None:
+        """Have a template of `kind` ready before it is needed."""
+        await self._get(kind)
+
+    def learn(self, kind: Kind, names: Sequence[str]) -> None:
+        """Have the next template of `kind` import `names`, and start it."""
+        template = self._ready.get(kind.key)
+        kept = template.kept if template else frozenset()
+        new = [name for name in names if name not in kept and name not in self._refused]
+        if new and kind.key not in self._renewals:
+            self._learnt.setdefault(kind.key, {}).update(dict.fromkeys(new))
+            self._renewals[kind.key] = asyncio.create_task(self._renew(kind))
+
+    async def close(self) -> None:
+        """End them all."""
+        for task in self._renewals.values():
+            task.cancel()
+        await asyncio.gather(*self._renewals.values(), return_exceptions=True)
+        for template in self._ready.values():
+            await template.close()
+        self._ready.clear()
+
+    async def _get(self, kind: Kind) -> Template:
+        async with self._locks.setdefault(kind.key, asyncio.Lock()):
+            template = self._ready.get(kind.key)
+            if template is None or template.process.returncode is not None:
+                template = await self._start(kind)
+                await self._put(kind, template)
+            self._ready.move_to_end(kind.key)
+            return template
+
+    async def _start(self, kind: Kind) -> Template:
+        modules = dict.fromkeys((*kind.preload, *self._learnt.get(kind.key, ())))
+        template = await Template.start(
+            kind, [each for each in modules if each not in self._refused]
+        )
+        for name, reason in template.left_out.items():
+            self._refused[name] = reason
+            say = self._logger.warning if name in kind.preload else self._logger.debug
+            say("The module %s is not kept warm, each run imports it: %s", name, reason)
+        return template
+
+    async def _put(self, kind: Kind, template: Template) -> None:
+        old = self._ready.pop(kind.key, None)
+        self._ready[kind.key] = template
+        if old is not None:
+            await self._retire(old)
+        while len(self._ready) > MOST:
+            await self._retire(self._ready.popitem(last=False)[1])
+
+    async def _retire(self, template: Template) -> None:
+        """End it when it has answered whom it is answering."""
+        async with template.lock:
+            await template.close()
+
+    async def _drop(self, kind: Kind, template: Template) -> None:
+        if self._ready.get(kind.key) is template:
+            del self._ready[kind.key]
+        await template.close()
+
+    async def _renew(self, kind: Kind) -> None:
+        try:
+            await self._put(kind, await self._start(kind))
+        except TemplateError as error:
+            self._logger.warning("A template with what runs import did not start: %s", error)
+        finally:
+            del self._renewals[kind.key]
+
+
+def line() -> tuple[socket.socket, socket.socket]:
+    """A line between the worker and a run: the worker's end, the run's end."""
+    ours, theirs = socket.socketpair()
+    ours.settimeout(LINE_SECONDS)
+    return ours, theirs

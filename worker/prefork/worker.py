@@ -1,0 +1,412 @@
+"""The worker type `prefork`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.abc
+from prefect.exceptions import Abort, ObjectNotFound
+from prefect.settings import get_current_settings
+from prefect.states import Pending
+from prefect.types._datetime import now
+from prefect.utilities.engine import propose_state
+from prefect.workers.process import (
+    ProcessJobConfiguration,
+    ProcessVariables,
+    ProcessWorker,
+    ProcessWorkerResult,
+)
+from pydantic import Field
+
+from worker.prefork import lineage
+from worker.prefork.hooks import ForkedHooks
+from worker.prefork.journal import Journal
+from worker.prefork.reads import Reads
+from worker.prefork.shared import Shared
+from worker.prefork.starter import ForkStarter, Job
+from worker.prefork.stopping import Stop
+from worker.prefork.templates import TemplateError, Templates
+from worker.prefork.wake import Wake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from uuid import UUID
+
+    from prefect.client.schemas.objects import Flow, FlowRun
+    from prefect.client.schemas.responses import DeploymentResponse, WorkerFlowRunResponse
+
+# A scheduled run is forked so long before its time, and begins at it.
+AHEAD_SECONDS = 0.5
+PRELOAD = "Installed packages to have imported before a run starts, besides those learnt from runs."
+
+
+class PreforkJobConfiguration(ProcessJobConfiguration):
+    """What a run gets."""
+
+    preload: list[str] = Field(default_factory=list)
+
+    @property
+    def command_configured(self) -> bool:
+        """Whether a command was given."""
+        return self._command_configured
+
+    @property
+    def deployment(self) -> Any:
+        """The deployment of the run that this was prepared for."""
+        return self._related_objects["deployment"]
+
+
+class PreforkVariables(ProcessVariables):
+    """What a work pool, a deployment and a run may set."""
+
+    preload: list[str] = Field(default_factory=list, title="Preload", description=PRELOAD)
+
+
+class PreforkWorker(ProcessWorker):
+    """Runs each flow run in a process of its own, forked from one that has Prefect imported."""
+
+    type = "prefork"
+    job_configuration = PreforkJobConfiguration
+    job_configuration_variables = PreforkVariables  # type: ignore[assignment]
+    _description = (
+        "Execute flow runs as processes that are forked from a warm one, which start in a fraction"
+        " of a second."
+    )
+    _display_name = "Prefork"
+    _documentation_url = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As Prefect's process worker."""
+        super().__init__(*args, **kwargs)
+        self._shared = Shared()
+        self._templates = Templates(self._logger)
+        self._hooks = ForkedHooks(self._templates)
+        self._wake = Wake(self._poll_now, self._logger)
+        self._polling = asyncio.Lock()
+        self._held: dict[UUID, asyncio.Task[None]] = {}
+        self._journal: Journal | None = None
+        self._taken: set[UUID] = set()
+        self._stop = Stop()
+        self._said: set[str] = set()
+        self._seen: set[UUID] = set()
+        self._flows: dict[UUID, Flow] = {}
+        self._waking: asyncio.Task[None] | None = None
+
+    # Life
+
+    async def start(
+        self,
+        run_once: bool = False,  # noqa: FBT001, FBT002
+        with_healthcheck: bool = False,  # noqa: FBT001, FBT002
+        printer: Callable[..., None] = print,
+    ) -> None:
+        """Work until told to stop by a signal."""
+        self._stop.listen()
+
+        async def stop(scope: anyio.CancelScope) -> None:
+            await self._stop.carry_out(lambda: len(self._taken), self._cancel_all, self._logger)
+            scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(stop, tasks.cancel_scope)
+            await super().start(run_once, with_healthcheck, printer)
+            tasks.cancel_scope.cancel()
+
+    async def _cancel_all(self) -> None:
+        await self._shared.cancel_all("The worker was stopped, and the run was not done in time.")
+
+    async def setup(self) -> None:
+        """Prepare all that runs share; end and report what a dead worker has left."""
+        await super().setup()
+        if problem := _why_no_forks():
+            self._say_once(f"Runs are started as subprocesses: {problem}.")
+            return
+        lineage.adopt_orphans()
+        folder = Path(os.environ.get("STACK_DATA_DIR") or get_current_settings().home)
+        self._journal = Journal(folder / ".prefork" / self.get_name_slug())
+        await self._shared.start()
+        await self._report_left_behind()
+        await self._warm()
+
+    async def teardown(self, *exc_info: Any) -> None:
+        """Give back what `setup` has taken."""
+        for task in (*self._held.values(), *([self._waking] if self._waking else [])):
+            task.cancel()
+        await super().teardown(*exc_info)
+        await self._shared.close()
+        await self._templates.close()
+        if self._journal:
+            self._journal.close()
+
+    async def _initialize_after_sync(self) -> None:
+        await super()._initialize_after_sync()
+        if self._work_pool and self._waking is None:
+            self._waking = asyncio.create_task(self._wake.run(self._work_pool.id))
+
+    async def _report_left_behind(self) -> None:
+        assert self._journal  # noqa: S101
+        with self._journal.left_behind() as entries:
+            for entry in entries:
+                await asyncio.to_thread(entry.end)
+                try:
+                    flow_run = await self.client.read_flow_run(entry.flow_run_id)
+                except ObjectNotFound:
+                    continue
+                if flow_run.state and not flow_run.state.is_final():
+                    await self._propose_crashed_state(
+                        flow_run, "The worker was killed, and the process of this run with it."
+                    )
+
+    async def _warm(self) -> None:
+        """Have a template ready for runs that set nothing of their own."""
+        if self._work_pool is None:
+            return
+        configuration: Any = await self.job_configuration.from_template_and_values(
+            base_job_template=self._work_pool.base_job_template, values={}, client=self.client
+        )
+        directory = configuration.working_dir or Path("/")
+        try:
+            await self._templates.warm(_job(configuration, None, directory).kind())
+        except TemplateError as error:
+            self._logger.warning("No template could be started yet: %s", error)
+
+    # Picking runs up
+
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        """Poll, one at a time."""
+        async with self._polling:
+            if self._stop.told:
+                self._last_polled_time = now("UTC")  # the health check is not to call it stuck
+                return []
+            return await super().get_and_submit_flow_runs()
+
+    async def _poll_now(self) -> Collection[UUID]:
+        self._seen = set()
+        await self.get_and_submit_flow_runs()
+        return self._seen | self._submitting_flow_run_ids
+
+    async def _submit_scheduled_flow_runs(
+        self, flow_run_response: list[WorkerFlowRunResponse]
+    ) -> list[FlowRun]:
+        """Submit what is due; hold what is not until shortly before its time."""
+        self._seen = {entry.flow_run.id for entry in flow_run_response}
+        due = []
+        for entry in flow_run_response:
+            wait = _seconds_until(entry.flow_run) - AHEAD_SECONDS
+            if wait <= 0:
+                due.append(entry)
+            elif entry.flow_run.id not in self._held:
+                task = asyncio.create_task(self._submit_later(entry, wait))
+                self._held[entry.flow_run.id] = task
+        for gone in set(self._held) - self._seen:
+            self._held.pop(gone).cancel()
+        return await super()._submit_scheduled_flow_runs(due)
+
+    async def _submit_later(self, entry: WorkerFlowRunResponse, wait: float) -> None:
+        await asyncio.sleep(wait)
+        if self._stop.told:
+            return  # it stays Scheduled, for the next worker
+        self._held.pop(entry.flow_run.id, None)
+        await super()._submit_scheduled_flow_runs([entry])
+
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        """Take `flow_run` from Scheduled to its end, with fewer calls than Prefect's own way."""
+        self._taken.add(flow_run.id)
+        try:
+            deployment = await self._take(flow_run)
+            if deployment is not None:
+                await self._execute(flow_run, deployment)
+        finally:
+            self._taken.discard(flow_run.id)
+            self._release_limit_slot(flow_run.id)
+            self._submitted(flow_run)
+
+    def _submitted(self, flow_run: FlowRun) -> None:
+        """From here on the run is no business of the poll, nor of cancelling before a start."""
+        self._submitting_flow_run_ids.discard(flow_run.id)
+        if self._cancelling_observer is not None:
+            self._cancelling_observer.remove_in_flight_flow_run_id(flow_run.id)
+
+    async def _take(self, flow_run: FlowRun) -> DeploymentResponse | None:
+        """Read the run's deployment and make the run Pending; None when it is not to be run."""
+        assert flow_run.deployment_id  # noqa: S101 - a work pool has runs of deployments only
+        logger = self.get_flow_run_logger(flow_run)
+        pending = asyncio.create_task(
+            propose_state(self.client, Pending(), flow_run_id=flow_run.id)
+        )
+        try:
+            deployment = await self.client.read_deployment(flow_run.deployment_id)
+        except ObjectNotFound:
+            message = f"Deployment {flow_run.deployment_id} no longer exists, cancelled run."
+            self._logger.error("%s Flow run %s.", message, flow_run.id)  # noqa: TRY400
+            await asyncio.gather(pending, return_exceptions=True)
+            await self._mark_flow_run_as_cancelled(flow_run, state_updates={"message": message})
+            return None
+        finally:
+            await asyncio.gather(pending, return_exceptions=True)
+        try:
+            state = pending.result()
+        except Abort as error:
+            logger.info("Aborted submission of flow run '%s'. %s", flow_run.id, error)
+            return None
+        except Exception:
+            logger.exception("Failed to update state of flow run '%s'", flow_run.id)
+            return None
+        if not state.is_pending():
+            logger.info(
+                "Aborted submission of flow run '%s': Server returned a non-pending state %r",
+                *(flow_run.id, state.type.value),
+            )
+            return None
+        flow_run.state = state
+        return deployment
+
+    async def _execute(self, flow_run: FlowRun, deployment: DeploymentResponse) -> None:
+        logger = self.get_flow_run_logger(flow_run)
+        try:
+            configuration = await self.job_configuration.resolve_for_flow_run(
+                flow_run,
+                client=Reads(self.client, self._flows),  # type: ignore[arg-type]
+                work_pool=self.work_pool.model_copy(deep=True),
+                worker_name=self.name,
+                worker_id=self.backend_id,
+                deployment=deployment,
+            )
+            submitted = self._emit_flow_run_submitted_event(configuration)
+            async with anyio.create_task_group() as tasks:
+                started = _Started(lambda pid: tasks.start_soon(self._started, flow_run, pid))
+                result = await self.run(flow_run, configuration, started)
+        except Exception as error:
+            logger.exception("Failed to submit flow run '%s' to infrastructure.", flow_run.name)
+            message = (
+                f"Failed to submit flow run to infrastructure: {type(error).__name__}: {error}"
+            )
+            await self._propose_crashed_state(flow_run, message)
+            return
+        if submitted:
+            self._emit_flow_run_executed_event(result, configuration, submitted)
+
+    async def _started(self, flow_run: FlowRun, pid: int) -> None:
+        """Say what nobody has to wait for: who runs it, in which process."""
+        logger = self.get_flow_run_logger(flow_run)
+        logger.info("Flow run '%s' submitted to infrastructure", flow_run.name)
+        try:
+            await self.client.update_flow_run(flow_run.id, infrastructure_pid=str(pid))
+            await self._give_worker_labels_to_flow_run(flow_run.id)
+        except ObjectNotFound:
+            logger.debug("Flow run '%s' was deleted while it started", flow_run.id)
+        self._submitted(flow_run)
+
+    # Running
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: ProcessJobConfiguration,
+        task_status: anyio.abc.TaskStatus[int] | None = None,
+    ) -> ProcessWorkerResult:
+        """Run `flow_run` in a fork to its end, in a subprocess where that cannot be."""
+        assert isinstance(configuration, PreforkJobConfiguration)  # noqa: S101
+        if problem := _why_no_forks() or _why_no_fork(configuration):
+            self._say_once(f"Starting a run as a subprocess: {problem}.")
+            return await super().run(flow_run, configuration, task_status)
+        assert self._journal  # noqa: S101
+        deployment = configuration.deployment
+        directory = (
+            contextlib.nullcontext(configuration.working_dir)
+            if configuration.working_dir
+            else tempfile.TemporaryDirectory(suffix="prefect")
+        )
+        with directory as name:
+            job = _job(configuration, deployment, Path(name))
+            self._hooks.add(flow_run.id, job)
+            try:
+                starter = ForkStarter(
+                    *(job, self._templates, self._shared.context.control_channel),
+                    *(self._journal, self._shared.lines),
+                )
+                return await self._follow(flow_run, starter, task_status)
+            finally:
+                self._hooks.remove(flow_run.id)
+
+    async def _follow(
+        self,
+        flow_run: FlowRun,
+        starter: ForkStarter,
+        task_status: anyio.abc.TaskStatus[int] | None,
+    ) -> ProcessWorkerResult:
+        executor = self._shared.executor(flow_run, starter, self._hooks)
+        result = None
+
+        async def execute(*, task_status: anyio.abc.TaskStatus[Any]) -> None:
+            nonlocal result
+            result = await executor.submit(task_status=task_status)
+
+        async with anyio.create_task_group() as tasks:
+            handle = await tasks.start(execute)
+            if task_status:
+                task_status.started(handle.pid)
+        if result is None or result.status_code is None:
+            raise RuntimeError("Failed to start flow run process.")
+        return ProcessWorkerResult(
+            status_code=result.status_code, identifier=str(result.handle.pid)
+        )
+
+    def _say_once(self, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            self._logger.info(message)
+
+
+class _Started(anyio.abc.TaskStatus[int]):
+    """Tells that a process has started, in the form that `run` takes."""
+
+    def __init__(self, tell: Callable[[int], object]) -> None:
+        self._tell = tell
+
+    def started(self, value: int | None = None) -> None:
+        if value is not None:
+            self._tell(value)
+
+
+def _job(
+    configuration: PreforkJobConfiguration, deployment: DeploymentResponse | None, directory: Path
+) -> Job:
+    return Job(
+        deployment=deployment,
+        env=configuration.env,
+        working_dir=directory,
+        preload=configuration.preload,
+        stream_output=configuration.stream_output,
+    )
+
+
+def _seconds_until(flow_run: FlowRun) -> float:
+    due = flow_run.next_scheduled_start_time or flow_run.expected_start_time
+    return due.timestamp() - time.time() if due else 0.0
+
+
+def _why_no_forks() -> str | None:
+    """What keeps this machine from it."""
+    return None if lineage.supported() else "this platform cannot keep hold of forked processes"
+
+
+# What an interpreter reads when it starts, and a fork comes too late for.
+OF_INTERPRETERS = ("PYTHON", "LD_", "MALLOC_", "GLIBC_")
+
+
+def _why_no_fork(configuration: PreforkJobConfiguration) -> str | None:
+    """What in the configuration of a run asks for a process of its own from the first line."""
+    if configuration.command_configured:
+        return "its job has a command"
+    for name, value in configuration.env.items():
+        if name.startswith(OF_INTERPRETERS) and os.environ.get(name) != value:
+            return f"its environment sets {name}, which an interpreter reads when it starts"
+    return None
