@@ -1,0 +1,1 @@
+"""Measures the stack beside what one would pick instead: `scripts/stack bench`."""

@@ -1,0 +1,1 @@
+"""One contender is one file; `tests.benchmarks.table` lists them."""

@@ -1,0 +1,193 @@
+"""What all contenders stand on: one PostgreSQL, and one Prefect server as the stack ships it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import httpx
+import psycopg2
+from psycopg2 import sql
+
+from scripts.embedded import cluster as clusters
+from scripts.embedded import layout as layouts
+from scripts.embedded import services
+from scripts.embedded.backend import Embedded
+from scripts.embedded.service import Service, kill_group, spawn
+from server import database, environment, secrets, settings
+from server.errors import StackError
+from server.place import DATABASE_USER, Place
+from server.settings import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+JOBS = Path(__file__).with_name("jobs")
+START_SECONDS = 180
+# The width of the stack's own work pool: every contender runs as many jobs at once, at most.
+WIDTH = 10
+
+
+@dataclass
+class Ground:
+    """A database server, a Prefect server, and a project folder with the jobs."""
+
+    values: settings.Settings
+    layout: layouts.Layout
+    place: Place
+    steps: list[Service | services.OneShot]
+    connections: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def project(self) -> Path:
+        """A folder as a user has it: the flows in `flows/`."""
+        return self.layout.base / "project"
+
+    @property
+    def hold(self) -> Path:
+        """While this folder is there, jobs of kind `hold` go on."""
+        return self.layout.base / "hold"
+
+    @property
+    def server(self) -> Service:
+        """The Prefect server."""
+        return next(each for each in self.steps if isinstance(each, Service) and self._is(each))
+
+    def environment(self) -> dict[str, str]:
+        """What every contender's processes get."""
+        return {
+            **services.base_environment(self.layout),
+            "BENCH_HOLD": str(self.hold),
+            "BENCH_MARKS": self.conninfo("marks"),
+            "TMPDIR": str(self.layout.scratch),
+        }
+
+    def prefect(self) -> dict[str, str]:
+        """What a Prefect client needs, and nothing more."""
+        login = environment.login(self.values, self.place)
+        return {
+            "PREFECT_API_URL": self.place.api_url,
+            "PREFECT_API_AUTH_STRING": login,
+            "PREFECT_HOME": str(self.layout.scratch / "prefect"),
+        }
+
+    def worker(self) -> dict[str, str]:
+        """What the worker of a stack gets."""
+        return environment.environment("worker", self.values, self.place)
+
+    def client(self) -> httpx.Client:
+        """A client of the Prefect server's API."""
+        user, _, password = environment.login(self.values, self.place).partition(":")
+        auth = httpx.BasicAuth(user, password)
+        return httpx.Client(base_url=self.place.api_url, auth=auth, timeout=60)
+
+    def conninfo(self, name: str) -> str:
+        """The database `name` for libpq."""
+        password = secrets.database_password(self.place.secrets)
+        host = self.place.database_host
+        return f"host={host} user={DATABASE_USER} password={password} dbname={name}"
+
+    def url(self, name: str, scheme: str) -> str:
+        """The database `name` as an address for SQLAlchemy."""
+        password = quote(secrets.database_password(self.place.secrets), safe="")
+        host = quote(self.place.database_host, safe="")
+        return f"{scheme}://{DATABASE_USER}:{password}@/{name}?host={host}"
+
+    def make_database(self, name: str) -> None:
+        """Make the database `name`, empty."""
+        with database.connect(self.place, "bench", "postgres") as connection:
+            cursor = connection.cursor()
+            cursor.execute(
+                sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+            )
+            cursor.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+
+    def query(self, name: str, statement: str, values: object = None) -> list[Any]:
+        """The rows that `statement` gives in the database `name`; connections are kept."""
+        if name not in self.connections:
+            self.connections[name] = psycopg2.connect(self.conninfo(name))
+            self.connections[name].autocommit = True
+        cursor = self.connections[name].cursor()
+        cursor.execute(statement, values)
+        return list(cursor.fetchall()) if cursor.description else []
+
+    def clock_offset_seconds(self) -> float:
+        """How far the database's clock is from this process's; one machine, so next to nothing."""
+        before = time.time()
+        now = self.query("postgres", "select extract(epoch from clock_timestamp())::float8")[0][0]
+        return float(now) - (before + time.time()) / 2
+
+    def serve(self, *, prefect: bool) -> None:
+        """Have the Prefect server run, or not: who does not use it should not pay for it."""
+        if prefect and self.server.state.pid is None:
+            _bring_up(self.server)
+        elif not prefect and self.server.state.pid is not None:
+            self.server.stop()
+
+    @staticmethod
+    def _is(step: Service) -> bool:
+        return step.name == "server"
+
+
+@contextmanager
+def ground() -> Iterator[Ground]:
+    """Make the ground in a stack of its own, and leave nothing of it.
+
+    Raises:
+        StackError: PostgreSQL, the migration or the server did not start.
+    """
+    name = f"bench-{os.getpid()}"
+    values = settings.Settings().model_copy(
+        update={"stack_name": name, "stack_port": services.free_port(), "stack_auth": "on"}
+    )
+    layout = layouts.of(values)
+    layout.make()
+    secrets.ensure(values, layout.secrets)
+    cluster = clusters.of(layout)
+    place = layouts.place(layout, values, cluster.socket)
+    wanted = ("postgres", "migrate", "server")
+    steps = [each for each in services.of(layout, values) if each.name in wanted]
+    made = Ground(values, layout, place, steps)
+    try:
+        for step in steps:
+            _bring_up(step)
+        (made.project / "flows").mkdir(parents=True)
+        for job in JOBS.glob("*.py"):
+            shutil.copy(job, made.project / "flows")
+        made.make_database("marks")
+        made.query("marks", "create table mark (key text primary key, at float8)")
+        yield made
+    finally:
+        for connection in made.connections.values():
+            connection.close()
+        for step in reversed(steps):
+            if isinstance(step, Service):
+                step.stop()
+        Embedded(values).down(volumes=True)
+
+
+def _bring_up(step: Service | services.OneShot) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    if isinstance(step, services.OneShot):
+        process = spawn(step.prepare(), ROOT, step.log)
+        code = process.wait(START_SECONDS)
+        kill_group(process.pid)
+        if code:
+            raise services.failure(step.name, code, step.log)
+        return
+    step.start()
+    while not step.state.healthy:
+        step.tend()
+        if time.monotonic() > deadline:
+            raise StackError(
+                f"{step.name} did not become healthy",
+                found=step.state.problem or "no answer",
+                details=services.tail(step.log),
+            )
+        time.sleep(0.1)

@@ -1,0 +1,41 @@
+"""What the figures depend on: the machine, and the versions of what is not a contender's own."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from tests.benchmarks.ground import Ground
+
+
+def describe(ground: Ground) -> dict[str, str]:
+    """The machine with the versions of its kernel, Python, PostgreSQL and Prefect server."""
+    return {
+        "processor": _processor(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "kernel": platform.release(),
+        "load average": load(),
+        "Python": platform.python_version(),
+        "PostgreSQL": str(ground.query("postgres", "show server_version")[0][0]),
+        "Prefect server": importlib.metadata.version("prefect"),
+        "clock offset": f"{ground.clock_offset_seconds() * 1000:.2f} ms",
+    }
+
+
+def load() -> str:
+    """The load average of the last minute."""
+    return f"{os.getloadavg()[0]:.2f}"
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

@@ -1,0 +1,114 @@
+"""The measures: what is asked of a contender that runs, and which figures it gives."""
+
+from __future__ import annotations
+
+import enum
+import random
+import shutil
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.contender import Contender, Job, Timing
+from tests.benchmarks.memory import footprint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Figures = tuple[str, list[float]]  # a measure's name with the values of one round
+
+RUN_SECONDS = 120
+LONG_SECONDS = 900
+WARM_UPS = 2
+HELD = 5
+SETTLE_SECONDS = 3  # for what a process does after it has said that it is ready
+READY_SECONDS = 180
+
+
+class Measure(enum.StrEnum):
+    """What can be asked for."""
+
+    start = "start"
+    burst = "burst"
+    steps = "steps"
+    memory = "memory"
+    ready = "ready"
+    soak = "soak"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured in each round."""
+
+    rounds: int = 3
+    starts: int = 10
+    burst: int = 100
+    soak: int = 2000
+
+
+def first_lines(timings: list[Timing]) -> list[float]:
+    """Created to first line, in seconds."""
+    return [each.first_line - each.created for each in timings if each.first_line]
+
+
+def ready(contender: Contender) -> Iterator[Figures]:
+    """From the start of the worker's process to the first line of a run, which waits for it."""
+    began = time.time()
+    contender.start()
+    first = contender.run(Job.noop, 1, READY_SECONDS)[0].first_line
+    assert first  # noqa: S101 - a run that has ended has one
+    yield "ready", [first - began]
+
+
+def start(contender: Contender, sizes: Sizes) -> Iterator[Figures]:
+    """One run after the other on an idle stack."""
+    contender.run(Job.noop, WARM_UPS, RUN_SECONDS)
+    seconds: list[float] = []
+    for _ in range(sizes.starts):
+        # Any moment of the interval between two polls is as likely as another.
+        time.sleep(0.5 + random.uniform(0, contender.poll_seconds))  # noqa: S311 - no secret
+        seconds += first_lines(contender.run(Job.noop, 1, RUN_SECONDS))
+    yield "start", seconds
+
+
+def burst(contender: Contender, sizes: Sizes) -> Iterator[Figures]:
+    """Many runs at once, until the last has ended."""
+    timings = contender.run(Job.noop, sizes.burst, LONG_SECONDS)
+    began = min(each.created for each in timings)
+    ended = max(each.ended for each in timings if each.ended)
+    yield "burst", [len(timings) * 60 / (ended - began)]
+
+
+def steps(contender: Contender, sizes: Sizes) -> Iterator[Figures]:  # noqa: ARG001 - as all
+    """One run of many small steps, and one of few large ones; the pick-up counts."""
+    for job in (Job.light, Job.heavy):
+        found = contender.run(job, 1, LONG_SECONDS)[0]
+        assert found.ended  # noqa: S101 - it was waited for
+        yield f"steps-{job}", [found.ended - found.created]
+
+
+def memory(contender: Contender, sizes: Sizes) -> Iterator[Figures]:  # noqa: ARG001 - as all
+    """Idle, of workers and of servers, and what each running job adds to the workers."""
+    time.sleep(SETTLE_SECONDS)
+    idle = footprint(contender.workers).pss_bytes
+    hold = contender.ground.hold
+    hold.mkdir()
+    try:
+        ids = contender.submit(Job.hold, HELD)
+        contender.until("jobs that hold", lambda: len(list(hold.iterdir())) == HELD, RUN_SECONDS)
+        time.sleep(SETTLE_SECONDS)
+        held = footprint(contender.workers).pss_bytes
+    finally:
+        shutil.rmtree(hold)
+    contender.wait(ids, RUN_SECONDS)
+    yield "memory-idle", [idle]
+    yield "memory-server", [footprint(contender.servers).pss_bytes]
+    yield "memory-run", [(held - idle) / HELD]
+
+
+EACH_ROUND = {
+    Measure.start: start,
+    Measure.memory: memory,
+    Measure.steps: steps,
+    Measure.burst: burst,
+}
