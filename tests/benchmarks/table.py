@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.benchmarks.contenders.flow_serve import FlowServe
 from tests.benchmarks.contenders.prefork import Prefork
 from tests.benchmarks.contenders.stock import Stock
 from tests.benchmarks.contenders.stock_tuned import StockTuned
+from tests.benchmarks.contenders.task_serve import TaskServe
 
 if TYPE_CHECKING:
     from tests.benchmarks.contender import Contender
 
-CONTENDERS: tuple[type[Contender], ...] = (Prefork, Stock, StockTuned)
+CONTENDERS: tuple[type[Contender], ...] = (Prefork, Stock, StockTuned, FlowServe, TaskServe)
 BY_NAME = {each.name: each for each in CONTENDERS}
