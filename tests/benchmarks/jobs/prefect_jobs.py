@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 FIRST_LINE = "first line"
@@ -30,9 +31,9 @@ def wait_for_release() -> None:
         time.sleep(0.1)
 
 
-@task
+@task(cache_policy=NO_CACHE)
 def step(n: int) -> int:
-    """One step."""
+    """One step, run anew however often its number came before."""
     return fib(n)
 
 

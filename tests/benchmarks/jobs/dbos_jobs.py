@@ -1,0 +1,85 @@
+"""The jobs as DBOS workflows: `worker` runs them, `ask` enqueues them."""
+# DBOS is in an environment of its own.
+# mypy: ignore-errors
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+
+from dbos import DBOS, DBOSClient
+from work import HEAVY, LIGHT, fib, first_line, wait_for_release
+
+QUEUE = "bench"
+WIDTH = 10
+
+
+@DBOS.step()
+def step(n: int) -> int:
+    """One step."""
+    return fib(n)
+
+
+def _steps(count: int, n: int) -> None:
+    for _ in range(count):
+        step(n)
+
+
+@DBOS.workflow(name="noop")
+def noop() -> None:
+    """Nothing but the first line."""
+    first_line(DBOS.workflow_id)
+
+
+@DBOS.workflow(name="light")
+def light() -> None:
+    """Many small steps."""
+    first_line(DBOS.workflow_id)
+    _steps(*LIGHT)
+
+
+@DBOS.workflow(name="heavy")
+def heavy() -> None:
+    """Few large steps."""
+    first_line(DBOS.workflow_id)
+    _steps(*HEAVY)
+
+
+@DBOS.workflow(name="hold")
+def hold() -> None:
+    """Hold until released."""
+    first_line(DBOS.workflow_id)
+    wait_for_release()
+
+
+def work() -> None:
+    """Run what is enqueued, until ended."""
+    config = {
+        "name": "bench",
+        "system_database_url": os.environ["BENCH_DBOS"],
+        "application_version": "1",
+        "run_admin_server": False,
+    }
+    DBOS(config=config)
+    DBOS.launch()
+    DBOS.register_queue(QUEUE, worker_concurrency=WIDTH)
+    threading.Event().wait()
+
+
+def ask() -> None:
+    """Enqueue: reads ["noop", 3] from each line, answers with the ids."""
+    client = None
+    for line in sys.stdin:
+        job, count = json.loads(line)
+        # Not before the worker has made the tables.
+        client = client or DBOSClient(system_database_url=os.environ["BENCH_DBOS"])
+        options = {"queue_name": QUEUE, "workflow_name": job}
+        ids = [client.enqueue(options).get_workflow_id() for _ in range(count)]
+        sys.stdout.write(json.dumps(ids) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    {"work": work, "ask": ask}[sys.argv[1]]()
