@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from pathlib import Path  # noqa: TC003 - Typer reads the annotations
 from typing import Annotated
 
 import typer
@@ -135,6 +136,35 @@ def test(
 ) -> None:
     """Run the tests that this machine can run; say what was left out and why."""
     raise typer.Exit(testing.run(suite))
+
+
+@app.command()
+def bench(  # noqa: PLR0913, PLR0917 - Typer's way to declare options
+    contender: Annotated[
+        list[str] | None, typer.Option(help="One contender; repeat for more. [default: all]")
+    ] = None,
+    measure: Annotated[
+        list[str] | None, typer.Option(help="One measure; repeat for more. [default: all but soak]")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each takes its turn.")] = 3,
+    starts: Annotated[int, typer.Option(min=1, help="Single runs in a round.")] = 10,
+    burst: Annotated[int, typer.Option(min=1, help="Runs at once in a round.")] = 100,
+    soak: Annotated[int, typer.Option(min=1, help="Runs of the soak.")] = 2000,
+    to: Annotated[Path, typer.Option(help="Where the raw figures go.")] = settings.ROOT
+    / ".stack"
+    / "benchmarks.json",
+    report_of: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="Only write docs/benchmarks.md from FILE."),
+    ] = None,
+) -> None:
+    """Measure this stack beside what one would pick instead; takes hours."""
+    from tests.benchmarks import command  # noqa: PLC0415 - only there in a checkout
+
+    if report_of:
+        command.report(report_of)
+    else:
+        command.run(contender or [], measure or [], (rounds, starts, burst, soak), to)
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
+import os
 import shlex
 import sys
 from dataclasses import asdict
@@ -12,14 +13,14 @@ from scripts import report as console
 from server.errors import StackError
 from tests.benchmarks import machine, measures, table
 from tests.benchmarks.ground import WIDTH, Ground, ground
-from tests.benchmarks.measures import Measure, Sizes
 from tests.benchmarks.results import Results, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tests.benchmarks.contender import Contender
+    from tests.benchmarks.measures import Measure, Sizes
 
 
 class Bench:
@@ -32,7 +33,7 @@ class Bench:
         self.wanted = wanted
         self.to = to
         self.results = Results(
-            taken=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            taken=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             command=shlex.join(["scripts/stack", *sys.argv[1:]]),
             machine=machine.describe(ground),
             settings={**asdict(sizes), "width": WIDTH},
@@ -61,7 +62,7 @@ class Bench:
         contender = kind(self.ground)
         try:
             if reason := kind.why_not():
-                raise StackError(reason)
+                raise StackError(reason)  # noqa: TRY301 - one way to be left out
             self.ground.serve(prefect=kind.uses_prefect)
             contender.prepare()
             self.results.versions[kind.name] = contender.versions()
@@ -86,22 +87,22 @@ class Bench:
             if measure in self.wanted:
                 self._keep(contender, number, ask(contender, self.sizes))
 
-    def _keep(
-        self, contender: Contender, number: int, figures: measures.Iterator[measures.Figures]
-    ) -> None:
+    def _keep(self, contender: Contender, number: int, figures: Iterator[measures.Figures]) -> None:
         for name, values in figures:
             shown = " ".join(f"{each:.4g}" for each in values)
             console.out.print(f"  {name:<14} {shown}")
             if number and name.partition("-")[0] in self.wanted:
                 sample = Sample(
-                    contender=contender.name, measure=name, round=number, values=values
+                    contender=contender.name,
+                    measure=name,
+                    round=number,
+                    values=values,
+                    load=os.getloadavg()[0],
                 )
                 self.results.samples.append(sample)
 
 
-def run(
-    contenders: Sequence[str], wanted: Sequence[Measure], sizes: Sizes, to: Path
-) -> Results:
+def run(contenders: Sequence[str], wanted: Sequence[Measure], sizes: Sizes, to: Path) -> Results:
     """Measure and write the raw figures to the file `to`, after each contender's round."""
     kinds = [table.BY_NAME[name] for name in contenders] or list(table.CONTENDERS)
     with ground() as made:

@@ -133,8 +133,8 @@ class Contender(ABC):
     def ask(self, name: str, question: object) -> Any:
         """A line to the process `name`, which was started with a pipe; its answer, as JSON."""
         process = self.processes[name]
-        assert process.stdin  # noqa: S101 - started with a pipe
-        assert process.stdout  # noqa: S101 - likewise
+        assert process.stdin
+        assert process.stdout
         process.stdin.write(json.dumps(question) + "\n")
         process.stdin.flush()
         line = process.stdout.readline()

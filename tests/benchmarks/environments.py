@@ -16,7 +16,7 @@ INSTALL_SECONDS = 900
 PINS = Path(__file__).with_name("contenders")
 
 
-def python(name: str) -> Path:
+def python(name: str) -> str:
     """The interpreter of an environment that holds what `contenders/NAME.txt` pins.
 
     Raises:
@@ -32,10 +32,10 @@ def python(name: str) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _install(pins, folder)
         (folder / "complete").touch()
-    return folder / "bin" / "python"
+    return str(folder / "bin" / "python")
 
 
-def versions(interpreter: Path, packages: list[str]) -> dict[str, str]:
+def versions(interpreter: str, packages: list[str]) -> dict[str, str]:
     """The versions of `packages` in an environment."""
     code = (
         "import importlib.metadata as m, json, sys;"

@@ -158,7 +158,7 @@ def ground() -> Iterator[Ground]:
         for step in steps:
             _bring_up(step)
         (made.project / "flows").mkdir(parents=True)
-        for job in JOBS.glob("*.py"):
+        for job in JOBS.glob("[!_]*.py"):
             shutil.copy(job, made.project / "flows")
         made.make_database("marks")
         made.query("marks", "create table mark (key text primary key, at float8)")

@@ -12,4 +12,6 @@ if TYPE_CHECKING:
 
 def first_lines(ground: Ground, keys: Sequence[str]) -> dict[str, float]:
     """When the first line of each run was; a run that has not come to it is left out."""
-    return dict(ground.query("marks", "select key, at from mark where key = any(%s)", (list(keys),)))
+    return dict(
+        ground.query("marks", "select key, at from mark where key = any(%s)", (list(keys),))
+    )

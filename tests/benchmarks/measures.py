@@ -56,7 +56,7 @@ def ready(contender: Contender) -> Iterator[Figures]:
     began = time.time()
     contender.start()
     first = contender.run(Job.noop, 1, READY_SECONDS)[0].first_line
-    assert first  # noqa: S101 - a run that has ended has one
+    assert first
     yield "ready", [first - began]
 
 
@@ -79,15 +79,15 @@ def burst(contender: Contender, sizes: Sizes) -> Iterator[Figures]:
     yield "burst", [len(timings) * 60 / (ended - began)]
 
 
-def steps(contender: Contender, sizes: Sizes) -> Iterator[Figures]:  # noqa: ARG001 - as all
+def steps(contender: Contender, sizes: Sizes) -> Iterator[Figures]:
     """One run of many small steps, and one of few large ones; the pick-up counts."""
     for job in (Job.light, Job.heavy):
         found = contender.run(job, 1, LONG_SECONDS)[0]
-        assert found.ended  # noqa: S101 - it was waited for
+        assert found.ended
         yield f"steps-{job}", [found.ended - found.created]
 
 
-def memory(contender: Contender, sizes: Sizes) -> Iterator[Figures]:  # noqa: ARG001 - as all
+def memory(contender: Contender, sizes: Sizes) -> Iterator[Figures]:
     """Idle, of workers and of servers, and what each running job adds to the workers."""
     time.sleep(SETTLE_SECONDS)
     idle = footprint(contender.workers).pss_bytes

@@ -21,6 +21,7 @@ class Sample(BaseModel):
     contender: str
     measure: str
     round: int
+    load: float  # the load average when it was taken
     values: list[float]  # seconds, runs per minute or bytes: see `tests.benchmarks.report`
 
 
@@ -40,9 +41,7 @@ class Results(BaseModel):
     def values(self, contender: str, measure: str) -> list[float]:
         """All rounds together."""
         found = [
-            each
-            for each in self.samples
-            if (each.contender, each.measure) == (contender, measure)
+            each for each in self.samples if (each.contender, each.measure) == (contender, measure)
         ]
         return [value for each in found for value in each.values]
 

@@ -29,7 +29,7 @@ class Dbos(Contender):
 
     def prepare(self) -> None:
         """Make its environment and its database."""
-        self.python = str(environments.python("dbos"))
+        self.python = environments.python("dbos")
         self.ground.make_database("dbos")
 
     def versions(self) -> dict[str, str]:
