@@ -1,0 +1,130 @@
+"""The page of the benchmarks says what the file of raw figures holds."""
+
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from server.errors import MistakeError
+from tests.benchmarks import chart, command, report, table
+from tests.benchmarks.results import Results, Sample, quantile, read
+
+STARTS = {"prefork": [0.4, 0.2, 0.3, 0.9], "stock": [9.5, 12.0, 7.0, 10.0], "dbos": [0.11]}
+
+
+def sample(contender: str, measure: str, values: list[float]) -> Sample:
+    return Sample(contender=contender, measure=measure, round=1, load=0.5, values=values)
+
+
+@pytest.fixture
+def results() -> Results:
+    """A run with three contenders, one of which is left out of all but one measure."""
+    samples = [sample(name, "start", values) for name, values in STARTS.items()]
+    samples += [sample("prefork", "burst", [200.0]), sample("stock", "burst", [13.3])]
+    samples += [sample("stock", "memory-idle", [100.0 * 2**20])]
+    return Results(
+        taken="2030-01-02T03:04:05+00:00",
+        command="scripts/stack bench --rounds 1",
+        machine={"cores": "2", "kernel": "6.1"},
+        settings={"rounds": 1, "starts": 4, "burst": 100, "soak": 0, "width": 10},
+        titles={"prefork": "Prefork", "stock": "Stock", "dbos": "DBOS", "airflow": "Airflow"},
+        versions={"stock": {"prefect": "3.8.8"}},
+        samples=samples,
+        left_out={"airflow": "it cannot be installed here"},
+    )
+
+
+def rows(page: str, heading: str) -> dict[str, list[str]]:
+    """The cells of the table below a heading, by their first."""
+    part = page.split(f"## {heading}\n")[1].split("\n## ", maxsplit=1)[0]
+    table = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| ")]
+    return {cells[0]: cells[1:] for cells in table}
+
+
+def test_a_quantile_is_a_value_that_was_measured() -> None:
+    values = [float(each) for each in range(1, 31)]
+    assert quantile(values, 0.5) == 15
+    assert quantile(values, 0.95) == 29
+    assert quantile([7.0], 0.95) == 7
+
+
+def test_each_measure_shows_least_median_p95_and_greatest(results: Results) -> None:
+    found = rows(report.render(results), "start")
+    assert found["Prefork"] == ["0.20", "0.30", "0.90", "0.90", "4"]
+    assert found["Stock"] == ["7.00", "9.50", "12.0", "12.0", "4"]
+    assert found["DBOS"] == ["0.11", "0.11", "0.11", "0.11", "1"]
+
+
+def test_bytes_are_shown_as_megabytes(results: Results) -> None:
+    assert rows(report.render(results), "idle")["Stock"] == ["100", "100", "100", "100", "1"]
+
+
+def test_a_measure_that_nobody_took_has_no_table(results: Results) -> None:
+    assert "## ready" not in report.render(results)
+
+
+def test_who_is_ahead_of_prefork_is_said(results: Results) -> None:
+    page = report.render(results)
+    lost = page.split("## Where prefork is behind\n")[1].split("\n## ")[0]
+    assert "- start, s (0.30): DBOS (0.11)." in lost
+    assert "Stock" not in lost
+
+
+def test_the_best_of_a_column_is_the_fastest_or_the_busiest(results: Results) -> None:
+    best = re.findall(r"\*\*(.+?)\*\*", report.render(results))
+    assert sorted(best) == ["0.11", "100", "200"]
+
+
+def test_who_was_left_out_is_named_with_the_reason(results: Results) -> None:
+    assert "- Airflow: it cannot be installed here" in report.render(results)
+
+
+def test_the_chart_names_each_contender_and_its_median(results: Results) -> None:
+    texts = [each.text for each in ET.fromstring(chart.draw(results)).iter() if each.text]  # noqa: S314 - ours
+    for name, values in STARTS.items():
+        place = texts.index(results.titles[name])
+        assert texts[place + 1] == f"{quantile(values, 0.5):.3g}"
+    assert "Airflow" not in texts
+
+
+def test_the_bar_of_a_longer_time_is_longer(results: Results) -> None:
+    tags = ET.fromstring(chart.draw(results)).iter("{http://www.w3.org/2000/svg}rect")  # noqa: S314 - ours
+    prefork, stock, dbos = [float(each.attrib["width"]) for each in list(tags)[1:4]]
+    assert stock > prefork > dbos > 0
+
+
+def test_page_chart_and_raw_figures_are_written_together(results: Results, tmp_path: Path) -> None:
+    source = tmp_path / "raw.json"
+    results.write(source)
+    written = report.write(source, tmp_path / "docs")
+    assert [each.name for each in written] == [
+        "benchmarks.md",
+        "benchmarks.svg",
+        "benchmarks.json",
+    ]
+    assert all(each.exists() for each in written)
+    assert read(written[2]) == results
+
+
+def test_a_file_that_holds_no_figures_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "raw.json").write_text("{}")
+    with pytest.raises(MistakeError, match=r"raw\.json cannot be read"):
+        report.write(tmp_path / "raw.json", tmp_path / "docs")
+    assert not (tmp_path / "docs").exists()
+
+
+def test_a_contender_that_is_not_known_is_a_mistake_that_names_those_that_are(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(MistakeError, match=r"one of prefork, stock, stock-tuned"):
+        command.run(["celery"], [], (1, 1, 1, 1), tmp_path / "raw.json")
+
+
+def test_every_contender_with_an_environment_of_its_own_pins_what_is_in_it() -> None:
+    folder = Path(table.__file__).with_name("contenders")
+    for pins in folder.glob("*.txt"):
+        lines = pins.read_text().split("\n")
+        packages = [line for line in lines if line and not line.startswith("#")]
+        assert packages
+        assert [line for line in packages if "==" not in line] == []
