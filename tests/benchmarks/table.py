@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.benchmarks.contenders.dagster import Dagster
 from tests.benchmarks.contenders.dbos import Dbos
 from tests.benchmarks.contenders.flow_serve import FlowServe
 from tests.benchmarks.contenders.prefork import Prefork
@@ -14,5 +15,13 @@ from tests.benchmarks.contenders.task_serve import TaskServe
 if TYPE_CHECKING:
     from tests.benchmarks.contender import Contender
 
-CONTENDERS: tuple[type[Contender], ...] = (Prefork, Stock, StockTuned, FlowServe, TaskServe, Dbos)
+CONTENDERS: tuple[type[Contender], ...] = (
+    Prefork,
+    Stock,
+    StockTuned,
+    FlowServe,
+    TaskServe,
+    Dbos,
+    Dagster,
+)
 BY_NAME = {each.name: each for each in CONTENDERS}
