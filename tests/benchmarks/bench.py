@@ -5,9 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import os
 import shlex
+import subprocess
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+import httpx
+import psycopg2
 
 from scripts import report as console
 from server.errors import StackError
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.contender import Contender
     from tests.benchmarks.measures import Measure, Sizes
+
+# What goes wrong with one contender and is nothing to the others.
+FAULTS = (StackError, httpx.HTTPError, psycopg2.Error, subprocess.SubprocessError, OSError)
 
 
 class Bench:
@@ -49,7 +56,7 @@ class Bench:
             for contender in list(taking_part):
                 try:
                     self._round(contender, number)
-                except StackError as error:
+                except FAULTS as error:
                     self._leave_out(contender, error)
                     taking_part.remove(contender)
                 finally:
@@ -62,18 +69,19 @@ class Bench:
         contender = kind(self.ground)
         try:
             if reason := kind.why_not():
-                raise StackError(reason)  # noqa: TRY301 - one way to be left out
+                raise StackError(reason)
             self.ground.serve(prefect=kind.uses_prefect)
             contender.prepare()
             self.results.versions[kind.name] = contender.versions()
-        except StackError as error:
+        except FAULTS as error:
             contender.stop()
             self._leave_out(contender, error)
             return None
         return contender
 
-    def _leave_out(self, contender: Contender, error: StackError) -> None:
-        self.results.left_out[contender.name] = error.what
+    def _leave_out(self, contender: Contender, error: Exception) -> None:
+        what = error.what if isinstance(error, StackError) else repr(error)
+        self.results.left_out[contender.name] = what
         console.out.print(f"left out: {error}")
 
     def _round(self, contender: Contender, number: int) -> None:

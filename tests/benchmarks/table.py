@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.benchmarks.contenders.airflow import Airflow
 from tests.benchmarks.contenders.dagster import Dagster
 from tests.benchmarks.contenders.dbos import Dbos
 from tests.benchmarks.contenders.flow_serve import FlowServe
@@ -23,5 +24,6 @@ CONTENDERS: tuple[type[Contender], ...] = (
     TaskServe,
     Dbos,
     Dagster,
+    Airflow,
 )
 BY_NAME = {each.name: each for each in CONTENDERS}

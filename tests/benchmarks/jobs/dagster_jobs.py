@@ -14,19 +14,19 @@ def first(context: dagster.OpExecutionContext) -> int:
 
 
 @dagster.op
-def step_light(before: int) -> int:  # noqa: ARG001 - one after the other
+def step_light(before: int) -> int:
     """One small step."""
     return fib(LIGHT[1])
 
 
 @dagster.op
-def step_heavy(before: int) -> int:  # noqa: ARG001 - one after the other
+def step_heavy(before: int) -> int:
     """One large step."""
     return fib(HEAVY[1])
 
 
 @dagster.op
-def held(before: int) -> None:  # noqa: ARG001 - one after the other
+def held(before: int) -> None:
     """Hold until released."""
     wait_for_release()
 
