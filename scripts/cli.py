@@ -144,7 +144,7 @@ def bench(  # noqa: PLR0913, PLR0917 - Typer's way to declare options
         list[str] | None, typer.Option(help="One contender; repeat for more. [default: all]")
     ] = None,
     measure: Annotated[
-        list[str] | None, typer.Option(help="One measure; repeat for more. [default: all but soak]")
+        list[str] | None, typer.Option(help="One measure; repeat for more. [default: all]")
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often each takes its turn.")] = 3,
     starts: Annotated[int, typer.Option(min=1, help="Single runs in a round.")] = 10,

@@ -15,16 +15,17 @@ import psycopg2
 
 from scripts import report as console
 from server.errors import StackError
-from tests.benchmarks import machine, measures, table
+from tests.benchmarks import machine, measures, soak, table
+from tests.benchmarks.contender import Contender, Job
 from tests.benchmarks.ground import WIDTH, Ground, ground
+from tests.benchmarks.measures import Measure
 from tests.benchmarks.results import Results, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from tests.benchmarks.contender import Contender
-    from tests.benchmarks.measures import Measure, Sizes
+    from tests.benchmarks.measures import Sizes
 
 # What goes wrong with one contender and is nothing to the others.
 FAULTS = (StackError, httpx.HTTPError, psycopg2.Error, subprocess.SubprocessError, OSError)
@@ -33,8 +34,16 @@ FAULTS = (StackError, httpx.HTTPError, psycopg2.Error, subprocess.SubprocessErro
 class Bench:
     """One run of the benchmarks."""
 
-    def __init__(self, ground: Ground, sizes: Sizes, wanted: Sequence[Measure], to: Path) -> None:
+    def __init__(
+        self,
+        ground: Ground,
+        sizes: Sizes,
+        wanted: Sequence[Measure],
+        soaked: Sequence[str],
+        to: Path,
+    ) -> None:
         """Know what to do; nothing is measured."""
+        self.soaked = soaked
         self.ground = ground
         self.sizes = sizes
         self.wanted = wanted
@@ -52,7 +61,8 @@ class Bench:
         """Measure these contenders; one that fails is left out, with the reason, from there on."""
         taking_part = [made for kind in kinds if (made := self._prepared(kind))]
         # Round 0 warms up what is only slow the first time: caches of files, databases, bytecode.
-        for number in range(self.sizes.rounds + 1):
+        rounds = self.sizes.rounds if set(self.wanted) - {Measure.soak} else 0
+        for number in range(rounds + 1):
             for contender in list(taking_part):
                 try:
                     self._round(contender, number)
@@ -62,7 +72,27 @@ class Bench:
                 finally:
                     contender.stop()
                 self.results.write(self.to)
+        if Measure.soak in self.wanted:
+            for contender in taking_part:
+                if contender.name in self.soaked and Job.noise in contender.jobs:
+                    self._soak(contender)
         return self.results
+
+    def _soak(self, contender: Contender) -> None:
+        console.out.print(f"soak: {contender.title}")
+        try:
+            self.ground.serve(prefect=contender.uses_prefect)
+            contender.start_server()
+            contender.start()
+            seen = soak.run(contender, self.sizes.soak)
+        except FAULTS as error:
+            seen = {"verdict": str(error)}
+        finally:
+            contender.stop()
+        for name, value in seen.items():
+            console.out.print(f"  {name:<20} {value}")
+        self.results.soaks[contender.name] = seen
+        self.results.write(self.to)
 
     def _prepared(self, kind: type[Contender]) -> Contender | None:
         self.results.titles[kind.name] = kind.title
@@ -111,7 +141,10 @@ class Bench:
 
 
 def run(contenders: Sequence[str], wanted: Sequence[Measure], sizes: Sizes, to: Path) -> Results:
-    """Measure and write the raw figures to the file `to`, after each contender's round."""
+    """Measure and write the raw figures to the file `to`, after each contender's round.
+
+    All contenders take part where none is named. The soak is for those that are named, else ours.
+    """
     kinds = [table.BY_NAME[name] for name in contenders] or list(table.CONTENDERS)
     with ground() as made:
-        return Bench(made, sizes, wanted, to).run(kinds)
+        return Bench(made, sizes, wanted, contenders or [table.OURS], to).run(kinds)

@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.results import Results, quantile
+from tests.benchmarks.table import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ END = 70  # of the figures behind the bars
 ROW = 26
 HEAD = 44
 FONT = 'font-family="system-ui, sans-serif" font-size="13"'
-OURS = "#2563eb"
+OWN = "#2563eb"
 OTHERS = "#94a3b8"
 INK = "#334155"
 
@@ -48,7 +49,7 @@ def _panel(results: Results, measure: str, title: str, names: Sequence[str], top
     for row, name in enumerate(names):
         y = top + HEAD + ROW * row
         median, high = quantile(values[name], 0.5), quantile(values[name], 0.95)
-        colour = OURS if name == "prefork" else OTHERS
+        colour = OWN if name == OURS else OTHERS
         end = scale(high if measure == "start" else median)
         parts += [
             _text(LABEL - 10, y + 17, results.titles[name], 'text-anchor="end"'),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def run(
     contenders: Sequence[str], measures: Sequence[str], sizes: tuple[int, int, int, int], to: Path
 ) -> None:
-    """Measure; all contenders and all measures but the soak where none is named.
+    """Measure; all contenders and all measures where none is named.
 
     Raises:
         MistakeError: a contender or a measure is not known.
@@ -26,7 +26,7 @@ def run(
     """
     _check("contender", contenders, table.BY_NAME)
     _check("measure", measures, list(Measure))
-    wanted = [Measure(each) for each in measures] or [m for m in Measure if m != Measure.soak]
+    wanted = [Measure(each) for each in measures] or list(Measure)
     bench.run(contenders, wanted, Sizes(*sizes), to)
     console.out.print(f"raw figures: {to}\nas a page:   scripts/stack bench --report {to}")
 

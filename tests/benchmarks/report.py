@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from server.settings import ROOT
-from tests.benchmarks import chart
+from tests.benchmarks import chart, table
 from tests.benchmarks.results import Results, quantile, read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-OURS = "prefork"
 MEGABYTE = 2**20
 
 
@@ -163,7 +162,7 @@ def _losses(results: Results) -> list[str]:
     """Where another contender is ahead of ours, with the figures."""
     lost = []
     for column in COLUMNS:
-        own = _median(results, OURS, column)
+        own = _median(results, table.OURS, column)
         if own is None:
             continue
         ahead = []

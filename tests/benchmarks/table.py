@@ -26,4 +26,5 @@ CONTENDERS: tuple[type[Contender], ...] = (
     Dagster,
     Airflow,
 )
+OURS = Prefork.name
 BY_NAME = {each.name: each for each in CONTENDERS}

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from server.errors import MistakeError
-from tests.benchmarks import chart, command, report, table
+from tests.benchmarks import chart, command, report, soak, table
+from tests.benchmarks.memory import Footprint
 from tests.benchmarks.results import Results, Sample, quantile, read
 
 STARTS = {"prefork": [0.4, 0.2, 0.3, 0.9], "stock": [9.5, 12.0, 7.0, 10.0], "dbos": [0.11]}
@@ -128,3 +129,31 @@ def test_every_contender_with_an_environment_of_its_own_pins_what_is_in_it() -> 
         packages = [line for line in lines if line and not line.startswith("#")]
         assert packages
         assert [line for line in packages if "==" not in line] == []
+
+
+def test_a_soak_that_leaves_nothing_passes() -> None:
+    before = Footprint(pss_bytes=100, processes=2, threads=10, descriptors=40)
+    after = Footprint(pss_bytes=109, processes=2, threads=11, descriptors=45)
+    assert soak.verdict(before, after) == "passed"
+
+
+@pytest.mark.parametrize(
+    ("after", "problem", "verdict"),
+    [
+        (Footprint(100, 3, 10, 40), "", "1 processes left"),
+        (Footprint(100, 2, 10, 90), "", "50 descriptors left"),
+        (Footprint(100, 2, 20, 40), "", "10 threads left"),
+        (Footprint(150, 2, 10, 40), "", "memory has grown by 50%"),
+        (Footprint(100, 2, 10, 40), "no end of 50 runs", "no end of 50 runs"),
+    ],
+)
+def test_a_soak_says_what_is_left(after: Footprint, problem: str, verdict: str) -> None:
+    before = Footprint(pss_bytes=100, processes=2, threads=10, descriptors=40)
+    assert soak.verdict(before, after, problem) == verdict
+
+
+def test_the_verdict_of_a_soak_is_on_the_page(results: Results) -> None:
+    results.soaks["prefork"] = {"verdict": "2 threads left", "runs": 2000.0}
+    found = rows(report.render(results), "soak")
+    assert found["Prefork"] == ["runs", "2000"]
+    assert "| Prefork | verdict | 2 threads left |" in report.render(results)
