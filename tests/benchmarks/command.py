@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from typing import TYPE_CHECKING
 
 from scripts import report as console
@@ -27,6 +29,8 @@ def run(
     _check("contender", contenders, table.BY_NAME)
     _check("measure", measures, list(Measure))
     wanted = [Measure(each) for each in measures] or list(Measure)
+    # As with Ctrl-C: what was started is stopped.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     bench.run(contenders, wanted, Sizes(*sizes), to)
     console.out.print(f"raw figures: {to}\nas a page:   scripts/stack bench --report {to}")
 
