@@ -28,8 +28,8 @@ def draw(results: Results) -> str:
     parts: list[str] = []
     top = 0
     for measure, title in (
-        ("start", "Start: created to first line, seconds, median (line: to p95); less is better"),
-        ("burst", "Burst: runs a minute, median; more is better"),
+        ("start", "Start: created to first line, seconds, median (line: to p95), logarithmic"),
+        ("burst", "Burst: runs a minute, median, logarithmic"),
     ):
         names = [name for name in results.titles if results.values(name, measure)]
         if names:
