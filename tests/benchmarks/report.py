@@ -115,10 +115,10 @@ def _opening(results: Results) -> list[str]:
     how = (
         f"The figures here were taken on {results.taken[:10]} with `{results.command}`. All "
         "contenders use one PostgreSQL server and the same cores. They run one at a time and take "
-        f"turns; rounds: {sizes['rounds']}, after one that is thrown away. Whoever does not use the "
-        "Prefect server does not have it running beside it. Each runs "
-        f"{sizes['width']} jobs at once, at most; all else is as each comes, so that Dagster starts "
-        "a process for each step, too. Times are those that the contender's own server "
+        f"turns; rounds: {sizes['rounds']}, after one that is thrown away. Whoever does not use "
+        "the Prefect server does not have it running beside it. Each runs "
+        f"{sizes['width']} jobs at once, at most; all else is as each comes, so that Dagster "
+        "starts a process for each step, too. Times are those that the contender's own server "
         "has stored; first lines are the first log line of a Prefect run, and in the others a row "
         "that the job's first statement writes. All clocks are that of one machine."
     )
