@@ -115,6 +115,7 @@ def _run(request: Any, line: socket.socket, before: Before) -> int:
         if hooks := request.get("hooks"):
             return _run_hooks(hooks, flow_run, flow, State.model_validate(request["state"]))
         _tell_learnt(line, before)
+        _wait_until_due(flow_run)
         upstream.replace_observers(_Observer(line, flow_run.id).observe)
         with upstream.RunMetrics(flow_run, flow):
             result = upstream.run_flow(flow, flow_run=flow_run, error_logger=cast("Any", logger))
@@ -130,9 +131,18 @@ def _tell_learnt(line: socket.socket, before: Before) -> None:
             wire.send(line, {"learnt": names})
 
 
+def _wait_until_due(flow_run: FlowRun) -> None:
+    """A scheduled run is forked shortly before its time; the server would make it wait longer."""
+    due = flow_run.next_scheduled_start_time
+    if due and (wait := due.timestamp() - time.time()) > 0:
+        time.sleep(wait)
+
+
 def _load(flow_run: FlowRun, deployment: Any) -> Flow[..., Any]:
     """The flow from its file, with the deployment's pull steps, as Prefect's engine does it."""
-    known = _Known(DeploymentResponse.model_validate(deployment))
+    found = DeploymentResponse.model_validate(deployment)
+    # Where there is nothing to fetch, the code is where the run starts, and the log says so.
+    known = _Known(found.model_copy(update={"path": found.path or os.getcwd()}))  # noqa: PTH109
     return run_coro_as_sync(upstream.load_flow(known, flow_run, use_placeholder_flow=False))
 
 

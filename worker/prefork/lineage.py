@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
 from pathlib import Path
+
+import psutil
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -45,6 +48,29 @@ def started(pid: int) -> str | None:
         return None
     fields = stat.rpartition(")")[2].split()
     return None if fields[0] in {"Z", "X"} else fields[19]
+
+
+class Strays:
+    """Children that came to this process when their own parent ended, and that nobody waits for."""
+
+    def __init__(self) -> None:
+        """None seen yet."""
+        self._seen: set[int] = set()
+
+    def reap(self) -> None:
+        """Take away what was dead at the last call too: who waits for a child does so at once."""
+        dead = {each.pid for each in psutil.Process().children() if _is_dead(each)}
+        for pid in dead & self._seen:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        self._seen = dead - self._seen
+
+
+def _is_dead(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _prctl(option: int, value: int) -> None:

@@ -94,6 +94,7 @@ class PreforkWorker(ProcessWorker):
         self._journal: Journal | None = None
         self._taken: set[UUID] = set()
         self._stop = Stop()
+        self._strays = lineage.Strays()
         self._said: set[str] = set()
         self._seen: set[UUID] = set()
         self._flows: dict[UUID, Flow] = {}
@@ -147,6 +148,7 @@ class PreforkWorker(ProcessWorker):
 
     async def _initialize_after_sync(self) -> None:
         await super()._initialize_after_sync()
+        self._strays.reap()
         if self._work_pool and self._waking is None:
             self._waking = asyncio.create_task(self._wake.run(self._work_pool.id))
 

@@ -1,0 +1,279 @@
+"""One table of behaviours, each run by both types of worker: what one sees is the same."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from tests import stack as stacks
+from tests.embedded.conftest import make
+from tests.stack import Stack, finished, get, post, start_run, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx
+
+FLOWS = Path(__file__).parent / "behaviours/flows.py"
+STOCK, PREFORK = "process", "prefork"
+POOLS = """
+  - name: {type}
+    type: {type}
+    base_job_template:
+      variables:
+        properties:
+          working_dir: {{default: "{{{{ $STACK_ROOT }}}}"}}
+"""
+LIMIT = "\nconcurrency_limits:\n  - {name: of-behaviours, limit: 1}\n"
+# What ends with which type of state.
+TABLE = {
+    "success": "COMPLETED",
+    "failure": "FAILED",
+    "failure_of_a_task": "FAILED",
+    "crash": "CRASHED",
+    "system_exit": "CRASHED",
+    "segmentation_fault": "CRASHED",
+    "memory_kill": "CRASHED",
+    "terminated": "CRASHED",
+    "too_long": "FAILED",
+    "retried": "COMPLETED",
+    "asynchronous": "COMPLETED",
+    "generator": "COMPLETED",
+    "asynchronous_generator": "COMPLETED",
+    "subflows": "COMPLETED",
+    "threads": "COMPLETED",
+    "processes": "COMPLETED",
+    "another_deployment": "COMPLETED",
+    "persisted": "COMPLETED",
+    "order": "COMPLETED",
+    "limited": "COMPLETED",
+    "environment": "COMPLETED",
+}
+OTHERS = ("sleeps", "steps", "busy_in_c", "suspends")
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with a pool and a worker of each type."""
+    made = make(tmp_path_factory, "types")
+    pools = "".join(POOLS.format(type=each) for each in (STOCK, PREFORK))
+    made.edit("stack.yaml", lambda text: _with_pools(text, pools) + LIMIT)
+    lines = "".join(
+        f"\n  - name: {kind}\n    entrypoint: flows/behaviours.py:{flow}\n"
+        f"    work_pool: {{name: {kind}}}\n"
+        for kind in (STOCK, PREFORK)
+        for flow in (*TABLE, *OTHERS)
+    )
+    made.edit("prefect.yaml", lambda text: text.rstrip() + "\n" + lines)
+    (made.root / "flows/behaviours.py").write_text(FLOWS.read_text())
+    with stacks.stack(made):
+        made.up()
+        workers = [_start_worker(made, each) for each in (STOCK, PREFORK)]
+        try:
+            yield made
+        finally:
+            for each in workers:
+                each.send_signal(signal.SIGTERM)
+            for each in workers:
+                each.wait(60)
+
+
+def _with_pools(text: str, pools: str) -> str:
+    before, blocks, after = text.partition("\nblocks:\n")
+    return before.rstrip() + "\n" + pools + blocks + after
+
+
+def _start_worker(stack: Stack, kind: str) -> subprocess.Popen[bytes]:
+    script = (
+        'eval "$(scripts/stack env)"; export TMPDIR="$PWD/tmp-$0" PREFECT_HOME="$PWD/home-$0"'
+        ' PREFECT_LOCAL_STORAGE_PATH="$PWD/results" PREFECT_WORKER_QUERY_SECONDS=1'
+        ' PYTHONPATH="$PWD" PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30;'
+        ' mkdir -p "$TMPDIR"; exec python -P -m prefect worker start --pool "$0" --name "$0"'
+    )
+    with (stack.root / f"worker-{kind}.log").open("wb") as log:
+        return subprocess.Popen(
+            ["sh", "-c", script, kind],
+            cwd=stack.root,
+            env=stack.environment(),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one can see of a run, without what differs between any two."""
+
+    state: str
+    message: str
+    logs: tuple[str, ...]
+    tasks: tuple[str, ...]
+    subflows: tuple[str, ...]
+
+
+def start(client: httpx.Client, kind: str, flow: str, **parameters: Any) -> str:
+    return start_run(client, f"{flow.replace('_', '-')}/{kind}", parameters)
+
+
+def said(client: httpx.Client, run_id: str, line: str) -> None:
+    """Wait until the run's log has the line."""
+    wait_for(f"line {line!r}", lambda: line in logs(client, run_id))
+
+
+def begun(client: httpx.Client, kind: str, flow: str, line: str, **parameters: Any) -> str:
+    """Start a run; its id when its flow has said `line`."""
+    run_id = start(client, kind, flow, **parameters)
+    said(client, run_id, line)
+    return run_id
+
+
+def set_state(client: httpx.Client, run_id: str, kind: str, name: str | None = None) -> None:
+    body = {"state": {"type": kind, **({"name": name} if name else {})}, "force": True}
+    client.post(f"/flow_runs/{run_id}/set_state", json=body).raise_for_status()
+
+
+def logs(client: httpx.Client, run_id: str) -> list[str]:
+    body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
+    found = post(client, "/logs/filter", body)
+    return [each["message"] for each in found if not each["name"].startswith(WORKERS)]
+
+
+# Who of the machinery writes to the log of a run, each type in its own words.
+WORKERS = (
+    "prefect.flow_runs.worker",
+    "prefect.runner",
+    "prefect.engine",
+    "prefect.flow_runs.runner",
+)
+
+
+def outcome(client: httpx.Client, run: dict[str, Any], kind: str) -> Outcome:
+    """What became of a run that has ended, when its last line of log has come."""
+    state = run["state"]
+    wait_for("log of " + run["id"], lambda: logs(client, run["id"]))
+    body: dict[str, Any] = {"flow_runs": {"id": {"any_": [run["id"]]}}}
+    tasks = post(client, "/task_runs/filter", body)
+    body = {"flow_runs": {"parent_flow_run_id": {"any_": [run["id"]]}}}
+    subflows = post(client, "/flow_runs/filter", body)
+
+    def plain(text: str) -> str:
+        text = text.replace(run["name"], "RUN").replace(kind, "TYPE")
+        for each in subflows:
+            text = text.replace(each["name"], "SUBFLOW")
+        text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", text)
+        text = re.sub(r"-[0-9a-f]{3}\b", "-NNN", text)
+        return re.sub(r'File "[^"]*", line \d+', "File", re.sub(r"0x[0-9a-f]+", "0xN", text))
+
+    return Outcome(
+        state=f"{state['type']} {state['name']}",
+        message=plain(state["message"] or ""),
+        logs=tuple(plain(each) for each in logs(client, run["id"])),
+        tasks=tuple(sorted(f"{plain(each['name'])} {each['state_name']}" for each in tasks)),
+        subflows=tuple(sorted(each["state_name"] for each in subflows)),
+    )
+
+
+@pytest.mark.parametrize("flow", TABLE)
+def test_both_types_do_the_same(stack: Stack, flow: str) -> None:
+    with stack.client() as client:
+        found = {}
+        for kind in (STOCK, PREFORK):
+            more = {"name": f"success/{kind}"} if flow == "another_deployment" else {}
+            run = finished(client, start(client, kind, flow, **more))
+            assert run["state_type"] == TABLE[flow], run["state"]
+            found[kind] = outcome(client, run, kind)
+        assert found[PREFORK] == found[STOCK]
+
+
+both = pytest.mark.parametrize("kind", [STOCK, PREFORK])
+
+
+@both
+@pytest.mark.parametrize(("flow", "line"), [("sleeps", "sleeping"), ("busy_in_c", "computing")])
+def test_a_run_is_cancelled_also_while_it_is_in_c_code(
+    stack: Stack, kind: str, flow: str, line: str
+) -> None:
+    with stack.client() as client:
+        run_id = begun(client, kind, flow, line)
+        set_state(client, run_id, "CANCELLING")
+        found = finished(client, run_id)
+        assert (found["state_type"], found["state_name"]) == ("CANCELLED", "Cancelled")
+        said(client, run_id, "hook for CANCELLING")
+
+
+@both
+def test_a_run_that_suspends_itself_goes_on_when_it_is_resumed(stack: Stack, kind: str) -> None:
+    with stack.client() as client:
+        run_id = begun(client, kind, "suspends", "before")
+        wait_for("pause", lambda: get(client, f"/flow_runs/{run_id}")["state_name"] == "Suspended")
+        post(client, f"/flow_runs/{run_id}/resume", {})
+        assert finished(client, run_id)["state_type"] == "COMPLETED"
+        said(client, run_id, "after")
+
+
+@both
+def test_a_run_that_is_suspended_from_outside_stops_between_two_tasks(
+    stack: Stack, kind: str
+) -> None:
+    with stack.client() as client:
+        run_id = begun(client, kind, "steps", "stepping")
+        pid = int(
+            wait_for("pid", lambda: get(client, f"/flow_runs/{run_id}")["infrastructure_pid"])
+        )
+        set_state(client, run_id, "PAUSED", "Suspended")
+        wait_for("end of the process", lambda: not psutil.pid_exists(pid))
+        assert get(client, f"/flow_runs/{run_id}")["state_name"] == "Suspended"
+
+
+@both
+def test_heartbeats_are_sent_while_a_run_goes_on(stack: Stack, kind: str) -> None:
+    with stack.client() as client:
+        run_id = begun(client, kind, "sleeps", "sleeping", seconds=4)
+        body = {
+            "filter": {
+                "event": {"name": ["prefect.flow-run.heartbeat"]},
+                "resource": {"id": [f"prefect.flow-run.{run_id}"]},
+                "occurred": {"since": "2026-01-01T00:00:00Z"},
+            }
+        }
+        wait_for("heartbeat", lambda: post(client, "/events/filter", body)["total"])
+        assert finished(client, run_id)["state_type"] == "COMPLETED"
+
+
+@both
+def test_a_result_is_where_the_next_reader_finds_it(stack: Stack, kind: str) -> None:
+    with stack.client() as client:
+        before = _files(stack.root / "results")
+        assert finished(client, start(client, kind, "persisted"))["state_type"] == "COMPLETED"
+        [made] = _files(stack.root / "results") - before
+        assert "42" in made.read_text()
+
+
+@both
+def test_a_slot_is_free_again_after_the_run_that_held_it(stack: Stack, kind: str) -> None:
+    with stack.client() as client:
+        for _ in range(2):
+            assert finished(client, start(client, kind, "limited"))["state_type"] == "COMPLETED"
+
+
+@both
+def test_nothing_is_left_in_the_temporary_folder(stack: Stack, kind: str) -> None:
+    with stack.client() as client:
+        folder = stack.root / f"tmp-{kind}"
+        finished(client, start(client, kind, "success"))
+        before = _files(folder)
+        for flow in ("success", "failure", "crash", "processes"):
+            finished(client, start(client, kind, flow))
+        wait_for("an empty folder", lambda: _files(folder) <= before)
+
+
+def _files(folder: Path) -> set[Path]:
+    return {each for each in folder.rglob("*") if each.is_file()}
