@@ -71,9 +71,8 @@ def main(
 
 def _become(request: Any, worker: int, before: Before) -> None:
     """Take the environment of the run, as an interpreter does that starts with it."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _terminated)
     deadline = time.monotonic() + 5
     while os.getppid() != worker and time.monotonic() < deadline:
         time.sleep(0.0005)  # until the process between the two has ended
@@ -206,6 +205,18 @@ def _exit_code(error: SystemExit) -> int:
         return error.code & 0xFF
     sys.stderr.write(f"{error.code}\n")
     return 1
+
+
+def _terminated(number: int, frame: Any) -> None:  # noqa: ARG001
+    """End by SIGTERM with the log delivered, which the signal's own way of ending would lose.
+
+    While a flow runs, the engine takes the signal; when it is done with it, it sends it once more.
+    """
+    signal.signal(number, signal.SIG_DFL)
+    atexit._run_exitfuncs()  # noqa: SLF001
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.kill(os.getpid(), number)
 
 
 def _end(code: int) -> NoReturn:
