@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 # `init` is none of them: it starts before there are secrets to read.
 Role = Literal["migrate", "server", "bootstrap", "worker"]
 
-# The stock worker asks for work every 10 s; a person who pressed "Run" waits for it.
-WORKER_QUERY_SECONDS = 1
+# How often the worker asks for work. Prefork hears of a new run from the server and asks then; for
+# the other type, a person who pressed "Run" waits for it.
+WORKER_QUERY_SECONDS = {"prefork": 5, "process": 1}
 # Runs that wait for their time are taken this long before it.
 WORKER_PREFETCH_SECONDS = 10
 # How often a run says that it lives, the shortest that Prefect takes. stack.yaml counts with it.
@@ -50,7 +51,7 @@ def command(role: Role, settings: Settings, place: Place) -> list[str]:
         case "worker":
             return [
                 *prefect,
-                *("worker", "start", "--pool", WORK_POOL),  # of the type that the pool has
+                *("worker", "start", "--pool", WORK_POOL, "--type", settings.worker_type),
                 *("--name", worker_name(settings.stack_name), "--with-healthcheck"),
                 *("--no-create-pool-if-not-found", "--install-policy", "never"),
             ]
@@ -71,7 +72,7 @@ def environment(role: Role, settings: Settings, place: Place) -> dict[str, str]:
         case "bootstrap":
             return {**COMMON, **_home(place), **client(settings, place)}
         case "worker":
-            return {**COMMON, **_home(place), **client(settings, place), **_worker(place)}
+            return {**COMMON, **_home(place), **client(settings, place), **_worker(settings, place)}
 
 
 def client(settings: Settings, place: Place) -> dict[str, str]:
@@ -156,11 +157,11 @@ def _server(settings: Settings, place: Place) -> dict[str, str]:
     return values
 
 
-def _worker(place: Place) -> dict[str, str]:
+def _worker(settings: Settings, place: Place) -> dict[str, str]:
     return {
         "STACK_DATA_DIR": str(place.data),
         "PREFECT_LOCAL_STORAGE_PATH": str(place.data / "results"),
-        "PREFECT_WORKER_QUERY_SECONDS": str(WORKER_QUERY_SECONDS),
+        "PREFECT_WORKER_QUERY_SECONDS": str(WORKER_QUERY_SECONDS[settings.worker_type]),
         "PREFECT_WORKER_PREFETCH_SECONDS": str(WORKER_PREFETCH_SECONDS),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",

@@ -90,6 +90,7 @@ def _address(value: str) -> str:
 
 
 Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][A-Za-z0-9._/:@-]*$")]
+WorkerType = Literal["prefork", "process"]
 Password = Annotated[SecretStr, AfterValidator(_one_line)]
 
 
@@ -122,6 +123,7 @@ class Settings(BaseSettings):
     prefect_api_key: Password | None = None
     prefect_api_auth_string: Annotated[SecretStr, AfterValidator(remote_lines.login)] | None = None
     local_server: Annotated[int, Field(ge=0, le=1)] = 1
+    worker_type: WorkerType = "prefork"
     worker_concurrency: Annotated[int, Field(ge=1)] = 10
     server_image: Image = "prefect-stack/server"
     worker_image: Image = "prefect-stack/worker"
@@ -135,6 +137,7 @@ class Settings(BaseSettings):
         "STACK_AUTH": "on or off",
         "STACK_USER": "a name without a colon or a space",
         "LOCAL_SERVER": "1, or 0 where PREFECT_API_URL names a remote server",
+        "WORKER_TYPE": "prefork or process",
         "WORKER_CONCURRENCY": "a whole number, 1 or more",
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,6 +127,10 @@ class FailedRuns(ABC):
     def kill_worker(self, stack: AlertingStack) -> None:
         """End the worker's process with SIGKILL; something starts another."""
 
+    @abstractmethod
+    def signal_run(self, stack: AlertingStack, pid: int, number: signal.Signals) -> None:
+        """Send a signal to a run, of the pid that the server knows."""
+
     def test_each_run_that_fails_or_times_out_puts_one_message_there(
         self, stack: AlertingStack
     ) -> None:
@@ -169,7 +174,19 @@ class FailedRuns(ABC):
             stack.message(failed(client, "fails/fails"))
             assert stack.inbox.about(child["id"]) + stack.inbox.about(parent["id"]) == []
 
-    def test_a_run_whose_worker_was_killed_puts_one_message_there_and_no_other_does(
+    def test_a_run_whose_worker_was_killed_puts_one_message_there(
+        self, stack: AlertingStack
+    ) -> None:
+        with stack.client() as client:
+            run = start_run(client, "sleeps/sleeps", {"seconds": 3600})
+            reaches(client, run, "Running")
+            self.kill_worker(stack)
+            crashed = finished(client, run, PATIENCE)
+            assert stack.message(crashed).splitlines()[0] == "sleeps: Crashed"
+            stack.message(failed(client, "fails/fails"))  # the worker is there again
+            assert len(stack.inbox.about(run)) == 1
+
+    def test_a_run_that_falls_silent_puts_one_message_there_and_one_that_waits_does_not(
         self, stack: AlertingStack
     ) -> None:
         # A run sends a heartbeat every 30 s.
@@ -179,13 +196,18 @@ class FailedRuns(ABC):
             reaches(client, suspended, "Suspended")
             reaches(client, retrying, "AwaitingRetry")
             run = start_run(client, "sleeps/sleeps", {"seconds": 3600})
-            reaches(client, run, "Running")
-            self.kill_worker(stack)
-            crashed = finished(client, run, PATIENCE)
+            pid = int(
+                wait_for("pid", lambda: get(client, f"/flow_runs/{run}")["infrastructure_pid"])
+            )
+            self.signal_run(stack, pid, signal.SIGSTOP)
+            try:
+                crashed = finished(client, run, PATIENCE)
+            finally:
+                self.signal_run(stack, pid, signal.SIGKILL)
             said = stack.message(crashed)
             assert said.splitlines()[0] == "sleeps: Crashed"
             assert "No heartbeat" in said
-            # The worker is there again. What waits without heartbeats has waited longer by now.
+            # What waits without heartbeats has waited longer by now.
             stack.message(failed(client, "fails/fails"))
             assert len(stack.inbox.about(run)) == 1
             states = [get(client, f"/flow_runs/{each}")["state"] for each in (suspended, retrying)]

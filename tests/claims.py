@@ -165,6 +165,26 @@ class RestartedStack:
             assert get(client, f"/flow_runs/{run}")["state_type"] == "COMPLETED"
             complete(client, "hello/hello")
 
+    def test_one_setting_changes_the_type_of_worker_there_and_back(self, stack: Stack) -> None:
+        with stack.client() as client:
+            before = _kept(client)
+        stack.down()
+        stack.variables["WORKER_TYPE"] = "process"
+        try:
+            stack.up()
+            with stack.client() as client:
+                complete(client, "hello/hello")
+                assert _kept(client) == before
+            # Prefect's own worker says so, of a pool that was made for ours.
+            assert "Worker type mismatch" in stack.command("logs", "worker")
+        finally:
+            del stack.variables["WORKER_TYPE"]
+            stack.down()
+            stack.up()
+        with stack.client() as client:
+            complete(client, "hello/hello")
+            assert _kept(client) == before
+
 
 def base64_login() -> str:
     """The login as a request carries it."""

@@ -11,7 +11,7 @@ import pytest
 from tests import stack as stacks
 from tests.alerts import AlertingStack, FailedRuns, edited_yaml
 from tests.docker.conftest import make
-from tests.docker.test_stack import inspect
+from tests.docker.test_stack import execute, inspect
 from tests.slack import inbox as inboxes
 from tests.slack.receiver import HOST
 
@@ -44,6 +44,10 @@ class TestAlerts(FailedRuns):
         """Its runs die with it: it is the first process of its container."""
         # From outside: `docker kill` counts as a stop by hand, which nothing heals.
         os.kill(inspect(stack, "worker")["State"]["Pid"], signal.SIGKILL)
+
+    def signal_run(self, stack: AlertingStack, pid: int, number: signal.Signals) -> None:
+        """From inside its container."""
+        execute(stack, "worker", "python", "-c", f"import os; os.kill({pid}, {int(number)})")
 
 
 def _add_slack(declared: Any, folder: Path) -> None:

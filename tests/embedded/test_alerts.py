@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import time
 from contextlib import contextmanager, suppress
@@ -63,8 +65,12 @@ class TestAlerts(FailedRuns):
     """All that holds for both backends, and each of the other automations."""
 
     def kill_worker(self, stack: AlertingStack) -> None:
-        """Its runs die with it: they are of its process group, which the supervisor ends."""
+        """Its runs end with it: the kernel tells them when it dies."""
         _worker(stack).kill()
+
+    def signal_run(self, stack: AlertingStack, pid: int, number: signal.Signals) -> None:  # noqa: ARG002
+        """As any process of this machine."""
+        os.kill(pid, number)
 
     def test_late_runs_and_a_pool_without_worker_put_one_message_each_there(
         self, stack: AlertingStack
@@ -158,22 +164,41 @@ class TestAlerts(FailedRuns):
         assert stack.inbox.requests()
         assert [each for each in stack.inbox.requests() if "refused" in each] == []
 
-    @pytest.mark.timeout(1200)
-    def test_a_run_that_a_power_cut_ended_is_crashed_when_the_server_is_back(
+    def test_a_run_that_a_power_cut_ended_is_crashed_when_the_worker_is_back(
         self, stack: AlertingStack
     ) -> None:
+        run = _cut_power_from_a_run(stack)
+        stack.up()
         with stack.client() as client:
-            run = start_run(client, "sleeps/sleeps", {"seconds": 3600})
-            reaches(client, run, "Running")
-        for process in processes(stack):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+            crashed = finished(client, run, PATIENCE)
+        assert stack.message(crashed).splitlines()[0] == "sleeps: Crashed"
+
+    @pytest.mark.timeout(1200)
+    def test_a_run_whose_machine_never_came_back_is_crashed_by_the_server(
+        self, stack: AlertingStack
+    ) -> None:
+        run = _cut_power_from_a_run(stack)
+        shutil.rmtree(
+            stack.root / ".stack" / stack.name / "data/.prefork"
+        )  # what the worker knew of its runs
         over = time.monotonic() + POWER_CUT
         wait_for("end of the power cut", lambda: time.monotonic() > over, 2 * POWER_CUT)
         stack.up()
         with stack.client() as client:
             crashed = finished(client, run, PATIENCE)
         assert stack.message(crashed).splitlines()[0] == "sleeps: Crashed"
+
+
+def _cut_power_from_a_run(stack: AlertingStack) -> str:
+    with stack.client() as client:
+        run = start_run(client, "sleeps/sleeps", {"seconds": 3600})
+        reaches(client, run, "Running")
+    found = processes(stack)
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # none is to see another die
+        for process in found:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+    return run
 
 
 def _worker(stack: AlertingStack) -> psutil.Process:

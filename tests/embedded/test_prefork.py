@@ -63,21 +63,14 @@ DEPLOYMENT = """
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack whose pool is of the type, with a flow that behaves in many ways."""
+    """A stack as it is shipped, with a flow that behaves in many ways."""
     made = make(tmp_path_factory, "prefork")
-    made.edit("stack.yaml", _of_type_prefork)
     made.edit("prefect.yaml", lambda text: text.rstrip() + "\n" + DEPLOYMENT)
     (made.root / "flows/behave.py").write_text(FLOW)
     (made.root / "flows/value.py").write_text("VALUE = 1\n")
     with stacks.stack(made):
         made.up()
         yield made
-
-
-def _of_type_prefork(text: str) -> str:
-    before, _, after = text.partition("          # Without a command,")
-    _, _, after = after.partition("            default: python -m prefect.engine\n")
-    return before.replace("type: process", "type: prefork") + after
 
 
 def worker(stack: Stack) -> psutil.Process:

@@ -95,6 +95,18 @@ class TestNames:
         assert given - ours == {"DO_NOT_TRACK", "PYTHONTZPATH", "STACK_DATA_DIR"}
 
 
+class TestWorker:
+    @pytest.mark.parametrize(("kind", "seconds"), [("prefork", 5), ("process", 1)])
+    def test_it_is_of_the_type_that_is_set_and_asks_for_work_as_often_as_that_needs(
+        self, kind: str, seconds: int, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings = CLOSED.model_copy(update={"worker_type": kind})
+        argv = environment.command("worker", settings, place)
+        assert argv[argv.index("--type") + 1] == kind
+        read = as_prefect_reads("worker", place, settings, monkeypatch).worker
+        assert read.query_seconds == seconds
+
+
 class TestServer:
     def test_with_a_login_csrf_protection_is_off(
         self, place: Place, monkeypatch: pytest.MonkeyPatch

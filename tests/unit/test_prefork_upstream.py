@@ -61,7 +61,8 @@ def test_the_process_worker_has_what_ours_changes() -> None:
         *("_submit_run", "_submit_scheduled_flow_runs", "_initialize_after_sync"),
         *("_propose_crashed_state", "_mark_flow_run_as_cancelled", "_release_limit_slot"),
         *("_give_worker_labels_to_flow_run", "_emit_flow_run_submitted_event"),
-        *("_emit_flow_run_executed_event", "get_and_submit_flow_runs", "setup", "teardown"),
+        *("_record_work_pool_snapshot", "_emit_flow_run_executed_event"),
+        *("get_and_submit_flow_runs", "setup", "teardown"),
     ):
         assert callable(getattr(ProcessWorker, name)), name
     assert "_command_configured" in ProcessJobConfiguration.__private_attributes__

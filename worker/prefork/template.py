@@ -62,6 +62,9 @@ def _spawn(
     channel: socket.socket, worker: int, before: child.Before, request: Any, files: list[int]
 ) -> None:
     """Fork twice: the child of a child that ends becomes the worker's own, which waits for it."""
+    if (threads := lineage.threads()) != 1:  # a module may start one long after its import
+        wire.send(channel, {"error": f"it has {threads} threads by now"})
+        return
     between = os.fork()
     if between:
         os.waitpid(between, 0)

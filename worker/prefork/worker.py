@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from uuid import UUID
 
-    from prefect.client.schemas.objects import Flow, FlowRun
+    from prefect.client.schemas.objects import Flow, FlowRun, WorkPool
     from prefect.client.schemas.responses import DeploymentResponse, WorkerFlowRunResponse
 
 # A scheduled run is forked so long before its time, and begins at it.
@@ -88,7 +88,7 @@ class PreforkWorker(ProcessWorker):
         self._shared = Shared()
         self._templates = Templates(self._logger)
         self._hooks = ForkedHooks(self._templates)
-        self._wake = Wake(self._poll_now, self._logger)
+        self._wake = Wake(self._poll_now, self._is_full, self._logger)
         self._polling = asyncio.Lock()
         self._held: dict[UUID, asyncio.Task[None]] = {}
         self._journal: Journal | None = None
@@ -96,7 +96,6 @@ class PreforkWorker(ProcessWorker):
         self._stop = Stop()
         self._strays = lineage.Strays()
         self._said: set[str] = set()
-        self._seen: set[UUID] = set()
         self._flows: dict[UUID, Flow] = {}
         self._waking: asyncio.Task[None] | None = None
 
@@ -152,6 +151,12 @@ class PreforkWorker(ProcessWorker):
         if self._work_pool and self._waking is None:
             self._waking = asyncio.create_task(self._wake.run(self._work_pool.id))
 
+    def _record_work_pool_snapshot(self, work_pool: WorkPool) -> None:
+        """Take a pool of Prefect's process type for one of ours: its job variables are ours too."""
+        ours = work_pool.type in (ProcessWorker.type, self.type)
+        kind = self.type if ours else work_pool.type
+        super()._record_work_pool_snapshot(work_pool.model_copy(update={"type": kind}))
+
     async def _report_left_behind(self) -> None:
         assert self._journal  # noqa: S101
         with self._journal.left_behind() as entries:
@@ -187,18 +192,22 @@ class PreforkWorker(ProcessWorker):
             if self._stop.told:
                 self._last_polled_time = now("UTC")  # the health check is not to call it stuck
                 return []
-            return await super().get_and_submit_flow_runs()
+            found = await super().get_and_submit_flow_runs()
+            self._wake.polled()
+            return found
 
     async def _poll_now(self) -> Collection[UUID]:
-        self._seen = set()
         await self.get_and_submit_flow_runs()
-        return self._seen | self._submitting_flow_run_ids
+        return self._submitting_flow_run_ids | self._taken | self._held.keys()
+
+    def _is_full(self) -> bool:
+        limit = self._work_pool.concurrency_limit if self._work_pool else None
+        return limit is not None and len(self._submitting_flow_run_ids | self._taken) >= limit
 
     async def _submit_scheduled_flow_runs(
         self, flow_run_response: list[WorkerFlowRunResponse]
     ) -> list[FlowRun]:
         """Submit what is due; hold what is not until shortly before its time."""
-        self._seen = {entry.flow_run.id for entry in flow_run_response}
         due = []
         for entry in flow_run_response:
             wait = _seconds_until(entry.flow_run) - AHEAD_SECONDS
@@ -207,7 +216,7 @@ class PreforkWorker(ProcessWorker):
             elif entry.flow_run.id not in self._held:
                 task = asyncio.create_task(self._submit_later(entry, wait))
                 self._held[entry.flow_run.id] = task
-        for gone in set(self._held) - self._seen:
+        for gone in self._held.keys() - {entry.flow_run.id for entry in flow_run_response}:
             self._held.pop(gone).cancel()
         return await super()._submit_scheduled_flow_runs(due)
 
@@ -229,6 +238,7 @@ class PreforkWorker(ProcessWorker):
             self._taken.discard(flow_run.id)
             self._release_limit_slot(flow_run.id)
             self._submitted(flow_run)
+            self._wake.ended()
 
     def _submitted(self, flow_run: FlowRun) -> None:
         """From here on the run is no business of the poll, nor of cancelling before a start."""

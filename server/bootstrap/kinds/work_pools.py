@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 PATH = "/work_pools"
+# Of these two types, each worker serves the pools of both: `--type` says which is started.
+SERVED_BY_EITHER = {"process", "prefork"}
 METADATA = "/collections/views/aggregate-worker-metadata"
 
 
@@ -53,11 +55,12 @@ class WorkPools(Kind[WorkPool]):
     def compare(
         self, client: SyncPrefectClient, item: Declared[WorkPool], live: Live | None
     ) -> list[str]:
-        """All but the type, which cannot be changed."""
+        """All but the type, which cannot be changed; between process and prefork it need not."""
         wanted = self._fields(client, item)
         if live is None:
             return []
-        if live.value["type"] != item.value.type:
+        types = {live.value["type"], item.value.type}
+        if len(types) > 1 and types != SERVED_BY_EITHER:
             raise item.mistake(
                 f"the work pool {item.name!r} is there with another type",
                 "type",
