@@ -22,3 +22,9 @@ def processes(stack: Stack) -> list[psutil.Process]:
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
     return list(set(found))
+
+
+def service(stack: Stack, name: str) -> psutil.Process:
+    """The main process of a service, from what `status` says."""
+    found = {each["name"]: each["detail"] for each in stack.status()["services"]}
+    return psutil.Process(int(found[name].split(",")[0].removeprefix("pid ")))

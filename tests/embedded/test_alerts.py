@@ -18,7 +18,7 @@ import pytest
 from tests import stack as stacks
 from tests.alerts import FIND, PATIENCE, AlertingStack, FailedRuns, failed, happened, reaches
 from tests.embedded.conftest import make
-from tests.embedded.processes import processes
+from tests.embedded.processes import processes, service
 from tests.slack import inbox as inboxes
 from tests.stack import finished, get, post, start_run, wait_for
 
@@ -66,7 +66,7 @@ class TestAlerts(FailedRuns):
 
     def kill_worker(self, stack: AlertingStack) -> None:
         """Its runs end with it: the kernel tells them when it dies."""
-        _worker(stack).kill()
+        service(stack, "worker").kill()
 
     def signal_run(self, stack: AlertingStack, pid: int, number: signal.Signals) -> None:  # noqa: ARG002
         """As any process of this machine."""
@@ -80,7 +80,7 @@ class TestAlerts(FailedRuns):
             # Longer than a run may be silent: it lives, and nobody but itself says so.
             lives = start_run(client, "sleeps/sleeps", {"seconds": 100})
             reaches(client, lives, "Running")
-            with _stopped(_worker(stack)):
+            with _stopped(service(stack, "worker")):
                 late = [start_run(client, "sleeps/sleeps") for _ in range(3)]
                 for run in late:
                     reaches(client, run, "Late")
@@ -99,7 +99,7 @@ class TestAlerts(FailedRuns):
 
     def test_a_run_that_was_taken_and_never_started_is_crashed(self, stack: AlertingStack) -> None:
         times = {"crash-runs-stuck-in-pending": 10}
-        with stack.shortened(times), stack.client() as client, _stopped(_worker(stack)):
+        with stack.shortened(times), stack.client() as client, _stopped(service(stack, "worker")):
             run = start_run(client, "sleeps/sleeps")
             body = {"state": {"type": "PENDING", "name": "Pending"}}
             post(client, f"/flow_runs/{run}/set_state", body)
@@ -199,11 +199,6 @@ def _cut_power_from_a_run(stack: AlertingStack) -> str:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
     return run
-
-
-def _worker(stack: AlertingStack) -> psutil.Process:
-    found = {each["name"]: each for each in stack.status()["services"]}
-    return psutil.Process(int(found["worker"]["detail"].split()[1].rstrip(",")))
 
 
 @contextmanager

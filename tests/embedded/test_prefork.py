@@ -10,7 +10,7 @@ import pytest
 
 from tests import stack as stacks
 from tests.embedded.conftest import make
-from tests.embedded.processes import processes
+from tests.embedded.processes import service
 from tests.stack import Stack, complete, deployment, finished, get, post, start_run, wait_for
 
 if TYPE_CHECKING:
@@ -73,16 +73,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield made
 
 
-def worker(stack: Stack) -> psutil.Process:
-    """The worker's process."""
-    [found] = [
-        each
-        for each in processes(stack)
-        if {"worker", "start"} <= set(each.cmdline()) and each.ppid() != 1
-    ]
-    return found
-
-
 def logs(client: httpx.Client, run_id: str) -> list[str]:
     body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC"}
     return [each["message"] for each in post(client, "/logs/filter", body)]
@@ -122,7 +112,7 @@ def test_a_run_is_forked_and_has_a_process_of_its_own(stack: Stack) -> None:
             wait_for("pid", lambda: get(client, f"/flow_runs/{run_id}")["infrastructure_pid"])
         )
         process = psutil.Process(pid)
-        assert process.parent() == worker(stack)
+        assert process.parent() == service(stack, "worker")
         assert "prefect.engine" not in " ".join(process.cmdline())
         assert finished(client, run_id)["state_type"] == "COMPLETED"
         wait_for("end of the process", lambda: not psutil.pid_exists(pid))
@@ -189,7 +179,7 @@ def test_a_cancelled_run_runs_its_hook_and_is_cancelled(stack: Stack) -> None:
 def test_a_template_that_dies_is_replaced_and_its_runs_go_on(stack: Stack) -> None:
     with stack.client() as client:
         run_id = running(client, seconds=4)
-        for each in worker(stack).children():
+        for each in service(stack, "worker").children():
             if "worker.prefork.template" in " ".join(each.cmdline()) and each.ppid():
                 is_run = str(each.pid) == get(client, f"/flow_runs/{run_id}")["infrastructure_pid"]
                 if not is_run:
@@ -204,7 +194,7 @@ def test_a_worker_that_is_killed_leaves_no_run_behind(stack: Stack) -> None:
         pid = int(
             wait_for("pid", lambda: get(client, f"/flow_runs/{run_id}")["infrastructure_pid"])
         )
-        worker(stack).kill()
+        service(stack, "worker").kill()
         found = finished(client, run_id)
         assert found["state_type"] == "CRASHED", found["state"]
         wait_for("end of the process", lambda: not psutil.pid_exists(pid))
@@ -215,7 +205,7 @@ def test_a_worker_that_is_killed_leaves_no_run_behind(stack: Stack) -> None:
 def test_a_worker_that_is_stopped_lets_its_runs_finish(stack: Stack) -> None:
     with stack.client() as client:
         run_id = running(client, seconds=5)
-        worker(stack).send_signal(signal.SIGTERM)
+        service(stack, "worker").send_signal(signal.SIGTERM)
         assert finished(client, run_id)["state_type"] == "COMPLETED"
         wait_for("worker", lambda: stack.status()["running"])
 
@@ -223,7 +213,7 @@ def test_a_worker_that_is_stopped_lets_its_runs_finish(stack: Stack) -> None:
 def test_a_worker_that_is_hurried_cancels_its_runs(stack: Stack) -> None:
     with stack.client() as client:
         run_id = running(client, seconds=120)
-        process = worker(stack)
+        process = service(stack, "worker")
         process.send_signal(signal.SIGTERM)
         wait_for("stop", lambda: "no more runs are taken" in stack.command("logs", "worker"))
         process.send_signal(signal.SIGTERM)

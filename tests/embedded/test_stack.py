@@ -16,7 +16,7 @@ from server.probe import check_http
 from server.remote import Api
 from tests import claims
 from tests.claims import RestartedStack, RunningStack, heals
-from tests.embedded.processes import processes
+from tests.embedded.processes import processes, service
 from tests.stack import NASTY, Stack, wait_for
 from worker import health
 
@@ -64,7 +64,7 @@ class TestRunning(RunningStack):
     def test_the_worker_is_healthy_only_if_the_server_has_heard_of_it(self, stack: Stack) -> None:
         port = next(
             connection.laddr.port
-            for connection in psutil.Process(service_pid(stack, "worker")).net_connections()
+            for connection in service(stack, "worker").net_connections()
             if connection.status == psutil.CONN_LISTEN
             and check_http("127.0.0.1", connection.laddr.port, "/health") is None
         )
@@ -83,13 +83,13 @@ class TestRunning(RunningStack):
 class TestRestarted(RestartedStack):
     """All that holds for both backends after a restart, and kills of single processes."""
 
-    @pytest.mark.parametrize("service", ["postgres", "server", "worker"])
-    def test_a_service_that_was_killed_comes_back(self, stack: Stack, service: str) -> None:
-        pid = service_pid(stack, service)
+    @pytest.mark.parametrize("name", ["postgres", "server", "worker"])
+    def test_a_service_that_was_killed_comes_back(self, stack: Stack, name: str) -> None:
+        pid = service(stack, name).pid
         os.kill(pid, signal.SIGKILL)
         wait_for("end of the process", lambda: not alive(pid))
-        heals(stack, service)
-        assert "1 restarts" in claims.restarts(stack, service)
+        heals(stack, name)
+        assert "1 restarts" in claims.restarts(stack, name)
 
     def test_down_leaves_no_process_of_a_supervisor_that_was_killed(self, stack: Stack) -> None:
         state = psutil.Process(supervisor_pid(stack))
@@ -121,11 +121,6 @@ def supervisor_pid(stack: Stack) -> int:
     found = [each for each in processes(stack) if "scripts.embedded.supervisor" in each.cmdline()]
     assert len(found) == 1
     return found[0].pid
-
-
-def service_pid(stack: Stack, service: str) -> int:
-    """The main process of a service, from what `status` says."""
-    return int(claims.restarts(stack, service).split(",")[0].removeprefix("pid "))
 
 
 def alive(pid: int) -> bool:

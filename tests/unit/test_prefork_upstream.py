@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 
-from prefect import flow_engine
+from prefect import flow_engine, results
 from prefect.client import orchestration
 from prefect.runner._cancellation_manager import CancellationManager
 from prefect.runner._process_manager import ProcessHandle
@@ -32,6 +32,14 @@ def test_the_engine_sends_heartbeats_by_the_name_that_is_replaced() -> None:
         assert "_send_heartbeats(self" in inspect.getsource(engine)
         assert hasattr(engine, "_build_heartbeat_event_template")
         assert hasattr(engine, "_emit_flow_run_heartbeat")
+
+
+def test_the_default_storage_of_results_is_read_by_the_names_that_are_replaced() -> None:
+    for name in ("_get_default_result_storage", "_get_default_persist_result"):
+        sync, asynchronous = getattr(results, name), getattr(results, f"_a{name[1:]}")
+        assert "_read_server_default_result_storage_block_id()" in inspect.getsource(sync)
+        source = inspect.getsource(asynchronous)
+        assert "_aread_server_default_result_storage_block_id()" in source
 
 
 def test_clients_make_their_certificates_by_the_name_that_is_replaced() -> None:

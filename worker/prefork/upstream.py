@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import certifi
-from prefect import flow_engine
+from prefect import flow_engine, results
 from prefect._internal.control_listener import configure_from_env
 from prefect._internal.metrics import RunMetrics
 from prefect._internal.observers import FlowRunSuspendingObserver
@@ -38,6 +38,7 @@ from worker.prefork.process import SessionScope
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from uuid import UUID
 
     from prefect.client.schemas.objects import FlowRun
 
@@ -58,6 +59,7 @@ __all__ = [
     "handle",
     "handle_engine_signals",
     "load_flow",
+    "read_result_storage_once",
     "refresh_global_settings_context",
     "replace_observers",
     "run_flow",
@@ -114,6 +116,29 @@ def _send_heartbeats(engine: Any, join_on_exit: bool = True) -> Iterator[None]: 
         yield
     finally:
         over.set()
+
+
+def read_result_storage_once() -> None:
+    """Have a run ask the server once where results go by default, not for each flow and task."""
+    module = cast("Any", results)
+    read, aread = (
+        module._read_server_default_result_storage_block_id,  # noqa: SLF001
+        module._aread_server_default_result_storage_block_id,  # noqa: SLF001
+    )
+    known: list[UUID | None] = []
+
+    def once() -> UUID | None:
+        if not known:
+            known.append(read())
+        return known[0]
+
+    async def aonce() -> UUID | None:
+        if not known:
+            known.append(await aread())
+        return known[0]
+
+    module._read_server_default_result_storage_block_id = once  # noqa: SLF001
+    module._aread_server_default_result_storage_block_id = aonce  # noqa: SLF001
 
 
 def handle(process: ForkedProcess) -> ProcessHandle:
