@@ -73,5 +73,6 @@ def test_the_process_worker_has_what_ours_changes() -> None:
         *("get_and_submit_flow_runs", "setup", "teardown"),
     ):
         assert callable(getattr(ProcessWorker, name)), name
+    assert parameters(ProcessJobConfiguration._base_environment) == []  # noqa: SLF001
     assert "_command_configured" in ProcessJobConfiguration.__private_attributes__
     assert "_related_objects" in ProcessJobConfiguration.__private_attributes__

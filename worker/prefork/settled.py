@@ -1,4 +1,4 @@
-"""Whether a run finds Prefect's settings as its template has read them already.
+"""Prefect's settings, read and written once for all runs that have the same.
 
 Reading them takes 0.1 s, and so does setting the logs up by them, which most runs can leave out.
 """
@@ -9,11 +9,17 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prefect.settings import get_current_settings
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from prefect.settings import Settings
+
 # Prefect reads these in the working directory, and the profiles in its home.
 FILES = (".env", "prefect.toml", "pyproject.toml")
+
+_written: tuple[Settings, dict[str, str]] | None = None
 
 Sources = tuple[frozenset[tuple[str, str]], tuple[tuple[str, int, int] | None, ...]]
 
@@ -29,6 +35,15 @@ def sources(env: Mapping[str, str], directory: str) -> Sources:
     profiles = env.get("PREFECT_PROFILES_PATH") or str(Path(home) / "profiles.toml")
     paths = (*(os.path.join(directory, name) for name in FILES), profiles)  # noqa: PTH118
     return own, tuple(_state(path) for path in paths)
+
+
+def environment() -> dict[str, str]:
+    """The settings of this process as variables, written out once: that takes 20 ms."""
+    global _written  # noqa: PLW0603
+    settings = get_current_settings()
+    if _written is None or _written[0] is not settings:
+        _written = settings, settings.to_environment_variables(exclude_unset=True)
+    return dict(_written[1])
 
 
 def _state(path: str) -> tuple[str, int, int] | None:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio.abc
-from prefect.settings import get_current_settings
 from prefect.utilities.processutils import sanitize_subprocess_env
 
-from worker.prefork import wire
+from worker.prefork import settled, wire
 from worker.prefork.process import ForkedProcess
 from worker.prefork.templates import Kind, Templates, line
 from worker.prefork.upstream import ControlChannel, ProcessHandle, handle
@@ -41,8 +40,7 @@ class Job:
 
     def environment(self) -> dict[str, str]:
         """The environment of the run: the worker's, its settings, and the run's own on top."""
-        settings = get_current_settings().to_environment_variables(exclude_unset=True)
-        return sanitize_subprocess_env({**os.environ, **settings, **self.env})
+        return sanitize_subprocess_env({**os.environ, **settled.environment(), **self.env})
 
     def kind(self) -> Kind:
         """What it has to have in common with its template."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -25,7 +26,7 @@ from prefect.workers.process import (
 )
 from pydantic import Field
 
-from worker.prefork import lineage
+from worker.prefork import lineage, settled
 from worker.prefork.hooks import ForkedHooks
 from worker.prefork.journal import Journal
 from worker.prefork.reads import Reads
@@ -51,6 +52,10 @@ class PreforkJobConfiguration(ProcessJobConfiguration):
     """What a run gets."""
 
     preload: list[str] = Field(default_factory=list)
+
+    @classmethod
+    def _base_environment(cls) -> dict[str, str]:
+        return settled.environment()
 
     @property
     def command_configured(self) -> bool:
@@ -131,9 +136,13 @@ class PreforkWorker(ProcessWorker):
         lineage.adopt_orphans()
         folder = Path(os.environ.get("STACK_DATA_DIR") or get_current_settings().home)
         self._journal = Journal(folder / ".prefork" / self.get_name_slug())
-        await self._shared.start()
-        await self._report_left_behind()
-        await self._warm()
+        try:
+            await self._shared.start()
+            await self._report_left_behind()
+            await self._warm()
+        except BaseException:
+            await self.teardown(*sys.exc_info())  # who enters and fails is not left
+            raise
 
     async def teardown(self, *exc_info: Any) -> None:
         """Give back what `setup` has taken."""
