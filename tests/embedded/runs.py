@@ -58,3 +58,9 @@ def gone(client: httpx.Client, run_id: str) -> None:
     path = f"/flow_runs/{run_id}"
     pid = int(wait_for("pid", lambda: get(client, path)["infrastructure_pid"]))
     wait_for("end of the process", lambda: not psutil.pid_exists(pid))
+
+
+def set_state(client: httpx.Client, run_id: str, kind: str, name: str | None = None) -> None:
+    """Put a run into a state, whatever its own is."""
+    body = {"state": {"type": kind, **({"name": name} if name else {})}, "force": True}
+    client.post(f"/flow_runs/{run_id}/set_state", json=body).raise_for_status()

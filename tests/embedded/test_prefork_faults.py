@@ -1,0 +1,259 @@
+"""The worker type `prefork` when something is in its way: the runs are what they were."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from tests.embedded.runs import entry, gone, log, process, said, set_state, start
+from tests.embedded.two_workers import PREFORK, declared, log_of_worker, running, worker
+from tests.relay import relay
+from tests.stack import Stack, finished, get, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx
+
+FLOWS = Path(__file__).parent / "behaviours/faults.py"
+DEAF = "of-deaf"  # a pool whose worker hears no events
+# A run that starts in a temporary folder.
+ELSEWHERE = """
+  - name: elsewhere
+    entrypoint: flows/behaviours.py:waits
+    work_pool: {{name: of-prefork, job_variables: {{working_dir: null}}}}
+    pull:
+      - prefect.deployments.steps.set_working_directory: {{directory: "{root}"}}
+"""
+# Modules that no template can keep: each is found by PYTHONPATH.
+UNSAFE = {
+    "starts_a_thread": "import threading\nthreading.Thread(target=threading.Event().wait,"
+    " daemon=True).start()\n",
+    "opens_a_connection": "import socket\nends = socket.socketpair()\n",
+}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with a worker of the type, whose own files are apart from all others."""
+    types = dict.fromkeys((PREFORK, DEAF), "prefork")
+    made = declared(tmp_path_factory, "faults", FLOWS.read_text(), ["says", "waits"], types)
+    made.edit("prefect.yaml", lambda text: text + ELSEWHERE.format(root=made.root))
+    for name, source in UNSAFE.items():
+        (made.root / f"{name}.py").write_text(source)
+    with running(made, [PREFORK]):
+        yield made
+
+
+def templates(stack: Stack) -> list[psutil.Process]:
+    """The worker's templates; its runs look the same, but each has a session of its own."""
+    [found] = [
+        each
+        for each in psutil.process_iter(["cmdline", "cwd"])
+        if {"worker", "start", PREFORK} <= set(each.info["cmdline"] or ())
+        and each.info["cwd"] == str(stack.root)
+    ]
+    return [each for each in found.children() if _is_template(each)]
+
+
+def _is_template(process: psutil.Process) -> bool:
+    try:
+        boots = "worker.prefork.template" in " ".join(process.cmdline())
+        return boots and os.getsid(process.pid) != process.pid
+    except (psutil.NoSuchProcess, ProcessLookupError):  # or a zombie
+        return False
+
+
+def says(
+    client: httpx.Client, name: str = "sys", *, import_it: bool = False, **job_variables: Any
+) -> list[str]:
+    """A run of `says`, to its end; its log."""
+    parameters = {"name": name, "import_it": import_it}
+    run_id = start(client, f"says/{PREFORK}", parameters, **job_variables)
+    found = finished(client, run_id)
+    assert found["state_type"] == "COMPLETED", found["state"]
+    gone(client, run_id)
+    return [each["message"] for each in log(client, run_id)]
+
+
+def waiting(client: httpx.Client, name: str, then: str = "end", where: str = PREFORK) -> str:
+    """Start a run that waits for the file `name`; its id when it does."""
+    run_id = start(client, f"waits/{where}", {"name": name, "then": then})
+    said(client, run_id, "waiting")
+    return run_id
+
+
+def let_go(stack: Stack, client: httpx.Client, run_id: str, name: str) -> dict[str, Any]:
+    """Let a run that waits go on to its end."""
+    (stack.root / name).touch()
+    return finished(client, run_id)
+
+
+def settled(stack: Stack, client: httpx.Client) -> list[psutil.Process]:
+    """The templates, when they have learnt all that a run has to teach."""
+
+    def probe() -> list[psutil.Process] | None:
+        before = templates(stack)
+        for _ in range(2):  # what the first has taught is being learnt while the second runs
+            says(client)
+            if templates(stack) != before:
+                return None
+        return before
+
+    found = wait_for("templates that stay", probe)
+    assert isinstance(found, list)
+    return found
+
+
+REPLACED = "The template failed and is replaced"
+
+
+def test_a_template_that_hangs_is_replaced_and_no_run_is_lost(stack: Stack) -> None:
+    with stack.client() as client:
+        goes_on = waiting(client, "hang")
+        old = settled(stack, client)
+        before = log_of_worker(stack, PREFORK).count(REPLACED)
+        for each in old:
+            each.suspend()
+        says(client)
+        assert log_of_worker(stack, PREFORK).count(REPLACED) == before + 1
+        wait_for("end of a template", lambda: not all(each.is_running() for each in old))
+        for each in old:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.resume()  # those that no run was asked of
+        assert process(client, goes_on).is_running()
+        assert let_go(stack, client, goes_on, "hang")["state_type"] == "COMPLETED"
+
+
+def test_a_run_that_hangs_is_cancelled_and_its_template_stays(stack: Stack) -> None:
+    with stack.client() as client:
+        run_id = waiting(client, "never")
+        before = settled(stack, client)
+        process(client, run_id).suspend()
+        set_state(client, run_id, "CANCELLING")
+        says(client)
+        assert finished(client, run_id)["state_type"] == "CANCELLED"
+        gone(client, run_id)
+        assert templates(stack) == before
+
+
+def test_a_worker_that_hears_no_events_finds_its_runs_by_polling(stack: Stack) -> None:
+    warning = "new runs are found by polling"
+    refused = "GET /api/events/out"  # the relay cannot do websockets
+    with relay(stack.url) as api, stack.client() as client:
+        with worker(stack, DEAF, DEAF, PREFECT_API_URL=f"{api.address}/api"):
+            wait_for("warning", lambda: warning in log_of_worker(stack, DEAF))
+            run_id = start(client, f"says/{DEAF}")
+            assert finished(client, run_id)["state_type"] == "COMPLETED"
+            tries = api.asked.count(refused)
+            wait_for("three more tries", lambda: api.asked.count(refused) >= tries + 3)
+        assert log_of_worker(stack, DEAF).count(warning) == 1
+
+
+def test_a_scheduled_run_does_not_begin_before_its_time(stack: Stack) -> None:
+    with stack.client() as client:
+        for seconds in (3.0, 3.3, 3.6):
+            due = datetime.now(UTC) + timedelta(seconds=seconds)
+            run_id = start(client, f"says/{PREFORK}", at=due.isoformat())
+            found = finished(client, run_id)
+            assert found["state_type"] == "COMPLETED", found["state"]
+            assert datetime.fromisoformat(found["start_time"]) >= due
+            first = entry(client, run_id, "command line")
+            assert datetime.fromisoformat(first["timestamp"]) >= due
+
+
+def test_a_scheduled_run_that_is_cancelled_before_its_time_never_begins(stack: Stack) -> None:
+    with stack.client() as client:
+        due = (datetime.now(UTC) + timedelta(seconds=4)).isoformat()
+        cancelled = start(client, f"says/{PREFORK}", at=due)
+        later = start(client, f"says/{PREFORK}", at=due)
+        set_state(client, cancelled, "CANCELLED")
+        assert finished(client, later)["state_type"] == "COMPLETED"
+        found = get(client, f"/flow_runs/{cancelled}")
+        assert (found["state_type"], found["infrastructure_pid"]) == ("CANCELLED", None)
+        assert not [each for each in log(client, cancelled) if "command line" in each["message"]]
+
+
+def test_a_package_to_preload_is_there_before_the_flow_is(stack: Stack) -> None:
+    with stack.client() as client:
+        assert "loaded wave" in says(client, "wave", preload=["wave"])
+        assert "not loaded wave" in says(client, "wave")
+
+
+def test_a_package_that_runs_import_is_there_for_later_ones(stack: Stack) -> None:
+    with stack.client() as client:
+        assert "not loaded mailbox" in says(client, "mailbox", import_it=True)
+        wait_for("package", lambda: "loaded mailbox" in says(client, "mailbox"))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("starts_a_thread", "starts a thread when it is imported"),
+        ("opens_a_connection", "opens a connection when it is imported"),
+    ],
+)
+def test_what_no_fork_survives_is_left_to_each_run(stack: Stack, name: str, reason: str) -> None:
+    preload = ["wave", name]
+    with stack.client() as client:
+        assert f"not loaded {name}" in says(client, name, import_it=True, preload=preload)
+        assert "loaded wave" in says(client, "wave", preload=preload)
+    said_so = f"The module {name} is not kept warm, each run imports it: {reason}"
+    assert log_of_worker(stack, PREFORK).count(said_so) == 1
+
+
+def test_a_package_that_is_not_there_keeps_no_run_from_starting(stack: Stack) -> None:
+    with stack.client() as client:
+        assert "loaded sys" in says(client, preload=["no_such_package"])
+    line = "The module no_such_package is not kept warm, each run imports it: ModuleNotFoundError"
+    assert line in log_of_worker(stack, PREFORK)
+
+
+@pytest.mark.parametrize(
+    ("job_variables", "reason"),
+    [
+        ({"command": "python -m prefect.engine"}, "its job has a command"),
+        ({"env": {"PYTHONHASHSEED": "7"}}, "its environment sets PYTHONHASHSEED"),
+    ],
+)
+def test_what_a_fork_cannot_give_is_given_by_a_subprocess(
+    stack: Stack, job_variables: dict[str, Any], reason: str
+) -> None:
+    with stack.client() as client:
+        runs = [says(client, **job_variables) for _ in range(2)]
+        [of_fork] = [each for each in says(client) if each.startswith("command line")]
+    for lines in runs:
+        [of_run] = [each for each in lines if each.startswith("command line")]
+        assert "'prefect.engine'" in of_run
+        assert "worker.prefork.template" in of_fork
+    log_text = log_of_worker(stack, PREFORK)
+    assert log_text.count(f"Starting a run as a subprocess: {reason}") == 1
+    if seed := job_variables.get("env"):
+        code = "print('hash', hash('a'))"
+        expected = subprocess.check_output([sys.executable, "-c", code], env=seed, text=True)
+        assert all(expected.strip() in lines for lines in runs)
+
+
+def test_faults_leave_nothing_in_the_temporary_folder(stack: Stack) -> None:
+    folder = stack.root / f"tmp-{PREFORK}"
+    with stack.client() as client:
+        settled(stack, client)
+        before = set(folder.rglob("*"))
+        for number in (signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM):
+            run_id = waiting(client, number.name, number.name, "elsewhere")
+            assert set(folder.rglob("*")) - before
+            assert let_go(stack, client, run_id, number.name)["state_type"] == "CRASHED"
+            gone(client, run_id)
+        for each in templates(stack):
+            each.kill()
+        says(client)
+    wait_for("the folder as it was", lambda: set(folder.rglob("*")) <= before)
