@@ -9,7 +9,7 @@ import socketserver
 import threading
 from collections import Counter
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +28,8 @@ class Counting(socketserver.ThreadingTCPServer):
         """Listen, and know where to."""
         super().__init__(("127.0.0.1", 0), _Connection)
         self.port = port
-        self._asked: Counter[str] = Counter()
-        self._lock = threading.Lock()
+        self.counts: Counter[str] = Counter()
+        self.lock = threading.Lock()
 
     @property
     def address(self) -> str:
@@ -39,13 +39,8 @@ class Counting(socketserver.ThreadingTCPServer):
     @property
     def asked(self) -> Counter[str]:
         """How often each `METHOD PATH` was asked for by now; websockets have the method `WS`."""
-        with self._lock:
-            return self._asked.copy()
-
-    def count(self, request: str) -> None:
-        """Note one request."""
-        with self._lock:
-            self._asked[request] += 1
+        with self.lock:
+            return self.counts.copy()
 
 
 class _Connection(socketserver.StreamRequestHandler):
@@ -63,25 +58,24 @@ class _Connection(socketserver.StreamRequestHandler):
             answers.join()
 
     def _hand_on(self, server: Counting, api: socket.socket) -> None:
-        requests = cast("BinaryIO", self.rfile)
-        while line := requests.readline():
-            method, path, _ = line.decode("latin-1").split(" ", 2)
-            head = line
-            while not head.endswith(END + END):
-                if not (line := requests.readline()):
-                    return
-                head += line
+        head = b""
+        for line in iter(self.rfile.readline, b""):
+            head += line
+            if line != END:
+                continue
+            method, path, _ = head.decode("latin-1").split(" ", 2)
             headers = head.lower().replace(b" ", b"")
             if END + b"transfer-encoding:" in headers:
                 raise ConnectionAbortedError("where such a request ends is not looked for")
             is_websocket = END + b"upgrade:websocket" in headers
-            path = ID.sub("ID", path.partition("?")[0])
-            server.count(f"{'WS' if is_websocket else method} {path}")
+            name = f"{'WS' if is_websocket else method} {ID.sub('ID', path.partition('?')[0])}"
+            with server.lock:
+                server.counts[name] += 1
             length = LENGTH.search(headers)
-            api.sendall(head + requests.read(int(length[1]) if length else 0))
+            api.sendall(head + self.rfile.read(int(length[1]) if length else 0))
+            head = b""
             if is_websocket:
                 _pass_on(self.connection, api)
-                return
 
 
 def _pass_on(source: socket.socket, sink: socket.socket) -> None:
