@@ -1,0 +1,214 @@
+"""Where a run's code, folder, settings and slot come from: the same with both types of worker."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.embedded.outcomes import Outcome, outcome
+from tests.embedded.runs import gone, log, process, said, set_state, start
+from tests.embedded.two_workers import PREFORK, STOCK, TYPES, declared, log_of_worker, running
+from tests.stack import Stack, finished, get, post, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx
+
+FLOWS = Path(__file__).parent / "behaviours/code.py"
+FLOW_FILE, BESIDE = "flows/behaviours.py", "flows/beside.py"
+TEMPORARY = re.compile(r"\S*/tmp-POOL/[^/]*/")
+# Deployments whose code is elsewhere. A temporary folder is what they start in.
+PULLED = """
+  - name: cloned-{pool}
+    entrypoint: flows/behaviours.py:where
+    work_pool: {{name: {pool}, job_variables: {{working_dir: null}}}}
+    pull:
+      - prefect.deployments.steps.git_clone: {{repository: "file://{root}/repository"}}
+  - name: moved-{pool}
+    entrypoint: flows/behaviours.py:where
+    work_pool: {{name: {pool}}}
+    pull:
+      - prefect.deployments.steps.set_working_directory: {{directory: "{root}/elsewhere"}}
+  - name: limited-{pool}
+    entrypoint: flows/behaviours.py:holds
+    concurrency_limit: 1
+    work_pool: {{name: {pool}}}
+"""
+
+
+def write_code(folder: Path, where: str) -> None:
+    """The flows in `folder`, which say that they are `where`."""
+    (folder / "flows").mkdir(parents=True, exist_ok=True)
+    (folder / "flows/__init__.py").touch()
+    source = FLOWS.read_text()
+    assert "of the stack" in source
+    (folder / FLOW_FILE).write_text(source.replace("of the stack", where))
+    (folder / BESIDE).write_text(f"WHERE = {where!r}\n")
+
+
+def commit(repository: Path) -> None:
+    """Commit all that is in `repository`, which is made if need be."""
+    author = ("-c", "user.name=test", "-c", "user.email=test@example.com")
+    for arguments in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "change"]):
+        subprocess.run(["git", *arguments], cwd=repository, check=True)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with a worker of each type, and code in three places."""
+    flows = ("where", "settings", "pauses")
+    made = declared(tmp_path_factory, "code", FLOWS.read_text(), flows)
+    lines = "".join(PULLED.format(pool=pool, root=made.root) for pool in TYPES)
+    made.edit("prefect.yaml", lambda text: text + lines)
+    write_code(made.root, "of the stack")
+    write_code(made.root / "elsewhere", "elsewhere")
+    write_code(made.root / "repository", "of the clone")
+    commit(made.root / "repository")
+    with running(made):
+        yield made
+
+
+def run(client: httpx.Client, name: str, pool: str, **job_variables: Any) -> Outcome:
+    """A run of `name`, to its end; what became of it, without the names of temporary folders."""
+    run_id = start(client, name.format(pool=pool), **job_variables)
+    finished(client, run_id)
+    found = outcome(client, run_id, pool)
+    return replace(found, logs=tuple(TEMPORARY.sub("TEMPORARY/", each) for each in found.logs))
+
+
+def both(client: httpx.Client, name: str, **job_variables: Any) -> Outcome:
+    """What became of a run, which has to be the same with both types."""
+    found = {pool: run(client, name, pool, **job_variables) for pool in TYPES}
+    assert found[PREFORK] == found[STOCK]
+    return found[PREFORK]
+
+
+def of(found: Outcome, line: str) -> str:
+    """The one line of a run's log that begins so."""
+    [one] = [each for each in found.logs if each.startswith(line)]
+    return one
+
+
+each_type = pytest.mark.parametrize("pool", [STOCK, PREFORK])
+
+
+def test_code_is_cloned_for_each_run(stack: Stack) -> None:
+    repository = stack.root / "repository"
+    with stack.client() as client:
+        said_so = of(both(client, "where/cloned-{pool}"), "code")
+        assert said_so.startswith("code of the clone beside of the clone in ")
+        write_code(repository, "of the next commit")
+        commit(repository)
+        said_so = of(both(client, "where/cloned-{pool}"), "code")
+        assert said_so.startswith("code of the next commit beside of the next commit in ")
+
+
+def test_code_is_where_a_pull_step_goes(stack: Stack) -> None:
+    with stack.client() as client:
+        said_so = of(both(client, "where/moved-{pool}"), "code")
+    assert said_so.startswith("code elsewhere beside elsewhere in ")
+    assert said_so.endswith(f"/{stack.root.name}/elsewhere")
+
+
+def test_code_is_in_the_working_directory_of_the_run(stack: Stack) -> None:
+    with stack.client() as client:
+        elsewhere = of(both(client, "where/{pool}", working_dir=f"{stack.root}/elsewhere"), "code")
+        said_so = of(both(client, "where/{pool}"), "code")
+    assert elsewhere.startswith("code elsewhere beside elsewhere in ")
+    assert elsewhere.endswith(f"/{stack.root.name}/elsewhere")
+    assert said_so.startswith("code of the stack beside of the stack in ")
+    assert said_so.endswith(f"/{stack.root.name}")
+
+
+def test_a_working_directory_that_is_not_there_crashes_the_run(stack: Stack) -> None:
+    with stack.client() as client:
+        for pool in TYPES:
+            run_id = start(client, f"where/{pool}", working_dir=f"{stack.root}/nowhere")
+            found = finished(client, run_id)
+            assert found["state_type"] == "CRASHED", found["state"]
+            assert not [each for each in log(client, run_id) if each["message"].startswith("code ")]
+
+
+@pytest.mark.parametrize(
+    ("level", "lines"),
+    [
+        ("DEBUG", ["debug", "marker none", "warning"]),
+        ("INFO", ["marker none", "warning"]),
+        ("WARNING", ["warning"]),
+    ],
+)
+def test_a_log_level_holds_in_its_run_and_not_in_the_next(
+    stack: Stack, level: str, lines: list[str]
+) -> None:
+    words = ("debug", "marker none", "warning")
+    with stack.client() as client:
+        for pool in TYPES:
+            found = run(client, "settings/{pool}", pool, env={"PREFECT_LOGGING_LEVEL": level})
+            assert [each for each in found.logs if each in words] == lines
+            after = run(client, "settings/{pool}", pool)
+            assert [each for each in after.logs if each in words] == ["marker none", "warning"]
+
+
+@each_type
+def test_results_are_kept_by_a_run_whose_settings_say_so(stack: Stack, pool: str) -> None:
+    def results() -> set[Path]:
+        return {each for each in (stack.root / "results").rglob("*") if each.is_file()}
+
+    with stack.client() as client:
+        before = results()
+        run(client, "settings/{pool}", pool)
+        assert results() == before
+        run(client, "settings/{pool}", pool, env={"PREFECT_RESULTS_PERSIST_BY_DEFAULT": "true"})
+        [made] = results() - before
+        run(client, "settings/{pool}", pool)
+        assert results() == before | {made}
+
+
+@each_type
+def test_output_that_is_not_streamed_is_in_the_log_of_the_run_only(stack: Stack, pool: str) -> None:
+    with stack.client() as client:
+        for streamed in (True, False):
+            marker = f"streamed-{streamed}"
+            name = f"settings/{pool}"
+            run_id = start(client, name, {"marker": marker}, stream_output=streamed)
+            assert finished(client, run_id)["state_type"] == "COMPLETED"
+            gone(client, run_id)
+            said(client, run_id, f"marker {marker}")
+            assert (f"marker {marker}" in log_of_worker(stack, pool)) is streamed
+
+
+@each_type
+def test_a_paused_run_goes_on_in_the_same_process(stack: Stack, pool: str) -> None:
+    with stack.client() as client:
+        run_id = start(client, f"pauses/{pool}")
+        pid = said(client, run_id, "before").split()[1]
+        wait_for("pause", lambda: get(client, f"/flow_runs/{run_id}")["state_name"] == "Paused")
+        assert process(client, run_id).is_running()
+        post(client, f"/flow_runs/{run_id}/resume", {})
+        assert finished(client, run_id)["state_type"] == "COMPLETED"
+        assert said(client, run_id, "after").split()[1] == pid
+        assert [each["message"] for each in log(client, run_id)].count(f"before {pid}") == 1
+
+
+@each_type
+@pytest.mark.parametrize("how", ["exit", "SIGSEGV"])
+def test_the_slot_of_a_run_that_crashed_is_free_again(stack: Stack, pool: str, how: str) -> None:
+    name, go, waiting = f"holds/limited-{pool}", f"go-{pool}-{how}", "AwaitingConcurrencySlot"
+    with stack.client() as client:
+        holder = start(client, name, {"go": go, "then": how})
+        said(client, holder, "holding")
+        other = start(client, name)
+        wait_for("wait", lambda: get(client, f"/flow_runs/{other}")["state_name"] == waiting)
+        set_state(client, other, "CANCELLED")
+        (stack.root / go).touch()
+        assert finished(client, holder)["state_type"] == "CRASHED"
+        after = start(client, name)
+        assert finished(client, after)["state_type"] == "COMPLETED"
+        states = get(client, f"/flow_run_states/?flow_run_id={after}")
+        assert waiting not in [each["name"] for each in states]
