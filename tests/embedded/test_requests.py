@@ -46,9 +46,9 @@ REGULAR = (
     "POST /api/work_pools/POOL/workers/heartbeat",
 )
 # The most that a run of type prefork may ask for, also as a share of what the other type asks for.
-# The log comes in one batch or in two. What belongs to a run is read for its first event; a run
+# The log comes in one batch or in a few. What belongs to a run is read for its first event; a run
 # without a task that is over within two seconds has none.
-MOST = {"trivial": (13, 1 / 2), "with-a-task": (18, 2 / 3)}
+MOST = {"trivial": (12, 1 / 2), "with-a-task": (17, 2 / 3)}
 
 
 @pytest.fixture(scope="module")
