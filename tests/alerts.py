@@ -196,6 +196,8 @@ class FailedRuns(ABC):
             reaches(client, suspended, "Suspended")
             reaches(client, retrying, "AwaitingRetry")
             run = start_run(client, "sleeps/sleeps", {"seconds": 3600})
+            event, resource = "prefect.flow-run.heartbeat", f"prefect.flow-run.{run}"
+            wait_for("heartbeat", lambda: happened(client, event, resource))
             pid = int(
                 wait_for("pid", lambda: get(client, f"/flow_runs/{run}")["infrastructure_pid"])
             )

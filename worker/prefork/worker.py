@@ -306,8 +306,9 @@ class PreforkWorker(ProcessWorker):
                 result = await self.run(flow_run, configuration, started)
         except Exception as error:
             logger.exception("Failed to submit flow run '%s' to infrastructure.", flow_run.name)
+            cause = _cause(error)
             message = (
-                f"Failed to submit flow run to infrastructure: {type(error).__name__}: {error}"
+                f"Failed to submit flow run to infrastructure: {type(cause).__name__}: {cause}"
             )
             await self._propose_crashed_state(flow_run, message)
             return
@@ -338,6 +339,8 @@ class PreforkWorker(ProcessWorker):
         if problem := _why_no_forks() or _why_no_fork(configuration):
             self._say_once(f"Starting a run as a subprocess: {problem}.")
             return await super().run(flow_run, configuration, task_status)
+        if configuration.working_dir and not configuration.working_dir.is_dir():
+            raise FileNotFoundError(f"there is no working directory {configuration.working_dir}")
         assert self._journal  # noqa: S101
         deployment = configuration.deployment
         directory = (
@@ -407,6 +410,13 @@ def _job(
         preload=configuration.preload,
         stream_output=configuration.stream_output,
     )
+
+
+def _cause(error: Exception) -> Exception:
+    """The one error that task groups have wrapped, if it is one."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _seconds_until(flow_run: FlowRun) -> float:
