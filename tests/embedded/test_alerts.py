@@ -200,6 +200,7 @@ def _cut_power_from_a_run(stack: AlertingStack) -> str:
         for process in found:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
+    assert psutil.wait_procs(found, 60)[1] == []
     return run
 
 
