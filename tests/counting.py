@@ -7,6 +7,7 @@ import re
 import socket
 import socketserver
 import threading
+import time
 from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
@@ -28,7 +29,7 @@ class Counting(socketserver.ThreadingTCPServer):
         """Listen, and know where to."""
         super().__init__(("127.0.0.1", 0), _Connection)
         self.port = port
-        self.counts: Counter[str] = Counter()
+        self.requests: list[tuple[float, str]] = []  # when, and `METHOD PATH`
         self.lock = threading.Lock()
 
     @property
@@ -40,7 +41,7 @@ class Counting(socketserver.ThreadingTCPServer):
     def asked(self) -> Counter[str]:
         """How often each `METHOD PATH` was asked for by now; websockets have the method `WS`."""
         with self.lock:
-            return self.counts.copy()
+            return Counter(request for _, request in self.requests)
 
 
 class _Connection(socketserver.StreamRequestHandler):
@@ -70,7 +71,7 @@ class _Connection(socketserver.StreamRequestHandler):
             is_websocket = END + b"upgrade:websocket" in headers
             name = f"{'WS' if is_websocket else method} {ID.sub('ID', path.partition('?')[0])}"
             with server.lock:
-                server.counts[name] += 1
+                server.requests.append((time.time(), name))
             length = LENGTH.search(headers)
             api.sendall(head + self.rfile.read(int(length[1]) if length else 0))
             head = b""

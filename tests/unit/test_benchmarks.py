@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import MistakeError
-from tests.benchmarks import chart, command, report, soak, table
+from tests.benchmarks import chart, command, profile, report, soak, table
 from tests.benchmarks.memory import Footprint
 from tests.benchmarks.results import Results, Sample, quantile, read
 
@@ -157,3 +157,19 @@ def test_the_verdict_of_a_soak_is_on_the_page(results: Results) -> None:
     found = rows(report.render(results), "soak")
     assert found["Prefork"] == ["runs", "2000"]
     assert "| Prefork | verdict | 2 threads left |" in report.render(results)
+
+
+def test_the_parts_of_a_start_are_between_the_requests_that_mark_them() -> None:
+    requests = [
+        (9.0, f"POST /api/work_pools/POOL/{profile.POLL}"),  # of the run before
+        (10.2, f"POST /api/work_pools/POOL/{profile.POLL}"),  # in vain
+        (10.3, f"POST /api/work_pools/POOL/{profile.POLL}"),
+        (10.4, profile.STATE),
+        (10.45, profile.READ),
+        (10.7, profile.STATE),
+        (10.8, profile.READ),
+        (10.95, profile.STATE),
+    ]
+    found = profile.marks(10.0, 10.1, 10.5, 10.9, requests)
+    assert found == [10.0, 10.1, 10.2, 10.4, 10.5, 10.7, 10.8, 10.9]
+    assert len(found) == len(profile.PARTS) + 1
