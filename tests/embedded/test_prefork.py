@@ -11,6 +11,7 @@ import pytest
 from tests import stack as stacks
 from tests.embedded.conftest import make
 from tests.embedded.processes import service
+from tests.embedded.runs import gone, process, said
 from tests.stack import Stack, complete, deployment, finished, get, post, start_run, wait_for
 
 if TYPE_CHECKING:
@@ -73,20 +74,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield made
 
 
-def logs(client: httpx.Client, run_id: str) -> list[str]:
-    body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC"}
-    return [each["message"] for each in post(client, "/logs/filter", body)]
-
-
-def said(client: httpx.Client, run_id: str, start: str) -> str:
-    """The line of the run's log that begins so."""
-
-    def probe() -> str | None:
-        return next((each for each in logs(client, run_id) if each.startswith(start)), None)
-
-    return str(wait_for(f"line {start!r}", probe))
-
-
 def run(client: httpx.Client, **parameters: Any) -> dict[str, Any]:
     return finished(client, start_run(client, "behave/behave", parameters))
 
@@ -108,14 +95,11 @@ def test_the_shipped_flows_complete(stack: Stack) -> None:
 def test_a_run_is_forked_and_has_a_process_of_its_own(stack: Stack) -> None:
     with stack.client() as client:
         run_id = running(client, seconds=5)
-        pid = int(
-            wait_for("pid", lambda: get(client, f"/flow_runs/{run_id}")["infrastructure_pid"])
-        )
-        process = psutil.Process(pid)
-        assert process.parent() == service(stack, "worker")
-        assert "prefect.engine" not in " ".join(process.cmdline())
+        found = process(client, run_id)
+        assert found.parent() == service(stack, "worker")
+        assert "prefect.engine" not in " ".join(found.cmdline())
         assert finished(client, run_id)["state_type"] == "COMPLETED"
-        wait_for("end of the process", lambda: not psutil.pid_exists(pid))
+        gone(client, run_id)
 
 
 def test_what_runs_is_what_is_on_disk(stack: Stack) -> None:
@@ -191,9 +175,7 @@ def test_a_template_that_dies_is_replaced_and_its_runs_go_on(stack: Stack) -> No
 def test_a_worker_that_is_killed_leaves_no_run_behind(stack: Stack) -> None:
     with stack.client() as client:
         run_id = running(client, seconds=120)
-        pid = int(
-            wait_for("pid", lambda: get(client, f"/flow_runs/{run_id}")["infrastructure_pid"])
-        )
+        pid = process(client, run_id).pid
         service(stack, "worker").kill()
         found = finished(client, run_id)
         assert found["state_type"] == "CRASHED", found["state"]
@@ -213,10 +195,10 @@ def test_a_worker_that_is_stopped_lets_its_runs_finish(stack: Stack) -> None:
 def test_a_worker_that_is_hurried_cancels_its_runs(stack: Stack) -> None:
     with stack.client() as client:
         run_id = running(client, seconds=120)
-        process = service(stack, "worker")
-        process.send_signal(signal.SIGTERM)
+        told = service(stack, "worker")
+        told.send_signal(signal.SIGTERM)
         wait_for("stop", lambda: "no more runs are taken" in stack.command("logs", "worker"))
-        process.send_signal(signal.SIGTERM)
+        told.send_signal(signal.SIGTERM)
         found = finished(client, run_id)
         assert found["state_type"] == "CANCELLED", found["state"]
         assert "The worker was stopped" in found["state"]["message"]
