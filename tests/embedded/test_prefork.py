@@ -11,7 +11,7 @@ import pytest
 from tests import stack as stacks
 from tests.embedded.conftest import make
 from tests.embedded.processes import service
-from tests.embedded.runs import gone, process, said
+from tests.embedded.runs import gone, process, said, set_state
 from tests.stack import Stack, complete, deployment, finished, get, post, start_run, wait_for
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import httpx
 
 FLOW = '''\
-import os, random, signal, sys, time
+import os, random, signal, subprocess, sys, time
 
 from prefect import flow
 
@@ -39,6 +39,8 @@ def behave(how: str = "value", seconds: float = 0) -> None:
         how: Which.
         seconds: How long to wait first.
     """
+    if how == "parent":
+        print("child", subprocess.Popen(["sleep", "600"]).pid)
     print("started")
     time.sleep(seconds)
     match how:
@@ -154,10 +156,33 @@ def test_a_run_ends_in_the_state_that_tells_what_became_of_it(
 def test_a_cancelled_run_runs_its_hook_and_is_cancelled(stack: Stack) -> None:
     with stack.client() as client:
         run_id = running(client, seconds=60)
-        body = {"state": {"type": "CANCELLING"}}
-        client.post(f"/flow_runs/{run_id}/set_state", json=body).raise_for_status()
+        set_state(client, run_id, "CANCELLING")
         assert finished(client, run_id)["state_type"] == "CANCELLED"
         said(client, run_id, "Running hook 'is_cancelled'")
+
+
+def test_what_a_cancelled_run_has_started_ends_with_it(stack: Stack) -> None:
+    with stack.client() as client:
+        run_id = running(client, how="parent", seconds=60)
+        child = int(said(client, run_id, "child").split()[1])
+        assert psutil.pid_exists(child)
+        set_state(client, run_id, "CANCELLING")
+        assert finished(client, run_id)["state_type"] == "CANCELLED"
+        wait_for("end of the child", lambda: not psutil.pid_exists(child))
+
+
+def test_a_run_that_is_deleted_while_it_is_cancelled_takes_no_other_with_it(stack: Stack) -> None:
+    with stack.client() as client:
+        other = running(client, seconds=8)
+        run_id = running(client, seconds=60)
+        found = process(client, run_id)
+        set_state(client, run_id, "CANCELLING")
+        client.delete(f"/flow_runs/{run_id}").raise_for_status()
+        wait_for("end of the process", lambda: not found.is_running())
+        assert finished(client, other)["state_type"] == "COMPLETED"
+        third = running(client, seconds=60)
+        set_state(client, third, "CANCELLING")
+        assert finished(client, third)["state_type"] == "CANCELLED"
 
 
 def test_a_template_that_dies_is_replaced_and_its_runs_go_on(stack: Stack) -> None:

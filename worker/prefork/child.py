@@ -28,6 +28,7 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.utilities.asyncutils import run_coro_as_sync
 
 from worker.prefork import lineage, packages, settled, upstream, wire
+from worker.prefork.due import seconds_until_due
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,6 +90,8 @@ def _become(request: Any, worker: int, before: Before) -> None:
     sys.argv = ["prefect.engine"]
     # What a process that the flow spawns imports as its main module.
     sys.modules["__main__"].__spec__ = importlib.util.find_spec("prefect.engine")
+    for name in [each for each in sys.modules if each.partition(".")[0] == "worker"]:
+        del sys.modules[name]  # what is loaded goes on; the name may be one of the user's
     time.tzset()
     zoneinfo.reset_tzpath()
     random.seed()
@@ -133,8 +136,7 @@ def _tell_learnt(line: socket.socket, before: Before) -> None:
 
 def _wait_until_due(flow_run: FlowRun) -> None:
     """A scheduled run is forked shortly before its time; the server would make it wait longer."""
-    due = flow_run.next_scheduled_start_time
-    if due and (wait := due.timestamp() - time.time()) > 0:
+    if (wait := seconds_until_due(flow_run)) > 0:
         time.sleep(wait)
 
 

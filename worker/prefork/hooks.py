@@ -39,7 +39,13 @@ class ForkedHooks:
 
     def remove(self, flow_run_id: UUID) -> None:
         """Forget it, when the cancellation that has ended the process is over too."""
-        asyncio.get_running_loop().call_later(KEPT_SECONDS, self._jobs.pop, flow_run_id, None)
+        job = self._jobs.get(flow_run_id)
+
+        def forget() -> None:
+            if self._jobs.get(flow_run_id) is job:  # the run may have been resumed meanwhile
+                del self._jobs[flow_run_id]
+
+        asyncio.get_running_loop().call_later(KEPT_SECONDS, forget)
 
     async def run_cancellation_hooks(self, flow_run: FlowRun, state: State) -> None:
         """Run those of `on_cancellation`; what goes wrong is said in the run's log."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOCK = "lock"
+NEW = ".new"  # an entry that is being written
 GRACE_SECONDS = 10
 
 
@@ -69,7 +70,10 @@ class Journal:
     def add(self, flow_run_id: UUID, pid: int) -> None:
         """Note that `pid` is the run."""
         entry = {"pid": pid, "started": lineage.started(pid), "pid_namespace": _pid_namespace()}
-        (self._folder / str(flow_run_id)).write_text(json.dumps(entry), encoding="utf-8")
+        path = self._folder / str(flow_run_id)
+        new = path.with_suffix(NEW)
+        new.write_text(json.dumps(entry), encoding="utf-8")
+        new.replace(path)
 
     def remove(self, flow_run_id: UUID) -> None:
         """Note that it has ended."""
@@ -96,7 +100,7 @@ class Journal:
                 os.close(lock)
                 continue
             held.append((lock, folder))
-            found += [_read(path) for path in folder.iterdir() if path.name != LOCK]
+            found += [_read(path) for path in folder.iterdir() if _is_entry(path)]
         try:
             yield found
             for _, folder in held:
@@ -106,8 +110,16 @@ class Journal:
                 os.close(lock)
 
 
+def _is_entry(path: Path) -> bool:
+    return path.name != LOCK and path.suffix != NEW
+
+
 def _read(path: Path) -> Entry:
-    return Entry(UUID(path.name), **json.loads(path.read_text(encoding="utf-8")))
+    flow_run_id = UUID(path.name)
+    try:
+        return Entry(flow_run_id, **json.loads(path.read_text(encoding="utf-8")))
+    except ValueError:  # a power cut can leave a file without its content
+        return Entry(flow_run_id, pid=0, started=None, pid_namespace="")
 
 
 def _pid_namespace() -> str:

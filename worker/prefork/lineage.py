@@ -42,12 +42,36 @@ def threads() -> int:
 
 def started(pid: int) -> str | None:
     """When `pid` was started, in ticks since boot: with the pid, it names one process for ever."""
+    fields = _stat(pid)
+    return fields[19] if fields else None
+
+
+def group_lives(group: int) -> bool:
+    """Whether a process of the group is there and has not ended."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    # Those that have ended count for the kernel until they are waited for.
+    return any(
+        _group(int(path.name)) == group for path in Path("/proc").iterdir() if path.name.isdigit()
+    )
+
+
+def _group(pid: int) -> int | None:
+    """The process group of a process that has not ended."""
+    fields = _stat(pid)
+    return int(fields[2]) if fields else None
+
+
+def _stat(pid: int) -> list[str] | None:
+    """What the kernel tells of a process that has not ended, from its state on."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
         return None
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in {"Z", "X"} else fields[19]
+    return None if fields[0] in {"Z", "X"} else fields
 
 
 class Strays:

@@ -18,6 +18,8 @@ from pydantic import BaseModel
 
 from worker.prefork import lineage
 
+MOST_REFUSED = 20
+
 INSTALLED = tuple(
     {
         str(path) + os.sep
@@ -40,7 +42,11 @@ def learnt(before: frozenset[str]) -> list[str]:
 
 def keep_warm(names: list[str]) -> tuple[list[str], dict[str, str]]:
     """Import those of `names` that are safe to fork after; those, and why the others are not."""
-    reasons = _rehearse(names)
+    reasons: dict[str, str] = {}
+    while found := _rehearse([name for name in names if name not in reasons]):
+        reasons |= found
+        if len(reasons) > MOST_REFUSED:
+            reasons = dict.fromkeys(names, "among what these import is too much that leaves traces")
     kept = [name for name in names if name not in reasons]
     for name in kept:
         importlib.import_module(name)
@@ -69,6 +75,8 @@ def _rehearse(names: list[str]) -> dict[str, str]:
         for name in names:
             if reason := _trace_of(name):
                 reasons[name] = reason
+                if name in sys.modules:
+                    break  # what it has imported on its way is to be judged without it
         with os.fdopen(writer, "w") as file:
             json.dump(reasons, file)
         os._exit(0)

@@ -7,6 +7,8 @@ import contextlib
 import os
 import signal
 
+from worker.prefork import lineage
+
 
 class ForkedProcess:
     """A child that another process has forked for this one; it is waited for by its pidfd."""
@@ -43,24 +45,20 @@ class ForkedProcess:
 
 
 class SessionScope:
-    """How a forked process is ended: it asks the process, and kills all of its session."""
+    """How a run is ended: its process, and what that has started and not put into another group."""
 
     wait_after_graceful_kill = True
 
     def is_alive(self, pid: int) -> bool:
-        """Whether the process is there."""
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
+        """Whether one of them is there."""
+        return lineage.group_lives(pid)
 
     def graceful_kill(self, pid: int) -> None:
-        """Ask it to end."""
-        os.kill(pid, signal.SIGTERM)
+        """Ask them to end."""
+        os.killpg(pid, signal.SIGTERM)
 
     def hard_kill(self, pid: int) -> None:
-        """End it, and what it has started and not put into a session of its own."""
+        """End them."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
 

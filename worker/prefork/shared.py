@@ -6,10 +6,15 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from worker.prefork.guard import guard_cancelling
 from worker.prefork.lines import Lines
 from worker.prefork.upstream import FlowRunExecutorContext
 
 if TYPE_CHECKING:
+    import logging
+    from typing import Any
+    from uuid import UUID
+
     from prefect.client.schemas.objects import FlowRun
 
     from worker.prefork.upstream import FlowRunExecutor, FlowRunHookRunner, ProcessStarter
@@ -21,8 +26,9 @@ class Shared:
     They are entered and left by one task of their own, since their task groups ask for that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
         """Of nothing yet: `start` makes them."""
+        self._logger = logger
         self.lines = Lines()
         self.context = FlowRunExecutorContext()
         self._task: asyncio.Task[None] | None = None
@@ -51,14 +57,30 @@ class Shared:
     async def cancel_all(self, message: str) -> None:
         """Cancel what runs, all at once; each ends as Cancelled with `message`."""
         manager = self.context._cancellation_manager  # noqa: SLF001
-        runs = await asyncio.gather(
-            *map(self.context.client.read_flow_run, self.context.process_manager.flow_run_ids())
-        )
-        await asyncio.gather(*(manager.cancel(each, state_msg=message) for each in runs))
+
+        async def cancel(flow_run_id: UUID) -> None:
+            try:
+                flow_run = await self.context.client.read_flow_run(flow_run_id)
+                await manager.cancel(flow_run, state_msg=message)
+            except Exception:
+                self._logger.exception("Flow run '%s' was ended without a message", flow_run_id)
+                await self.context.process_manager.kill(flow_run_id)
+
+        await asyncio.gather(*map(cancel, self.context.process_manager.flow_run_ids()))
+
+    def check(self) -> None:
+        """See that all is as `start` has left it.
+
+        Raises:
+            RuntimeError: it has ended by itself; the worker is of no use any more.
+        """
+        if self._task and self._task.done() and not self._over.is_set():
+            raise RuntimeError("what all runs share has ended") from self._task.exception()
 
     async def _hold(self, ready: asyncio.Future[None]) -> None:
         try:
             async with self.context, self.lines.observer:
+                guard_cancelling(self.context, self._logger)
                 ready.set_result(None)
                 await self._over.wait()
         except BaseException as error:

@@ -12,7 +12,7 @@ import anyio.abc
 from prefect.utilities.processutils import sanitize_subprocess_env
 
 from worker.prefork import settled, wire
-from worker.prefork.process import ForkedProcess
+from worker.prefork.process import ForkedProcess, SessionScope
 from worker.prefork.templates import Kind, Templates, line
 from worker.prefork.upstream import ControlChannel, ProcessHandle, handle
 
@@ -35,6 +35,7 @@ class Job:
     deployment: DeploymentResponse | None  # None where only a template is wanted
     env: Mapping[str, str | None]
     working_dir: Path
+    temporary: bool  # whether that is gone when the run has ended
     preload: Sequence[str]
     stream_output: bool
 
@@ -44,7 +45,8 @@ class Job:
 
     def kind(self) -> Kind:
         """What it has to have in common with its template."""
-        return Kind(self.environment(), self.preload, str(self.working_dir))
+        directory = "/" if self.temporary else str(self.working_dir)
+        return Kind(self.environment(), self.preload, directory)
 
     def request(self, flow_run: FlowRun, env: Mapping[str, str], **more: Any) -> dict[str, Any]:
         """The message to the template."""
@@ -105,28 +107,32 @@ class ForkStarter:
             except BaseException:
                 self._control.unregister(flow_run.id)
                 raise
-            self._journal.add(flow_run.id, process.pid)
-            self._lines.add(flow_run, ours)
             hearing = asyncio.create_task(self._hear(ours, kind))
             try:
+                self._journal.add(flow_run.id, process.pid)
+                self._lines.add(flow_run, ours)
                 task_status.started(handle(process))
                 await process.wait()
+            except Exception:
+                SessionScope().hard_kill(process.pid)  # nobody will wait for it any more
+                raise
             finally:
+                # Before the file is closed: its number may be another's at once.
+                asyncio.get_running_loop().remove_reader(ours)
                 hearing.cancel()
                 self._lines.remove(flow_run.id)
-                self._journal.remove(flow_run.id)
+                if process.returncode is not None:
+                    self._journal.remove(flow_run.id)
 
     async def _hear(self, ours: socket.socket, kind: Kind) -> None:
         """Take what the run says of its imports, until it ends."""
         loop = asyncio.get_running_loop()
         readable = asyncio.Event()
         loop.add_reader(ours, readable.set)
-        try:
-            with contextlib.suppress(EOFError, OSError):
-                while True:
-                    await readable.wait()
-                    said, _ = wire.receive(ours)
-                    readable.clear()
-                    self._templates.learn(kind, said["learnt"])
-        finally:
-            loop.remove_reader(ours)
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                await readable.wait()
+                said, _ = wire.receive(ours)
+                readable.clear()
+                self._templates.learn(kind, said["learnt"])
+        loop.remove_reader(ours)  # when cancelled, `start` has done it, and has closed the file

@@ -60,8 +60,8 @@ class Stop:
                     await asyncio.sleep(LOOK_SECONDS)
         if count := running():
             logger.warning("Cancelling %d runs that are not done.", count)
-            await cancel()
-            while running():  # noqa: ASYNC110
+            while running():  # one that was just being started comes with the next turn
+                await cancel()
                 await asyncio.sleep(LOOK_SECONDS)
 
     def _signalled(self) -> None:

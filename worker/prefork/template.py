@@ -44,6 +44,7 @@ def main() -> None:
     packages.complete_models()
     kept, left_out = packages.keep_warm(order["preload"])
     before = child.Before.now()
+    sys.stdout.flush()  # else each run prints once more what a module has said
     gc.collect()
     gc.freeze()  # else the first collection in each child copies all of it
     threads = lineage.threads()

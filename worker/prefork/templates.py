@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,10 @@ MOST = 4  # templates at a time: each holds about 80 MB
 
 class TemplateError(Exception):
     """A template does not do what it was asked for."""
+
+
+class RetiredError(TemplateError):
+    """It has been replaced, or had to make room, before it was asked."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Template:
     kept: frozenset[str]
     left_out: Mapping[str, str]
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    closed: bool = False
 
     @classmethod
     async def start(cls, kind: Kind, modules: Sequence[str]) -> Template:
@@ -71,13 +76,17 @@ class Template:
         """
         ours, theirs = socket.socketpair()
         with theirs:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", BOOT, str(ROOT), str(theirs.fileno())),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-                env=dict(kind.env),
-                cwd=kind.directory,
-            )
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-c", BOOT, str(ROOT), str(theirs.fileno())),
+                    pass_fds=[theirs.fileno()],
+                    stdin=asyncio.subprocess.DEVNULL,
+                    env=dict(kind.env),
+                    cwd=kind.directory,
+                )
+            except OSError as error:
+                ours.close()
+                raise TemplateError(str(error)) from error
         ours.settimeout(START_SECONDS)
         template = cls(process, ours, frozenset(), {})
         try:
@@ -113,6 +122,8 @@ class Template:
             return answer
 
         async with self.lock:
+            if self.closed:
+                raise RetiredError("it has been replaced")
             try:
                 return await asyncio.to_thread(exchange)
             except (OSError, EOFError) as error:
@@ -120,6 +131,7 @@ class Template:
 
     async def close(self) -> None:
         """End it; what it has forked goes on."""
+        self.closed = True
         self.channel.close()
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
@@ -135,6 +147,7 @@ class Templates:
         self._ready: OrderedDict[Hashable, Template] = OrderedDict()
         self._locks: dict[Hashable, asyncio.Lock] = {}
         self._learnt: dict[Hashable, dict[str, None]] = {}
+        self._asked: Counter[Hashable] = Counter()
         self._refused: dict[str, str] = {}
         self._renewals: dict[Hashable, asyncio.Task[None]] = {}
 
@@ -146,25 +159,29 @@ class Templates:
         Raises:
             TemplateError: the new one fails too.
         """
-        template = await self._get(kind)
-        try:
-            return await template.fork(request, files)
-        except TemplateError as error:
-            self._logger.warning("The template failed and is replaced: %s", error)
-            await self._drop(kind, template)
-        template = await self._get(kind)
-        try:
-            return await template.fork(request, files)
-        except TemplateError:
-            await self._drop(kind, template)
-            raise
+        self._asked[kind.key] += 1
+        failed = False
+        while True:
+            template = await self._get(kind)
+            try:
+                return await template.fork(request, files)
+            except RetiredError:
+                continue
+            except TemplateError as error:
+                await self._drop(kind, template)
+                if failed:
+                    raise
+                failed = True
+                self._logger.warning("The template failed and is replaced: %s", error)
 
     async def warm(self, kind: Kind) -> None:
         """Have a template of `kind` ready before it is needed."""
         await self._get(kind)
 
     def learn(self, kind: Kind, names: Sequence[str]) -> None:
-        """Have the next template of `kind` import `names`, and start it."""
+        """Have the next template of `kind` import `names`, and start it, if it has any use."""
+        if self._asked[kind.key] <= 1:  # a kind with one run only, as far as one can tell
+            return
         template = self._ready.get(kind.key)
         kept = template.kept if template else frozenset()
         new = [name for name in names if name not in kept and name not in self._refused]
@@ -191,15 +208,23 @@ class Templates:
             return template
 
     async def _start(self, kind: Kind) -> Template:
-        modules = dict.fromkeys((*kind.preload, *self._learnt.get(kind.key, ())))
-        template = await Template.start(
-            kind, [each for each in modules if each not in self._refused]
-        )
+        try:
+            template = await Template.start(kind, self._wanted(kind))
+        except TemplateError as error:
+            learnt = self._learnt.pop(kind.key, None)
+            if not learnt:
+                raise
+            self._refused |= dict.fromkeys(learnt, str(error))
+            template = await Template.start(kind, self._wanted(kind))
         for name, reason in template.left_out.items():
             self._refused[name] = reason
             say = self._logger.warning if name in kind.preload else self._logger.debug
             say("The module %s is not kept warm, each run imports it: %s", name, reason)
         return template
+
+    def _wanted(self, kind: Kind) -> list[str]:
+        modules = dict.fromkeys((*kind.preload, *self._learnt.get(kind.key, ())))
+        return [each for each in modules if each not in self._refused]
 
     async def _put(self, kind: Kind, template: Template) -> None:
         old = self._ready.pop(kind.key, None)
@@ -207,7 +232,15 @@ class Templates:
         if old is not None:
             await self._retire(old)
         while len(self._ready) > MOST:
-            await self._retire(self._ready.popitem(last=False)[1])
+            key, old = self._ready.popitem(last=False)
+            self._forget(key)
+            await self._retire(old)
+
+    def _forget(self, key: Hashable) -> None:
+        self._learnt.pop(key, None)
+        self._asked.pop(key, None)
+        if not self._locks[key].locked():
+            del self._locks[key]
 
     async def _retire(self, template: Template) -> None:
         """End it when it has answered whom it is answering."""

@@ -5,6 +5,7 @@ tests/unit/test_prefork_upstream.py fails when an upgrade moves one or changes w
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import ssl
 import threading
@@ -16,13 +17,15 @@ import certifi
 from prefect import flow_engine, results
 from prefect._internal.control_listener import configure_from_env
 from prefect._internal.metrics import RunMetrics
-from prefect._internal.observers import FlowRunSuspendingObserver
+from prefect._internal.observers import FlowRunCancellingObserver, FlowRunSuspendingObserver
 from prefect.client import orchestration
 from prefect.context import refresh_global_settings_context
 from prefect.engine import _drive_run_flow_result, handle_engine_signals
+from prefect.events.clients import get_events_subscriber
 from prefect.flow_engine import MINIMUM_HEARTBEAT_INTERVAL, run_flow
 from prefect.flows import load_flow_from_flow_run
 from prefect.logging.configuration import setup_logging
+from prefect.runner import _flow_run_executor
 from prefect.runner._control_channel import ControlChannel
 from prefect.runner._flow_run_executor import (
     FlowRunExecutor,
@@ -146,13 +149,72 @@ def handle(process: ForkedProcess) -> ProcessHandle:
     return ProcessHandle(cast("Any", process), termination_scope=SessionScope())
 
 
-class SuspendingObserver(FlowRunSuspendingObserver):
+class _Lasting:
+    """An observer that, when it is cut off, polls until it can listen again.
+
+    Prefect's own are there for one run. They poll for good once they are cut off, give up after a
+    few polls that fail, and the one for cancellations does not see a websocket closed in order.
+    """
+
+    _consumer_task: asyncio.Task[None] | None
+    _polling_task: asyncio.Task[None] | None
+
+    async def _check(self) -> None:
+        raise NotImplementedError
+
+    def _start_polling_task(self: Any, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or self._is_shutting_down:
+            return
+        self.logger.warning("The server's events are lost (%s): polling.", task.exception())
+        self._polling_task = asyncio.create_task(self._recover())
+
+    _handle_polling_task_done = _start_polling_task
+
+    async def _recover(self: Any) -> None:
+        listening = False
+        while not listening:
+            listening = await self._listen()
+            # After the connection is made too, for what came in between.
+            try:
+                await self._check()
+            except Exception as error:  # noqa: BLE001 - the next turn tries again
+                self.logger.debug("A poll failed: %s", error)
+            if not listening:
+                await asyncio.sleep(self.polling_interval)
+        self._consumer_task = asyncio.create_task(self._consume_events())
+        self._consumer_task.add_done_callback(self._start_polling_task)
+
+    async def _listen(self: Any) -> bool:
+        subscriber = get_events_subscriber(filter=self._event_filter)
+        try:
+            self._events_subscriber = await self._exit_stack.enter_async_context(subscriber)
+        except Exception as error:  # noqa: BLE001 - whatever it is, polling goes on
+            self.logger.debug("The server's events cannot be heard: %s", error)
+            return False
+        return True
+
+
+class CancellingObserver(_Lasting, FlowRunCancellingObserver):
+    """One for many runs."""
+
+    async def _check(self: Any) -> None:
+        await self._check_for_cancelled_flow_runs()
+
+
+class SuspendingObserver(_Lasting, FlowRunSuspendingObserver):
     """One for many runs, each from a state that is known."""
+
+    async def _check(self: Any) -> None:
+        await self._check_for_suspended_flow_runs()
 
     def watch(self, flow_run: FlowRun) -> None:
         """Watch `flow_run` from its present state on; older suspensions do not count."""
         watch = self._watches[flow_run.id] = self._create_watch(flow_run.id)
         watch.initialize(flow_run.state)
+
+
+# The one that the context of an executor makes.
+cast("Any", _flow_run_executor).FlowRunCancellingObserver = CancellingObserver
 
 
 class _Ssl:

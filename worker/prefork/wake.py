@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -64,9 +65,9 @@ class Wake:
         self._polled = time.monotonic()
         self._was_full = self._full()
 
-    def ended(self) -> None:
-        """Take note that a run has ended, and its place is free."""
-        if self._was_full or self._waiting:
+    def ended(self, *, wanted: bool) -> None:
+        """Take note that a run has ended, and its place is free; or that it is `wanted` again."""
+        if wanted or self._was_full or self._waiting:
             self._news()
 
     def _news(self) -> None:
@@ -106,7 +107,11 @@ class Wake:
             self._woken.clear()
             while self._due is not None:
                 if (wait := self._due - time.monotonic()) > 0:
-                    await asyncio.sleep(wait)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(wait):
+                            await self._woken.wait()
+                    self._woken.clear()
+                    continue
                 self._due = None
                 await self._look()
 

@@ -34,6 +34,8 @@ def receive(channel: socket.socket) -> tuple[Any, list[int]]:
         OSError: nothing came within the channel's timeout.
     """
     head, files, _, _ = socket.recv_fds(channel, LENGTH.size, MOST_FILES)
+    for file in files:
+        os.set_inheritable(file, False)  # noqa: FBT003
     try:
         head += _exactly(channel, LENGTH.size - len(head)) if head else b""
         if not head:

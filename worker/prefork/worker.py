@@ -7,7 +7,6 @@ import contextlib
 import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from prefect.workers.process import (
 from pydantic import Field
 
 from worker.prefork import lineage, settled
+from worker.prefork.due import seconds_until_due
 from worker.prefork.hooks import ForkedHooks
 from worker.prefork.journal import Journal
 from worker.prefork.reads import Reads
@@ -90,7 +90,7 @@ class PreforkWorker(ProcessWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """As Prefect's process worker."""
         super().__init__(*args, **kwargs)
-        self._shared = Shared()
+        self._shared = Shared(self._logger)
         self._templates = Templates(self._logger)
         self._hooks = ForkedHooks(self._templates)
         self._wake = Wake(self._poll_now, self._is_full, self._logger)
@@ -98,6 +98,8 @@ class PreforkWorker(ProcessWorker):
         self._held: dict[UUID, asyncio.Task[None]] = {}
         self._journal: Journal | None = None
         self._taken: set[UUID] = set()
+        self._again: set[UUID] = set()  # of those, what came once more
+        self._once = False
         self._stop = Stop()
         self._strays = lineage.Strays()
         self._said: set[str] = set()
@@ -114,6 +116,7 @@ class PreforkWorker(ProcessWorker):
     ) -> None:
         """Work until told to stop by a signal."""
         self._stop.listen()
+        self._once = run_once
 
         async def stop(scope: anyio.CancelScope) -> None:
             await self._stop.carry_out(lambda: len(self._taken), self._cancel_all, self._logger)
@@ -175,7 +178,7 @@ class PreforkWorker(ProcessWorker):
                     flow_run = await self.client.read_flow_run(entry.flow_run_id)
                 except ObjectNotFound:
                     continue
-                if flow_run.state and not flow_run.state.is_final():
+                if _is_left(flow_run, entry.pid):
                     await self._propose_crashed_state(
                         flow_run, "The worker was killed, and the process of this run with it."
                     )
@@ -201,6 +204,8 @@ class PreforkWorker(ProcessWorker):
             if self._stop.told:
                 self._last_polled_time = now("UTC")  # the health check is not to call it stuck
                 return []
+            if self._journal:
+                self._shared.check()
             found = await super().get_and_submit_flow_runs()
             self._wake.polled()
             return found
@@ -211,6 +216,8 @@ class PreforkWorker(ProcessWorker):
 
     def _is_full(self) -> bool:
         limit = self._work_pool.concurrency_limit if self._work_pool else None
+        if self._limiter and not self._limiter.available_tokens:
+            return True
         return limit is not None and len(self._submitting_flow_run_ids | self._taken) >= limit
 
     async def _submit_scheduled_flow_runs(
@@ -219,8 +226,13 @@ class PreforkWorker(ProcessWorker):
         """Submit what is due; hold what is not until shortly before its time."""
         due = []
         for entry in flow_run_response:
-            wait = _seconds_until(entry.flow_run) - AHEAD_SECONDS
-            if wait <= 0:
+            if entry.flow_run.id in self._taken:  # resumed or retried, and its process still ends
+                self._again.add(entry.flow_run.id)
+                continue
+            wait = seconds_until_due(entry.flow_run) - AHEAD_SECONDS
+            if wait <= 0 or self._once:
+                if held := self._held.pop(entry.flow_run.id, None):
+                    held.cancel()
                 due.append(entry)
             elif entry.flow_run.id not in self._held:
                 task = asyncio.create_task(self._submit_later(entry, wait))
@@ -247,7 +259,8 @@ class PreforkWorker(ProcessWorker):
             self._taken.discard(flow_run.id)
             self._release_limit_slot(flow_run.id)
             self._submitted(flow_run)
-            self._wake.ended()
+            self._wake.ended(wanted=flow_run.id in self._again)
+            self._again.discard(flow_run.id)
 
     def _submitted(self, flow_run: FlowRun) -> None:
         """From here on the run is no business of the poll, nor of cancelling before a start."""
@@ -262,6 +275,7 @@ class PreforkWorker(ProcessWorker):
         pending = asyncio.create_task(
             propose_state(self.client, Pending(), flow_run_id=flow_run.id)
         )
+        failure: Exception | None = None
         try:
             deployment = await self.client.read_deployment(flow_run.deployment_id)
         except ObjectNotFound:
@@ -270,6 +284,8 @@ class PreforkWorker(ProcessWorker):
             await asyncio.gather(pending, return_exceptions=True)
             await self._mark_flow_run_as_cancelled(flow_run, state_updates={"message": message})
             return None
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run is to say it
+            failure = error
         finally:
             await asyncio.gather(pending, return_exceptions=True)
         try:
@@ -287,6 +303,10 @@ class PreforkWorker(ProcessWorker):
             )
             return None
         flow_run.state = state
+        if failure is not None:
+            message = f"Its deployment could not be read: {failure}"
+            await self._propose_crashed_state(flow_run, message)
+            return None
         return deployment
 
     async def _execute(self, flow_run: FlowRun, deployment: DeploymentResponse) -> None:
@@ -324,6 +344,8 @@ class PreforkWorker(ProcessWorker):
             await self._give_worker_labels_to_flow_run(flow_run.id)
         except ObjectNotFound:
             logger.debug("Flow run '%s' was deleted while it started", flow_run.id)
+        except Exception:
+            logger.exception("The server was not told in which process the run is")
         self._submitted(flow_run)
 
     # Running
@@ -404,6 +426,7 @@ def _job(
     configuration: PreforkJobConfiguration, deployment: DeploymentResponse | None, directory: Path
 ) -> Job:
     return Job(
+        temporary=configuration.working_dir is None,
         deployment=deployment,
         env=configuration.env,
         working_dir=directory,
@@ -419,9 +442,13 @@ def _cause(error: Exception) -> Exception:
     return error
 
 
-def _seconds_until(flow_run: FlowRun) -> float:
-    due = flow_run.next_scheduled_start_time or flow_run.expected_start_time
-    return due.timestamp() - time.time() if due else 0.0
+def _is_left(flow_run: FlowRun, pid: int) -> bool:
+    """Whether the run still is what the process `pid` was: not ended, taken by another, put off."""
+    state = flow_run.state
+    if state is None or flow_run.infrastructure_pid not in (None, str(pid)):
+        return False
+    waits = state.is_paused() and state.name != "Suspended"  # in its process, which is gone
+    return state.is_running() or state.is_pending() or state.is_cancelling() or waits
 
 
 def _why_no_forks() -> str | None:

@@ -1,0 +1,81 @@
+"""What the prefork worker keeps on disk, and which packages its template keeps warm."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import psutil
+
+from worker.prefork import lineage
+from worker.prefork.journal import Journal
+
+if TYPE_CHECKING:
+    import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_what_a_dead_worker_has_left_is_found_once_also_where_a_file_is_empty(
+    tmp_path: Path,
+) -> None:
+    whole, empty = uuid4(), uuid4()
+    dead = Journal(tmp_path)
+    dead.add(whole, 1)
+    dead.add(empty, 1)
+    folder = dead._folder  # noqa: SLF001
+    (folder / str(empty)).write_text("")
+    (folder / f"{uuid4()}.new").write_text("{")
+    assert _left(Journal(tmp_path)) == []  # it lives
+    dead.close()
+    next_one = Journal(tmp_path)
+    assert set(_left(next_one)) == {whole, empty}
+    assert _left(next_one) == []
+
+
+def _left(journal: Journal) -> list[object]:
+    with journal.left_behind() as entries:
+        return [each.flow_run_id for each in entries]
+
+
+def test_a_group_lives_as_long_as_one_of_its_processes_has_not_ended() -> None:
+    script = "import subprocess; print(subprocess.Popen(['sleep', '600']).pid, flush=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, start_new_session=True
+    ) as leader:
+        assert leader.stdout
+        child = psutil.Process(int(leader.stdout.readline()))
+        leader.wait()
+        assert lineage.group_lives(leader.pid)
+        child.kill()
+        child.wait()
+        assert not lineage.group_lives(leader.pid)
+
+
+def test_a_module_that_starts_a_thread_is_refused_with_all_that_imports_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("from package import harmless, monitor\n")
+    (package / "harmless.py").write_text("")
+    (package / "monitor.py").write_text(
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
+    script = (
+        "import json; from worker.prefork import lineage, packages;"
+        "found = packages.keep_warm(['json', 'package', 'package.monitor', 'colorsys', 'missing']);"
+        "print(json.dumps([*found, lineage.threads()]))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    ).stdout
+    kept, reasons, threads = json.loads(said)
+    assert kept == ["json", "colorsys"]
+    assert set(reasons) == {"package", "package.monitor", "missing"}
+    assert threads == 1
