@@ -75,7 +75,8 @@ class Shared:
             RuntimeError: it has ended by itself; the worker is of no use any more.
         """
         if self._task and self._task.done() and not self._over.is_set():
-            raise RuntimeError("what all runs share has ended") from self._task.exception()
+            cause = None if self._task.cancelled() else self._task.exception()
+            raise RuntimeError("what all runs share has ended") from cause
 
     async def _hold(self, ready: asyncio.Future[None]) -> None:
         try:
