@@ -98,6 +98,7 @@ class TestLaterStart:
     @pytest.mark.parametrize(
         ("name", "first", "later"),
         [("postgres_password", "first", "hunter2"), ("encryption_key", KEY, OTHER_KEY)],
+        ids=["postgres_password", "encryption_key"],
     )
     def test_another_value_is_refused_and_nothing_changed(
         self, name: str, first: str, later: str, tmp_path: Path
