@@ -119,7 +119,7 @@ def _run(request: Any, line: socket.socket, before: Before) -> int:
         _tell_learnt(line, before)
         _wait_until_due(flow_run)
         upstream.replace_observers(_Observer(line, flow_run.id).observe)
-        upstream.read_result_storage_once()
+        upstream.read_result_storage_once(request["result_storage"])
         with upstream.RunMetrics(flow_run, flow):
             result = upstream.run_flow(flow, flow_run=flow_run, error_logger=cast("Any", logger))
             upstream.drive(flow, result)

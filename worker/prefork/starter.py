@@ -38,6 +38,7 @@ class Job:
     temporary: bool  # whether that is gone when the run has ended
     preload: Sequence[str]
     stream_output: bool
+    result_storage: Mapping[str, str | None] | None = None  # where results go by default, if known
 
     def environment(self) -> dict[str, str]:
         """The environment of the run: the worker's, its settings, and the run's own on top."""
@@ -56,6 +57,7 @@ class Job:
             "stream_output": self.stream_output,
             "flow_run": flow_run.model_dump(mode="json"),
             "deployment": self.deployment.model_dump(mode="json") if self.deployment else None,
+            "result_storage": self.result_storage,
             **more,
         }
 

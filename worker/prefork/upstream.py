@@ -12,6 +12,7 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
 import certifi
 from prefect import flow_engine, results
@@ -39,9 +40,8 @@ from prefect.settings import get_current_settings
 from worker.prefork.process import SessionScope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
-    from uuid import UUID
 
     from prefect.client.schemas.objects import FlowRun
 
@@ -121,14 +121,19 @@ def _send_heartbeats(engine: Any, join_on_exit: bool = True) -> Iterator[None]: 
         over.set()
 
 
-def read_result_storage_once() -> None:
-    """Have a run ask the server once where results go by default, not for each flow and task."""
+def read_result_storage_once(answer: Mapping[str, str | None] | None) -> None:
+    """Have a run know where results go by default, not ask the server for each flow and task.
+
+    Args:
+        answer: the block's `id`, which is None for the files of the machine; without an answer the
+            run asks once.
+    """
     module = cast("Any", results)
     read, aread = (
         module._read_server_default_result_storage_block_id,  # noqa: SLF001
         module._aread_server_default_result_storage_block_id,  # noqa: SLF001
     )
-    known: list[UUID | None] = []
+    known = [] if answer is None else [UUID(answer["id"]) if answer["id"] else None]
 
     def once() -> UUID | None:
         if not known:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from worker.prefork import lineage, settled
 from worker.prefork.due import seconds_until_due
 from worker.prefork.hooks import ForkedHooks
 from worker.prefork.journal import Journal
-from worker.prefork.reads import Reads
+from worker.prefork.reads import Reads, ResultStorage
 from worker.prefork.shared import Shared
 from worker.prefork.starter import ForkStarter, Job
 from worker.prefork.stopping import Stop
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 # A scheduled run is forked so long before its time, and begins at it.
 AHEAD_SECONDS = 0.5
+API_URL = "PREFECT_API_URL"
 PRELOAD = "Installed packages to have imported before a run starts, besides those learnt from runs."
 
 
@@ -104,6 +106,7 @@ class PreforkWorker(ProcessWorker):
         self._strays = lineage.Strays()
         self._said: set[str] = set()
         self._flows: dict[UUID, Flow] = {}
+        self._storage = ResultStorage()
         self._waking: asyncio.Task[None] | None = None
 
     # Life
@@ -275,19 +278,20 @@ class PreforkWorker(ProcessWorker):
         pending = asyncio.create_task(
             propose_state(self.client, Pending(), flow_run_id=flow_run.id)
         )
+        storage = asyncio.create_task(self._storage.read(self.client))  # `run` will want it
         failure: Exception | None = None
         try:
             deployment = await self.client.read_deployment(flow_run.deployment_id)
         except ObjectNotFound:
             message = f"Deployment {flow_run.deployment_id} no longer exists, cancelled run."
             self._logger.error("%s Flow run %s.", message, flow_run.id)  # noqa: TRY400
-            await asyncio.gather(pending, return_exceptions=True)
+            await asyncio.gather(pending, storage, return_exceptions=True)
             await self._mark_flow_run_as_cancelled(flow_run, state_updates={"message": message})
             return None
         except Exception as error:  # noqa: BLE001 - whatever it is, the run is to say it
             failure = error
         finally:
-            await asyncio.gather(pending, return_exceptions=True)
+            await asyncio.gather(pending, storage, return_exceptions=True)
         try:
             state = pending.result()
         except Abort as error:
@@ -372,6 +376,8 @@ class PreforkWorker(ProcessWorker):
         )
         with directory as name:
             job = _job(configuration, deployment, Path(name))
+            if job.env.get(API_URL) == settled.environment().get(API_URL):  # of the same server
+                job = replace(job, result_storage=await self._storage.read(self.client))
             self._hooks.add(flow_run.id, job)
             try:
                 starter = ForkStarter(
