@@ -42,7 +42,7 @@ def run(suite: Suite) -> int:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "STACK_"))}
     # Stacks mostly wait: two side by side take little more than half the time. What has to stay
     # together is in one group, see tests/conftest.py, and groups are started in this order.
-    side_by_side = ["-n", str(SIDE_BY_SIDE), "--dist", "loadgroup", "--no-loadscope-reorder"]
+    side_by_side = ["-n", str(SIDE_BY_SIDE), "--dist", "loadscope", "--no-loadscope-reorder"]
     code = subprocess.run(
         [sys.executable, "-m", "pytest", *side_by_side, *folders], check=False, cwd=ROOT, env=env
     ).returncode

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have one process run what shares a stack, or the engine: a file, a fixture, all of Docker."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+ROOT = Path(__file__).resolve().parents[1]
 
 
-def _group(item: pytest.Item) -> str:
-    folder = item.path.parent.name
-    if folder in {"docker", "browser"}:
-        return "docker"
-    module = item.getparent(pytest.Module)
-    own = module is not None and hasattr(module.obj, "stack")
-    shared = "stack" in getattr(item, "fixturenames", ()) and not own
-    return folder if shared else f"{folder}/{item.path.stem}"
+class Groups(LoadScopeScheduling):  # type: ignore[misc]
+    """One process runs what shares a stack, or the engine: a file, a fixture, all of Docker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = ROOT / nodeid.partition("::")[0]
+        folder = file.parent.name
+        if folder in {"docker", "browser"}:
+            return "docker"
+        shares = folder == "embedded" and "\ndef stack(" not in file.read_text()
+        return folder if shares else str(file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Hand out whole groups.
+
+    Not by marks: with pytest 9.2, xdist 3.8 does not see them.
+    """
+    return Groups(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

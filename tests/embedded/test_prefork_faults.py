@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,11 +35,22 @@ ELSEWHERE = """
     pull:
       - prefect.deployments.steps.set_working_directory: {{directory: "{root}"}}
 """
+# One whose pull step seems to install a package.
+INSTALLS = """
+  - name: installs
+    entrypoint: flows/behaviours.py:says
+    work_pool: {{name: of-prefork}}
+    pull:
+      - prefect.deployments.steps.run_shell_script: {{script: "touch {site}"}}
+"""
 # Modules that no template can keep: each is found by PYTHONPATH.
 UNSAFE = {
     "starts_a_thread": "import threading\nthreading.Thread(target=threading.Event().wait,"
     " daemon=True).start()\n",
     "opens_a_connection": "import socket\nends = socket.socketpair()\n",
+    "changes_the_environment": "import os\nos.environ['LEFT'] = 'by a package'\n",
+    "replaces_sleep": "import time\ntime.sleep = lambda seconds: None\n",
+    "is_a_users": "VALUE = 1\n",
 }
 
 
@@ -47,7 +59,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with a worker of the type, whose own files are apart from all others."""
     types = dict.fromkeys((PREFORK, DEAF), "prefork")
     made = declared(tmp_path_factory, "faults", FLOWS.read_text(), ["says", "waits"], types)
-    made.edit("prefect.yaml", lambda text: text + ELSEWHERE.format(root=made.root))
+    site = sysconfig.get_path("purelib")
+    more = ELSEWHERE.format(root=made.root) + INSTALLS.format(site=site)
+    made.edit("prefect.yaml", lambda text: text + more)
     for name, source in UNSAFE.items():
         (made.root / f"{name}.py").write_text(source)
     with running(made, [PREFORK]):
@@ -74,11 +88,16 @@ def _is_template(process: psutil.Process) -> bool:
 
 
 def says(
-    client: httpx.Client, name: str = "sys", *, import_it: bool = False, **job_variables: Any
+    client: httpx.Client,
+    name: str = "sys",
+    *,
+    import_it: bool = False,
+    where: str = PREFORK,
+    **job_variables: Any,
 ) -> list[str]:
     """A run of `says`, to its end; its log."""
     parameters = {"name": name, "import_it": import_it}
-    run_id = start(client, f"says/{PREFORK}", parameters, **job_variables)
+    run_id = start(client, f"says/{where}", parameters, **job_variables)
     found = finished(client, run_id)
     assert found["state_type"] == "COMPLETED", found["state"]
     gone(client, run_id)
@@ -200,6 +219,9 @@ def test_a_package_that_runs_import_is_there_for_later_ones(stack: Stack) -> Non
     [
         ("starts_a_thread", "starts a thread when it is imported"),
         ("opens_a_connection", "opens a connection when it is imported"),
+        ("changes_the_environment", "changes the environment when it is imported"),
+        ("replaces_sleep", "changes what others use when it is imported"),
+        ("is_a_users", "imports is_a_users, which is no installed package"),
     ],
 )
 def test_what_no_fork_survives_is_left_to_each_run(stack: Stack, name: str, reason: str) -> None:
@@ -209,6 +231,27 @@ def test_what_no_fork_survives_is_left_to_each_run(stack: Stack, name: str, reas
         assert "loaded wave" in says(client, "wave", preload=preload)
     said_so = f"The module {name} is not kept warm, each run imports it: {reason}"
     assert log_of_worker(stack, PREFORK).count(said_so) == 1
+
+
+def test_a_pull_step_that_installs_a_package_is_followed_by_a_new_interpreter(
+    stack: Stack,
+) -> None:
+    with stack.client() as client:
+        before = settled(stack, client)
+        lines = says(client, where="installs")
+        [command] = [each for each in lines if each.startswith("command line")]
+        assert "'prefect.engine'" in command
+        assert "Running 1 deployment pull step(s)" in lines
+        says(client)
+        assert set(templates(stack)) - set(before)
+
+
+def test_more_environments_than_there_are_templates_are_served_in_turn(stack: Stack) -> None:
+    with stack.client() as client:
+        for _ in range(2):
+            for number in range(6):
+                assert "loaded sys" in says(client, env={"KIND": str(number)})
+        assert len(templates(stack)) <= 4
 
 
 def test_a_package_that_is_not_there_keeps_no_run_from_starting(stack: Stack) -> None:

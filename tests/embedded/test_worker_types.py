@@ -96,6 +96,20 @@ both = pytest.mark.parametrize("kind", [STOCK, PREFORK])
 
 
 @both
+def test_a_run_without_a_deployment_crashes_and_nothing_else(stack: Stack, kind: str) -> None:
+    with stack.client() as client:
+        flow_id = get(client, "/flows/name/success")["id"]
+        state = {"type": "SCHEDULED"}
+        body = {"flow_id": flow_id, "work_pool_name": kind, "state": state}
+        found = finished(client, post(client, "/flow_runs/", body)["id"])
+        assert found["state_type"] == "CRASHED", found["state"]
+        assert (
+            "does not have an associated deployment" in found["state"]["message"] or kind == STOCK
+        )
+        assert finished(client, start(client, kind, "success"))["state_type"] == "COMPLETED"
+
+
+@both
 @pytest.mark.parametrize(("flow", "line"), [("sleeps", "sleeping"), ("busy_in_c", "computing")])
 def test_a_run_is_cancelled_also_while_it_is_in_c_code(
     stack: Stack, kind: str, flow: str, line: str

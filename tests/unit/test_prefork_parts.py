@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from uuid import uuid4
 
 import psutil
 
-from worker.prefork import lineage
+from worker.prefork import lineage, randomness
 from worker.prefork.journal import Journal
 
 if TYPE_CHECKING:
@@ -79,3 +80,14 @@ def test_a_module_that_starts_a_thread_is_refused_with_all_that_imports_it(
     assert kept == ["json", "colorsys"]
     assert set(reasons) == {"package", "package.monitor", "missing"}
     assert threads == 1
+
+
+def test_forks_draw_numbers_of_their_own_but_where_a_seed_was_given() -> None:
+    with randomness.noting_seeds():
+        unseeded, seeded, seeded_later = random.Random(), random.Random(42), random.Random()  # noqa: S311
+        seeded_later.seed("a seed")
+    before = [unseeded.getstate(), seeded.getstate(), seeded_later.getstate()]
+    randomness.reseed(randomness.generators())
+    after = [unseeded.getstate(), seeded.getstate(), seeded_later.getstate()]
+    assert [one == other for one, other in zip(before, after, strict=True)] == [False, True, True]
+    assert seeded.random() == random.Random(42).random()  # noqa: S311

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import sys
+from typing import TYPE_CHECKING
 
-from prefect import flow_engine, results
+from prefect import flow_engine, flows, results
 from prefect.client import orchestration
 from prefect.runner._cancellation_manager import CancellationManager
 from prefect.runner._process_manager import ProcessHandle
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
 from worker.prefork import upstream
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 
 def parameters(function: object) -> list[str]:
@@ -47,8 +54,24 @@ def test_clients_make_their_certificates_by_the_name_that_is_replaced() -> None:
         assert "ssl.create_default_context(cafile=" in inspect.getsource(client)
 
 
-def test_the_loader_takes_a_client_first() -> None:
-    assert parameters(upstream.load_flow)[:2] == ["client", "flow_run"]
+def test_bringing_the_code_is_loading_the_flow_without_the_import() -> None:
+    loader = flows.load_flow_from_flow_run.__wrapped__  # type: ignore[attr-defined]
+    assert parameters(loader)[:2] == ["client", "flow_run"]
+    imports = "run_sync_in_worker_thread(\n            load_flow_from_entrypoint,"
+    assert inspect.getsource(loader).count(imports) == 2  # by module and by file
+    assert parameters(upstream.load_flow) == ["entrypoint"]
+    assert upstream.runtime_entrypoint("flows/a.py:b") == "flows/a.py:b"
+    assert upstream.runtime_entrypoint("flows.a.b") == "flows.a.b"
+
+
+def test_what_a_run_starts_finds_the_modules_that_it_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "/given")
+    monkeypatch.syspath_prepend("/pulled")
+    known = [each for each in sys.path if each != "/pulled"]
+    assert upstream.python_path(tmp_path, known).split(":") == [str(tmp_path), "/pulled", "/given"]
 
 
 def test_an_executor_takes_hooks_and_leaves_the_state_before_the_start_alone() -> None:

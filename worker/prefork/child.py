@@ -9,7 +9,6 @@ import atexit
 import contextlib
 import importlib.util
 import os
-import random
 import signal
 import socket
 import sys
@@ -19,18 +18,24 @@ import traceback
 import zoneinfo
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.logging.handlers import APILogHandler
 from prefect.logging.loggers import flow_run_logger
 from prefect.utilities.asyncutils import run_coro_as_sync
 
-from worker.prefork import lineage, packages, settled, upstream, wire
+from worker.prefork import lineage, packages, randomness, settled, upstream, wire
 from worker.prefork.due import seconds_until_due
 
+# What Prefect's engine takes out of its environment when it has read it.
+CONTROL = ("PREFECT__CONTROL_PORT", "PREFECT__CONTROL_TOKEN")
+
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator
     from uuid import UUID
 
@@ -43,11 +48,18 @@ class Before:
 
     modules: frozenset[str]
     settings: settled.Sources
+    installed: packages.State
+    generators: tuple[random.Random, ...]
 
     @classmethod
     def now(cls) -> Before:
         """Of this process."""
-        return cls(frozenset(sys.modules), settled.sources(os.environ, os.getcwd()))  # noqa: PTH109
+        return cls(
+            frozenset(sys.modules),
+            settled.sources(os.environ, os.getcwd()),  # noqa: PTH109
+            packages.state(),
+            randomness.generators(),
+        )
 
 
 def main(
@@ -94,10 +106,7 @@ def _become(request: Any, worker: int, before: Before) -> None:
         del sys.modules[name]  # what is loaded goes on; the name may be one of the user's
     time.tzset()
     zoneinfo.reset_tzpath()
-    random.seed()
-    for name in ("numpy.random", "torch"):
-        if module := sys.modules.get(name):
-            module.seed()
+    randomness.reseed(before.generators)
     if settled.sources(os.environ, request["cwd"]) != before.settings:
         upstream.refresh_global_settings_context()
         upstream.setup_logging(incremental=False)
@@ -110,7 +119,7 @@ def _run(request: Any, line: socket.socket, before: Before) -> int:
     with upstream.handle_engine_signals(flow_run.id):
         logger = flow_run_logger(flow_run=flow_run)
         try:
-            flow = _load(flow_run, request["deployment"])
+            flow = _load(flow_run, request, before)
         except Exception:
             logger.exception("Unexpected exception encountered when trying to load flow")
             raise
@@ -140,12 +149,30 @@ def _wait_until_due(flow_run: FlowRun) -> None:
         time.sleep(wait)
 
 
-def _load(flow_run: FlowRun, deployment: Any) -> Flow[..., Any]:
-    """The flow from its file, with the deployment's pull steps, as Prefect's engine does it."""
-    found = DeploymentResponse.model_validate(deployment)
+def _load(flow_run: FlowRun, request: Any, before: Before) -> Flow[..., Any]:
+    """The flow from its file, with the deployment's pull steps, as the process worker does it."""
+    found = DeploymentResponse.model_validate(request["deployment"])
+    start, path = Path.cwd(), list(sys.path)
     # Where there is nothing to fetch, the code is where the run starts, and the log says so.
-    known = _Known(found.model_copy(update={"path": found.path or os.getcwd()}))  # noqa: PTH109
-    return run_coro_as_sync(upstream.load_flow(known, flow_run, use_placeholder_flow=False))
+    known = _Known(found.model_copy(update={"path": found.path or str(start)}))
+    settings = settled.sources(os.environ, str(start))
+    run_coro_as_sync(upstream.bring_code(known, flow_run))
+    entrypoint = upstream.runtime_entrypoint(cast("str", found.entrypoint))
+    os.environ["PYTHONPATH"] = upstream.python_path(start, path)
+    if packages.state() != before.installed and not request.get("hooks"):
+        _start_over(request, entrypoint)
+    if settled.sources(os.environ, os.getcwd()) != settings:  # noqa: PTH109
+        upstream.refresh_global_settings_context()
+        upstream.setup_logging(incremental=False)
+    return upstream.load_flow(entrypoint)
+
+
+def _start_over(request: Any, entrypoint: str) -> NoReturn:
+    """Go on as a new interpreter: a pull step has changed packages that are imported already."""
+    run_coro_as_sync(APILogHandler.aflush())
+    control = {name: value for name, value in request["env"].items() if name in CONTROL}
+    env = {**os.environ, **control, "PREFECT__FLOW_ENTRYPOINT": entrypoint}
+    os.execve(sys.executable, [sys.executable, "-m", "prefect.engine"], env)  # noqa: S606
 
 
 def _run_hooks(kind: str, flow_run: FlowRun, flow: Flow[..., Any], state: State) -> int:

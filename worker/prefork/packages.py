@@ -10,15 +10,24 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
+import socket
 import sys
 import sysconfig
+import threading
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from worker.prefork import lineage
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 MOST_REFUSED = 20
+State = tuple[int, ...]
 
 INSTALLED = tuple(
     {
@@ -27,6 +36,12 @@ INSTALLED = tuple(
         for path in (Path(sysconfig.get_path(name)), Path(sysconfig.get_path(name)).resolve())
     }
 )
+
+
+def state() -> State:
+    """What differs when a package has been installed, removed or replaced since."""
+    folders = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
+    return tuple(os.stat(each).st_mtime_ns for each in sorted(folders))  # noqa: PTH116
 
 
 def installed(name: str) -> bool:
@@ -91,7 +106,8 @@ def _rehearse(names: list[str]) -> dict[str, str]:
 
 
 def _trace_of(name: str) -> str | None:
-    threads, files = lineage.threads(), _files()
+    threads, files, modules = lineage.threads(), _files(), set(sys.modules)
+    before = {what: look() for what, look in TRACES.items()}
     try:
         importlib.import_module(name)
     except BaseException as error:  # noqa: BLE001 - whatever it is, the run will say it
@@ -100,7 +116,26 @@ def _trace_of(name: str) -> str | None:
         return "starts a thread when it is imported"
     if any(kind.startswith("socket:") for kind in _files() - files):
         return "opens a connection when it is imported"
-    return None
+    for what, look in TRACES.items():
+        if look() != before[what]:
+            return f"changes {what} when it is imported"
+    own = [each for each in sys.modules.keys() - modules if _is_own(each)]
+    return f"imports {min(own)}, which is no installed package" if own else None
+
+
+def _is_own(name: str) -> bool:
+    """Whether the loaded module is a user's file."""
+    return bool(getattr(sys.modules[name], "__file__", None)) and not installed(name)
+
+
+# What a run finds as its environment made it, not as a package has left it in the template.
+TRACES: dict[str, Callable[[], object]] = {
+    "the environment": lambda: dict(os.environ),
+    "the working directory": os.getcwd,
+    "the path of modules": lambda: list(sys.path),
+    "the handlers of signals": lambda: [signal.getsignal(each) for each in signal.valid_signals()],
+    "what others use": lambda: (socket.socket, threading.Thread, time.sleep),  # gevent and its kind
+}
 
 
 def _files() -> set[str]:

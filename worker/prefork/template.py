@@ -14,7 +14,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
-from worker.prefork import lineage, packages, wire
+from worker.prefork import lineage, packages, randomness, wire
 
 if TYPE_CHECKING:
     from worker.prefork import child
@@ -35,14 +35,15 @@ def main() -> None:
     channel = socket.socket(fileno=int(sys.argv[-1]))
     worker = os.getppid()
     order, _ = wire.receive(channel)
-    for name in ENGINE:
-        importlib.import_module(name)
-    # These import Prefect: not before the order has come.
-    from worker.prefork import child, upstream  # noqa: PLC0415
+    with randomness.noting_seeds():
+        for name in ENGINE:
+            importlib.import_module(name)
+        # These import Prefect: not before the order has come.
+        from worker.prefork import child, upstream  # noqa: PLC0415
 
-    upstream.share_certificates()
-    packages.complete_models()
-    kept, left_out = packages.keep_warm(order["preload"])
+        upstream.share_certificates()
+        packages.complete_models()
+        kept, left_out = packages.keep_warm(order["preload"])
     before = child.Before.now()
     sys.stdout.flush()  # else each run prints once more what a module has said
     gc.collect()

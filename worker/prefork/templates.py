@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worker.prefork import wire
+from worker.prefork import packages, wire
 
 if TYPE_CHECKING:
     import logging
@@ -66,6 +66,12 @@ class Template:
     left_out: Mapping[str, str]
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     closed: bool = False
+    installed: packages.State = field(default_factory=packages.state)
+
+    @property
+    def serves(self) -> bool:
+        """Whether it lives, and the packages are those that it has imported."""
+        return self.process.returncode is None and self.installed == packages.state()
 
     @classmethod
     async def start(cls, kind: Kind, modules: Sequence[str]) -> Template:
@@ -201,7 +207,7 @@ class Templates:
     async def _get(self, kind: Kind) -> Template:
         async with self._locks.setdefault(kind.key, asyncio.Lock()):
             template = self._ready.get(kind.key)
-            if template is None or template.process.returncode is not None:
+            if template is None or not template.serves:
                 template = await self._start(kind)
                 await self._put(kind, template)
             self._ready.move_to_end(kind.key)
@@ -239,7 +245,7 @@ class Templates:
     def _forget(self, key: Hashable) -> None:
         self._learnt.pop(key, None)
         self._asked.pop(key, None)
-        if not self._locks[key].locked():
+        if (lock := self._locks.get(key)) and not lock.locked():
             del self._locks[key]
 
     async def _retire(self, template: Template) -> None:

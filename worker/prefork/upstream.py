@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import ssl
+import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import certifi
-from prefect import flow_engine, results
+from prefect import flow_engine, flows, results
 from prefect._internal.control_listener import configure_from_env
 from prefect._internal.metrics import RunMetrics
 from prefect._internal.observers import FlowRunCancellingObserver, FlowRunSuspendingObserver
@@ -24,7 +26,6 @@ from prefect.context import refresh_global_settings_context
 from prefect.engine import _drive_run_flow_result, handle_engine_signals
 from prefect.events.clients import get_events_subscriber
 from prefect.flow_engine import MINIMUM_HEARTBEAT_INTERVAL, run_flow
-from prefect.flows import load_flow_from_flow_run
 from prefect.logging.configuration import setup_logging
 from prefect.runner import _flow_run_executor
 from prefect.runner._control_channel import ControlChannel
@@ -35,12 +36,14 @@ from prefect.runner._flow_run_executor import (
 )
 from prefect.runner._hook_runner import FlowRunHookRunner, HookRunner
 from prefect.runner._process_manager import ProcessHandle
+from prefect.runner._workspace_resolver import PreparedWorkspace, _resolve_runtime_entrypoint
+from prefect.runner._workspace_starter import workspace_environment
 from prefect.settings import get_current_settings
 
 from worker.prefork.process import SessionScope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from prefect.client.schemas.objects import FlowRun
@@ -57,25 +60,64 @@ __all__ = [
     "ProcessStarter",
     "RunMetrics",
     "SuspendingObserver",
+    "bring_code",
     "configure_from_env",
     "drive",
     "handle",
     "handle_engine_signals",
     "load_flow",
+    "python_path",
     "read_result_storage_once",
     "refresh_global_settings_context",
     "replace_observers",
     "run_flow",
+    "runtime_entrypoint",
     "setup_logging",
     "share_certificates",
 ]
 
 drive = _drive_run_flow_result
-# Without the decorator that opens a client for it: ours answers from what the worker has read.
-load_flow = load_flow_from_flow_run.__wrapped__  # type: ignore[attr-defined]
+load_flow = flow_engine._load_flow_from_runtime_entrypoint  # noqa: SLF001
+runtime_entrypoint = _resolve_runtime_entrypoint
 
 # A run that is shorter sends none: its events say that it lives.
 FIRST_HEARTBEAT_SECONDS = 2
+
+
+async def bring_code(client: Any, flow_run: FlowRun) -> None:
+    """Run the pull steps of a run's deployment, as Prefect's engine does, and go where the code is.
+
+    The engine imports the flow on the way, in a thread: what a module sets for its thread when it
+    is imported, the precision of `decimal` or a signal's handler, would not hold in the flow. Left
+    out here; `load_flow` does it in the main thread, as the process worker does.
+    """
+    module = cast("Any", flows)
+    load = module.load_flow_from_entrypoint
+    module.load_flow_from_entrypoint = lambda *_, **__: None
+    try:
+        # Without the decorator that opens a client: ours answers from what the worker has read.
+        await module.load_flow_from_flow_run.__wrapped__(
+            client, flow_run, use_placeholder_flow=False
+        )
+    finally:
+        module.load_flow_from_entrypoint = load
+
+
+def python_path(start: Path, known: Sequence[str]) -> str:
+    """The `PYTHONPATH` of a run whose code is in the working directory, for what it starts.
+
+    Args:
+        start: where the run began.
+        known: `sys.path` before its code was brought.
+    """
+    workspace = PreparedWorkspace(
+        workspace_root=start,
+        working_directory=Path.cwd(),
+        runtime_entrypoint="",
+        environment=dict(os.environ),
+        sys_path=[each for each in sys.path if each not in known],
+    )
+    return workspace_environment(workspace)["PYTHONPATH"]
 
 
 def replace_observers(

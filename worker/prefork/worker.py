@@ -34,7 +34,7 @@ from worker.prefork.reads import Reads, ResultStorage
 from worker.prefork.shared import Shared
 from worker.prefork.starter import ForkStarter, Job
 from worker.prefork.stopping import Stop
-from worker.prefork.templates import TemplateError, Templates
+from worker.prefork.templates import Templates
 from worker.prefork.wake import Wake
 
 if TYPE_CHECKING:
@@ -190,13 +190,13 @@ class PreforkWorker(ProcessWorker):
         """Have a template ready for runs that set nothing of their own."""
         if self._work_pool is None:
             return
-        configuration: Any = await self.job_configuration.from_template_and_values(
-            base_job_template=self._work_pool.base_job_template, values={}, client=self.client
-        )
-        directory = configuration.working_dir or Path("/")
         try:
+            configuration: Any = await self.job_configuration.from_template_and_values(
+                base_job_template=self._work_pool.base_job_template, values={}, client=self.client
+            )
+            directory = configuration.working_dir or Path("/")
             await self._templates.warm(_job(configuration, None, directory).kind())
-        except TemplateError as error:
+        except Exception as error:  # noqa: BLE001 - a run that is to have it will say the same
             self._logger.warning("No template could be started yet: %s", error)
 
     # Picking runs up
@@ -273,7 +273,6 @@ class PreforkWorker(ProcessWorker):
 
     async def _take(self, flow_run: FlowRun) -> DeploymentResponse | None:
         """Read the run's deployment and make the run Pending; None when it is not to be run."""
-        assert flow_run.deployment_id  # noqa: S101 - a work pool has runs of deployments only
         logger = self.get_flow_run_logger(flow_run)
         pending = asyncio.create_task(
             propose_state(self.client, Pending(), flow_run_id=flow_run.id)
@@ -281,6 +280,8 @@ class PreforkWorker(ProcessWorker):
         storage = asyncio.create_task(self._storage.read(self.client))  # `run` will want it
         failure: Exception | None = None
         try:
+            if flow_run.deployment_id is None:  # the API takes such a run all the same
+                raise ValueError("Flow run does not have an associated deployment")  # noqa: TRY301
             deployment = await self.client.read_deployment(flow_run.deployment_id)
         except ObjectNotFound:
             message = f"Deployment {flow_run.deployment_id} no longer exists, cancelled run."
@@ -308,7 +309,7 @@ class PreforkWorker(ProcessWorker):
             return None
         flow_run.state = state
         if failure is not None:
-            message = f"Its deployment could not be read: {failure}"
+            message = f"The deployment of the run could not be read: {failure}"
             await self._propose_crashed_state(flow_run, message)
             return None
         return deployment

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import decimal
 import hashlib
 import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,6 +20,10 @@ from prefect import flow, get_run_logger, suspend_flow_run, task
 from prefect.concurrency.sync import concurrency
 from prefect.deployments import run_deployment
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
+
+# Holds in the thread that imports this file.
+decimal.getcontext().prec = 50
+IMPORTED_BY = threading.current_thread().name
 
 
 def tell(flow: Any, flow_run: Any, state: Any) -> None:
@@ -170,7 +176,8 @@ def environment() -> None:
     print("argv", sys.argv[1:], "main", sys.modules["__main__"].__spec__)
     print("signals", signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGCHLD))
     print("variables", sorted(name for name in os.environ if not name.startswith("PREFECT__")))
-    print("path", sys.path[:2])
+    print("path", sys.path[:2], "for others", os.environ["PYTHONPATH"])
+    print("imported by", IMPORTED_BY, "with", decimal.getcontext().prec, "digits")
     print("temporary", tempfile.gettempdir())
 
 
