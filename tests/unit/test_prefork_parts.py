@@ -91,3 +91,18 @@ def test_forks_draw_numbers_of_their_own_but_where_a_seed_was_given() -> None:
     after = [unseeded.getstate(), seeded.getstate(), seeded_later.getstate()]
     assert [one == other for one, other in zip(before, after, strict=True)] == [False, True, True]
     assert seeded.random() == random.Random(42).random()  # noqa: S311
+
+
+def test_a_fork_that_nobody_waits_for_any_more_runs_nothing() -> None:
+    script = (
+        "import os, socket; from worker.prefork import child;"
+        "ours, theirs = socket.socketpair();"
+        "pid = os.fork();"
+        "pid or (ours.close(), child.main(theirs, 0, None, 'not read', []));"
+        "theirs.close(); ours.recv(100); ours.close();"
+        "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    assert (done.stdout.strip(), done.stderr) == ("1", "")

@@ -63,14 +63,22 @@ class Before:
 
 
 def main(
-    channel: socket.socket, worker: int, before: Before, request: Any, files: list[int]
+    answer: socket.socket, worker: int, before: Before, request: Any, files: list[int]
 ) -> NoReturn:
-    """Run what `request` asks for and end the process. Never returns, never raises."""
+    """Run what `request` asks for and end the process. Never returns, never raises.
+
+    Nothing is run before the worker has heard who runs it: one that has given up on a slow
+    template asks another, and a run is not to begin twice.
+    """
     code = 1
     try:
         os.setsid()
-        wire.send(channel, {"pid": os.getpid()})
-        channel.close()
+        wire.send(answer, {"pid": os.getpid()})
+        wire.receive(answer)
+        answer.close()
+    except (EOFError, OSError):
+        os._exit(code)
+    try:
         line = socket.socket(fileno=files[0])
         _become(request, worker, before)
         code = _run(request, line, before)

@@ -63,21 +63,34 @@ def main() -> None:
 def _spawn(
     channel: socket.socket, worker: int, before: child.Before, request: Any, files: list[int]
 ) -> None:
-    """Fork twice: the child of a child that ends becomes the worker's own, which waits for it."""
-    if (threads := lineage.threads()) != 1:  # a module may start one long after its import
-        wire.send(channel, {"error": f"it has {threads} threads by now"})
-        return
-    between = os.fork()
-    if between:
-        os.waitpid(between, 0)
-        return
-    try:
-        run = os.fork()
-    except OSError as error:
-        wire.send(channel, {"error": str(error)})
-        os._exit(1)
-    if run:
-        os._exit(0)
+    """Fork twice: the child of a child that ends becomes the worker's own, which waits for it.
+
+    The answer goes to the last of `files`, a socket of this request only.
+    """
     from worker.prefork import child as forked  # noqa: PLC0415 - it is loaded, with Prefect
 
-    forked.main(channel, worker, before, request, files)
+    *rest, last = files
+    with socket.socket(fileno=os.dup(last)) as answer:
+        if (threads := lineage.threads()) != 1:  # a module may start one long after its import
+            wire.send(answer, {"error": f"it has {threads} threads by now"})
+            return
+        between = _fork(answer)
+        if between:
+            os.waitpid(between, 0)
+        if between != 0:
+            return
+        run = _fork(answer)
+        if run != 0:
+            os._exit(1 if run is None else 0)
+        channel.close()
+        os.close(last)
+        forked.main(answer, worker, before, request, rest)
+
+
+def _fork(answer: socket.socket) -> int | None:
+    """As `os.fork`; None when the kernel has refused it, and that is answered."""
+    try:
+        return os.fork()
+    except OSError as error:
+        wire.send(answer, {"error": str(error)})
+        return None

@@ -15,7 +15,7 @@ from worker.prefork import packages, wire
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 # The folder of this code comes last: a run finds its modules where it would without a template.
@@ -96,7 +96,7 @@ class Template:
         ours.settimeout(START_SECONDS)
         template = cls(process, ours, frozenset(), {})
         try:
-            said = await template.ask({"preload": list(modules)})
+            said = await template.preload(modules)
         except TemplateError:
             await template.close()
             raise
@@ -114,19 +114,35 @@ class Template:
         Raises:
             TemplateError: it has died, or hangs.
         """
-        said = await self.ask(request, files)
+
+        def exchange() -> Any:
+            ours, theirs = socket.socketpair()
+            ours.settimeout(FORK_SECONDS)
+            with ours:
+                with theirs:
+                    wire.send(self.channel, request, [*files, theirs.fileno()])
+                answer, _ = wire.receive(ours)
+                if "pid" in answer:
+                    wire.send(ours, {"go": True})
+                return answer
+
+        said = await self._alone(exchange)
         if "error" in said:
             raise TemplateError(f"it cannot fork: {said['error']}")
         return int(said["pid"])
 
-    async def ask(self, message: Any, files: Sequence[int] = ()) -> Any:
-        """Send `message` and wait for the answer; others wait for their turn."""
+    async def preload(self, modules: Sequence[str]) -> Any:
+        """Have it import `modules` and be ready; what it says of itself."""
 
         def exchange() -> Any:
-            wire.send(self.channel, message, files)
+            wire.send(self.channel, {"preload": list(modules)})
             answer, _ = wire.receive(self.channel)
             return answer
 
+        return await self._alone(exchange)
+
+    async def _alone(self, exchange: Callable[[], Any]) -> Any:
+        """What `exchange` gives, in a thread; others wait for their turn."""
         async with self.lock:
             if self.closed:
                 raise RetiredError("it has been replaced")

@@ -209,6 +209,13 @@ class _Lasting:
     async def _check(self) -> None:
         raise NotImplementedError
 
+    async def __aenter__(self: Any) -> Any:
+        await super().__aenter__()  # type: ignore[misc]
+        if self._events_subscriber is None:
+            self._polling_task.cancel()
+            self._polling_task = asyncio.create_task(self._recover())
+        return self
+
     def _start_polling_task(self: Any, task: asyncio.Task[None]) -> None:
         if task.cancelled() or self._is_shutting_down:
             return
