@@ -81,6 +81,40 @@ def test_who_is_ahead_of_prefork_is_said(results: Results) -> None:
     assert "Stock" not in lost
 
 
+def test_what_others_have_and_prefork_lacks_is_said(results: Results) -> None:
+    assert "- idle: prefork has no figure, others have." in report.render(results)
+
+
+def test_threads_are_explained_only_where_they_are_ahead(results: Results) -> None:
+    assert "run jobs in threads" in report.render(results)
+    results.samples = [each for each in results.samples if each.contender != "dbos"]
+    assert "run jobs in threads" not in report.render(results)
+
+
+def test_prefork_is_compared_with_the_process_worker_as_it_comes(results: Results) -> None:
+    page = report.render(results)
+    assert "| start, p50: stock / prefork | 31.7 |" in page
+    assert "| burst: prefork / stock | 15.0 |" in page
+    assert "| start of prefork, p50, s | 0.30 |" in page
+    assert "| start of prefork, p95, s | 0.90 |" in page
+
+
+def test_there_is_no_ratio_to_what_was_not_measured(results: Results) -> None:
+    results.samples = [each for each in results.samples if each.contender != "stock"]
+    page = report.render(results)
+    assert "stock / prefork" not in page
+    assert "| start of prefork, p50, s | 0.30 |" in page
+
+
+def test_the_parts_of_a_start_are_on_the_page_when_they_were_taken(results: Results) -> None:
+    heading = "Where the time of a start goes"
+    assert heading not in report.render(results)
+    results.profile = profile.medians([[0.01] * 7, [0.02] * 7, [0.03] * 7])
+    found = rows(report.render(results), heading)
+    assert found[profile.PARTS[0]] == ["20"]
+    assert found[f"**{profile.TOTAL}**"] == ["**140**"]
+
+
 def test_the_best_of_a_column_is_the_fastest_or_the_busiest(results: Results) -> None:
     best = re.findall(r"\*\*(.+?)\*\*", report.render(results))
     assert sorted(best) == ["0.11", "100", "200"]
