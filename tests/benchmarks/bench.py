@@ -1,34 +1,32 @@
-"""Runs the contenders one at a time, A B C A B C, and writes down what they gave."""
+"""Runs the contenders one at a time, and writes down what they gave."""
 
 from __future__ import annotations
 
 import datetime as dt
 import os
 import shlex
-import subprocess
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING
-
-import httpx
-import psycopg2
+from typing import TYPE_CHECKING, TypeVar
 
 from scripts import report as console
 from server.errors import StackError
-from tests.benchmarks import machine, measures, soak, table
+from tests.benchmarks import machine, measures, profile, soak, table
 from tests.benchmarks.contender import Contender, Job
 from tests.benchmarks.ground import WIDTH, Ground, ground
 from tests.benchmarks.measures import Measure
 from tests.benchmarks.results import Results, Sample
+from tests.counting import counting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from tests.benchmarks.measures import Sizes
 
-# What goes wrong with one contender and is nothing to the others.
-FAULTS = (StackError, httpx.HTTPError, psycopg2.Error, subprocess.SubprocessError, OSError)
+ATTEMPTS = 2
+
+Each = TypeVar("Each")
 
 
 class Bench:
@@ -58,37 +56,85 @@ class Bench:
         )
 
     def run(self, kinds: Sequence[type[Contender]]) -> Results:
-        """Measure these contenders; one that fails is left out, with the reason, from there on."""
-        taking_part = [made for kind in kinds if (made := self._prepared(kind))]
-        # Round 0 warms up what is only slow the first time: caches of files, databases, bytecode.
-        rounds = self.sizes.rounds if set(self.wanted) - {Measure.soak} else 0
-        for number in range(rounds + 1):
-            for contender in list(taking_part):
-                try:
-                    self._round(contender, number)
-                except FAULTS as error:
-                    self._leave_out(contender, error)
-                    taking_part.remove(contender)
-                finally:
-                    contender.stop()
-                self.results.write(self.to)
-        if Measure.soak in self.wanted:
+        """Measure these contenders.
+
+        A round that fails is tried once more. One whose round has failed twice is left out from
+        there on, with the reason; what it gave before is kept.
+        """
+        try:
+            taking_part = [made for kind in kinds if (made := self._prepared(kind))]
+            self.rounds(taking_part)
             for contender in taking_part:
-                if contender.name in self.soaked and Job.noise in contender.jobs:
+                if Measure.profile in self.wanted and contender.name == table.OURS:
+                    self._profile()
+            for contender in taking_part:
+                wanted = Measure.soak in self.wanted and contender.name in self.soaked
+                if wanted and Job.noise in contender.jobs:
                     self._soak(contender)
+        finally:
+            self.results.write(self.to)
         return self.results
+
+    def rounds(self, taking_part: list[Contender]) -> None:
+        """Take them in turns; who is left out is taken from the list."""
+        # Round 0 warms up what is only slow the first time: caches of files, databases, bytecode.
+        rounds = self.sizes.rounds if set(self.wanted) & measures.OF_ROUNDS else 0
+        for number in range(rounds + 1):
+            for contender in turned(taking_part, number, rounds):
+                if why := self._tried(contender, number):
+                    self._leave_out(contender, why)
+                    taking_part.remove(contender)
+                self.results.write(self.to)
+
+    def _tried(self, contender: Contender, number: int) -> str | None:
+        """Make the round, once more if it fails; None, or why it failed at last."""
+        why = None
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self.results.drop(contender.name, number)
+                contender.forget()
+            why = self._attempt(contender, lambda: self._round(contender, number))
+            if why is None:
+                break
+        return why
+
+    def _attempt(self, contender: Contender, act: Callable[[], None]) -> str | None:
+        """Do it, and stop what the contender has started; None, or why it failed, in one line."""
+        try:
+            try:
+                act()
+            finally:
+                contender.stop()
+        except Exception as error:  # noqa: BLE001 - what goes wrong with one is nothing to the others
+            console.out.print(f"failed: {error or repr(error)}")
+            return " ".join((error.what if isinstance(error, StackError) else repr(error)).split())
+        return None
+
+    def _profile(self) -> None:
+        console.out.print("profile: where the time of a start goes")
+        self.ground.serve(prefect=True)
+        with counting(self.ground.values.stack_port) as relay:
+            watched = profile.Watched(self.ground, relay)
+
+            def act() -> None:
+                self.results.profile = profile.medians(profile.measure(watched, profile.RUNS))
+
+            self._attempt(watched, act)
+        for part, value in self.results.profile.items():
+            console.out.print(f"  {value:6.0f} ms  {part}")
+        self.results.write(self.to)
 
     def _soak(self, contender: Contender) -> None:
         console.out.print(f"soak: {contender.title}")
-        try:
+        seen: soak.Seen = {}
+
+        def act() -> None:
             self.ground.serve(prefect=contender.uses_prefect)
             contender.start_server()
-            contender.start()
-            seen = soak.run(contender, self.sizes.soak)
-        except FAULTS as error:
-            seen = {"verdict": str(error)}
-        finally:
-            contender.stop()
+            seen.update(soak.run(contender, self.sizes.soak))
+
+        if why := self._attempt(contender, act):
+            seen["verdict"] = why
         for name, value in seen.items():
             console.out.print(f"  {name:<20} {value}")
         self.results.soaks[contender.name] = seen
@@ -97,22 +143,22 @@ class Bench:
     def _prepared(self, kind: type[Contender]) -> Contender | None:
         self.results.titles[kind.name] = kind.title
         contender = kind(self.ground)
-        try:
+
+        def act() -> None:
             if reason := kind.why_not():
                 raise StackError(reason)
             self.ground.serve(prefect=kind.uses_prefect)
             contender.prepare()
             self.results.versions[kind.name] = contender.versions()
-        except FAULTS as error:
-            contender.stop()
-            self._leave_out(contender, error)
+
+        if why := self._attempt(contender, act):
+            self._leave_out(contender, why)
             return None
         return contender
 
-    def _leave_out(self, contender: Contender, error: Exception) -> None:
-        what = error.what if isinstance(error, StackError) else repr(error)
-        self.results.left_out[contender.name] = what
-        console.out.print(f"left out: {error}")
+    def _leave_out(self, contender: Contender, why: str) -> None:
+        self.results.left_out[contender.name] = why
+        console.out.print(f"left out: {contender.title}: {why}")
 
     def _round(self, contender: Contender, number: int) -> None:
         console.out.print(f"round {number}: {contender.title} (load {machine.load()})")
@@ -138,6 +184,13 @@ class Bench:
                     load=os.getloadavg()[0],
                 )
                 self.results.samples.append(sample)
+
+
+def turned(contenders: Sequence[Each], number: int, rounds: int) -> list[Each]:
+    """Their order in a round: each begins at another place, so that nobody is always first."""
+    first = number * len(contenders) // max(rounds, 1)
+    first %= max(len(contenders), 1)
+    return [*contenders[first:], *contenders[:first]]
 
 
 def run(contenders: Sequence[str], wanted: Sequence[Measure], sizes: Sizes, to: Path) -> Results:

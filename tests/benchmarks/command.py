@@ -30,7 +30,8 @@ def run(
     _check("measure", measures, list(Measure))
     wanted = [Measure(each) for each in measures] or list(Measure)
     # As with Ctrl-C: what was started is stopped.
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, lambda number, _frame: sys.exit(128 + number))
     bench.run(contenders, wanted, Sizes(*sizes), to)
     console.out.print(f"raw figures: {to}\nas a page:   scripts/stack bench --report {to}")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
 import subprocess
+import threading
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.ground import Ground
 
 STOP_SECONDS = 30
+ASK_SECONDS = 120
 POLL_SECONDS = 0.2
 
 
@@ -58,13 +61,15 @@ class Contender(ABC):
     # A run may meet any moment of the interval in which the contender looks for work.
     poll_seconds: ClassVar[float] = 1.0
     jobs: ClassVar[frozenset[Job]] = frozenset(Job) - {Job.noise}
-    requirements: ClassVar[str | None] = None  # the file that pins its environment
+    # Database and statement: what takes away the runs that have not ended.
+    unfinished: ClassVar[tuple[tuple[str, str], ...]] = ()
 
     def __init__(self, ground: Ground) -> None:
         """Know the ground; nothing is started."""
         self.ground = ground
         self.processes: dict[str, subprocess.Popen[Any]] = {}
         self.python = ""
+        self.python_warnings = ""  # what the workers get as PYTHONWARNINGS
 
     @classmethod
     def why_not(cls) -> str | None:
@@ -93,6 +98,11 @@ class Contender(ABC):
     def timings(self, ids: Sequence[str]) -> dict[str, Timing]:
         """What is known of these runs by now."""
 
+    def forget(self) -> None:
+        """Leave nothing to do of a round that has failed: the next one would begin with it."""
+        for name, statement in self.unfinished:
+            self.ground.query(name, statement)
+
     @property
     def workers(self) -> list[int]:
         """The ids of the processes that `start` has started."""
@@ -115,11 +125,12 @@ class Contender(ABC):
         pipe: bool = False,
     ) -> subprocess.Popen[str]:
         """Start a process of this contender; `server...` for one that runs no jobs."""
-        log = self.ground.layout.logs / f"{self.name}-{name}.log"
-        with log.open("ab") as output:
+        filtered = self.python_warnings and not name.startswith("server")
+        more = {"PYTHONWARNINGS": self.python_warnings} if filtered else {}
+        with self.log(name).open("ab") as output:
             process = subprocess.Popen(
                 argv,
-                env={**self.ground.environment(), **env},
+                env={**self.ground.environment(), **env, **more},
                 cwd=cwd or self.ground.project,
                 stdin=subprocess.PIPE if pipe else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if pipe else output,
@@ -130,16 +141,29 @@ class Contender(ABC):
         self.processes[name] = process
         return process
 
+    def log(self, name: str) -> Path:
+        """Where the process `name` writes."""
+        return self.ground.layout.logs / f"{self.name}-{name}.log"
+
     def ask(self, name: str, question: object) -> Any:
-        """A line to the process `name`, which was started with a pipe; its answer, as JSON."""
+        """A line to the process `name`, which was started with a pipe; its answer, as JSON.
+
+        Raises:
+            StackError: it has ended, or gave no answer in time and was ended for it.
+        """
         process = self.processes[name]
         assert process.stdin
         assert process.stdout
-        process.stdin.write(json.dumps(question) + "\n")
-        process.stdin.flush()
-        line = process.stdout.readline()
+        bound = threading.Timer(ASK_SECONDS, process.kill)
+        bound.start()
+        try:
+            process.stdin.write(json.dumps(question) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        finally:
+            bound.cancel()
         if not line:
-            raise self.failed(f"{name} has ended")
+            raise self.failed(f"{name} has ended, or took more than {ASK_SECONDS} s to answer")
         return json.loads(line)
 
     def stop(self, *names: str) -> None:
@@ -148,7 +172,7 @@ class Contender(ABC):
             process = self.processes.pop(name, None)
             if process is None:
                 continue
-            below = psutil.Process(process.pid).children(recursive=True) if _lives(process) else []
+            below = _below(process)
             process.terminate()
             try:
                 process.wait(STOP_SECONDS)
@@ -157,12 +181,14 @@ class Contender(ABC):
                 process.wait()
             kill_group(process.pid)
             for each in below:
-                if each.is_running():
+                with contextlib.suppress(psutil.NoSuchProcess):  # most have ended with it
                     each.kill()
             psutil.wait_procs(below, timeout=STOP_SECONDS)
             for pipe in (process.stdin, process.stdout):
-                if pipe:
-                    pipe.close()
+                # What was not written when it ended cannot be written now.
+                with contextlib.suppress(BrokenPipeError):
+                    if pipe:
+                        pipe.close()
 
     def until(self, what: str, probe: Callable[[], bool], seconds: float) -> None:
         """Wait until `probe` says yes.
@@ -216,5 +242,10 @@ def _tail(log: Path, lines: int = 12) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
-def _lives(process: subprocess.Popen[Any]) -> bool:
-    return process.poll() is None
+def _below(process: subprocess.Popen[Any]) -> list[psutil.Process]:
+    if process.poll() is not None:
+        return []
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import time
@@ -17,7 +18,7 @@ from psycopg2 import sql
 
 from scripts.embedded import cluster as clusters
 from scripts.embedded import layout as layouts
-from scripts.embedded import services
+from scripts.embedded import processes, services
 from scripts.embedded.backend import Embedded
 from scripts.embedded.service import Service, kill_group, spawn
 from server import database, environment, secrets, settings
@@ -78,8 +79,9 @@ class Ground:
         }
 
     def worker(self) -> dict[str, str]:
-        """What the worker of a stack gets."""
-        return environment.environment("worker", self.values, self.place)
+        """What the worker of a stack gets, with a port of its own for its health."""
+        place = dataclasses.replace(self.place, worker_health_port=services.free_port())
+        return environment.environment("worker", self.values, place)
 
     def client(self) -> httpx.Client:
         """A client of the Prefect server's API."""
@@ -109,8 +111,11 @@ class Ground:
             cursor.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
 
     def query(self, name: str, statement: str, values: object = None) -> list[Any]:
-        """The rows that `statement` gives in the database `name`; connections are kept."""
-        if name not in self.connections:
+        """The rows that `statement` gives in the database `name`; connections are kept.
+
+        One that was lost is made anew by the next call.
+        """
+        if name not in self.connections or self.connections[name].closed:
             self.connections[name] = psycopg2.connect(self.conninfo(name))
             self.connections[name].autocommit = True
         cursor = self.connections[name].cursor()
@@ -124,11 +129,18 @@ class Ground:
         return float(now) - (before + time.time()) / 2
 
     def serve(self, *, prefect: bool) -> None:
-        """Have the Prefect server run, or not: who does not use it should not pay for it."""
-        if prefect and self.server.state.pid is None:
+        """Have a fresh Prefect server, or none: who does not use it should not pay for it.
+
+        Nobody meets what another has left in its memory, nor one that has crashed.
+        """
+        self.server.stop()
+        if prefect:
             _bring_up(self.server)
-        elif not prefect and self.server.state.pid is not None:
-            self.server.stop()
+
+    def running(self) -> set[int]:
+        """Whatever runs on this ground, by its mark in the environment; not what measures."""
+        found = processes.find(self.layout, clusters.of(self.layout))
+        return {each.pid for each in found}
 
     @staticmethod
     def _is(step: Service) -> bool:

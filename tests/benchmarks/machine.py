@@ -5,18 +5,22 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+
+from server.settings import ROOT
 
 if TYPE_CHECKING:
     from tests.benchmarks.ground import Ground
 
 
 def describe(ground: Ground) -> dict[str, str]:
-    """The machine with the versions of its kernel, Python, PostgreSQL and Prefect server."""
+    """The machine with the versions of its kernel, Python, this stack, PostgreSQL and Prefect."""
     return {
+        "commit of this stack": commit(),
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
@@ -27,6 +31,16 @@ def describe(ground: Ground) -> dict[str, str]:
         "Prefect server": importlib.metadata.version("prefect"),
         "clock offset": f"{ground.clock_offset_seconds() * 1000:.2f} ms",
     }
+
+
+def commit() -> str:
+    """What is checked out; `-dirty` when files differ from that."""
+    argv = ["git", "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):  # an archive of the sources, or no git here
+        return "not known"
+    return done.stdout.strip()
 
 
 def load() -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Figures = tuple[str, list[float]]  # a measure's name with the values of one round
 
 RUN_SECONDS = 120
-LONG_SECONDS = 900
+LONG_SECONDS = 1800
 WARM_UPS = 2
 HELD = 5
 SETTLE_SECONDS = 3  # for what a process does after it has said that it is ready
@@ -34,6 +34,7 @@ class Measure(enum.StrEnum):
     memory = "memory"
     ready = "ready"
     soak = "soak"
+    profile = "profile"
 
 
 @dataclass(frozen=True)
@@ -91,18 +92,20 @@ def memory(contender: Contender, sizes: Sizes) -> Iterator[Figures]:
     """Idle, of workers and of servers, and what each running job adds to the workers."""
     time.sleep(SETTLE_SECONDS)
     idle = footprint(contender.workers).pss_bytes
+    server = footprint(contender.servers).pss_bytes
     hold = contender.ground.hold
-    hold.mkdir()
+    shutil.rmtree(hold, ignore_errors=True)  # a round that failed may have left it, with marks
+    hold.mkdir(exist_ok=True)
     try:
         ids = contender.submit(Job.hold, HELD)
         contender.until("jobs that hold", lambda: len(list(hold.iterdir())) == HELD, RUN_SECONDS)
         time.sleep(SETTLE_SECONDS)
         held = footprint(contender.workers).pss_bytes
     finally:
-        shutil.rmtree(hold)
+        shutil.rmtree(hold, ignore_errors=True)
     contender.wait(ids, RUN_SECONDS)
     yield "memory-idle", [idle]
-    yield "memory-server", [footprint(contender.servers).pss_bytes]
+    yield "memory-server", [server]
     yield "memory-run", [(held - idle) / HELD]
 
 
@@ -112,3 +115,4 @@ EACH_ROUND = {
     Measure.steps: steps,
     Measure.burst: burst,
 }
+OF_ROUNDS = {*EACH_ROUND, Measure.ready}

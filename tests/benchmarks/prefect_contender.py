@@ -34,6 +34,8 @@ class FlowContender(Contender):
     """Runs of deployments, whoever takes them."""
 
     jobs: ClassVar[frozenset[Job]] = frozenset(Job)
+    # Runs that are Running for ever keep their places in the pool.
+    unfinished = (("prefect", "delete from flow_run where end_time is null"),)
 
     def versions(self) -> dict[str, str]:
         """Prefect's."""
@@ -79,6 +81,8 @@ class WorkerContender(FlowContender):
 
     worker_type: ClassVar[str] = "process"
     job_variables: ClassVar[dict[str, Any]] = {}
+    # The stack starts its own worker with it.
+    options: ClassVar[tuple[str, ...]] = ("--with-healthcheck",)
 
     def environment(self) -> dict[str, str]:
         """What the worker gets: by default, as the stack gives it to its own."""
@@ -123,5 +127,6 @@ class WorkerContender(FlowContender):
             *(sys.executable, "-m", "prefect", "worker", "start", "--type", self.worker_type),
             *("--pool", self.name, "--name", self.name),
             *("--no-create-pool-if-not-found", "--install-policy", "never"),
+            *self.options,
         ]
         self.spawn("worker", argv, self.environment())

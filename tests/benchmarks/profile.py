@@ -1,14 +1,16 @@
 """Where the time of a start goes: the requests of one run after the other, as the wire has them.
 
-`scripts/python -m tests.benchmarks.profile` prints the table that docs/benchmarks.md shows.
+`scripts/stack bench` takes them with all else. `scripts/python -m tests.benchmarks.profile` takes
+nothing but them, and `--to FILE` adds them to the raw figures of a run.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
 import time
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts import report as console
@@ -16,6 +18,7 @@ from tests.benchmarks.contender import Job
 from tests.benchmarks.contenders.prefork import Prefork
 from tests.benchmarks.ground import Ground, ground
 from tests.benchmarks.measures import READY_SECONDS, RUN_SECONDS, WARM_UPS
+from tests.benchmarks.results import read
 from tests.counting import Counting, counting
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ PARTS = (
     "the server makes the run Running",
     "the engine reads the run again and where results go; the first line",
 )
+TOTAL = "call to first line"
 
 
 class Watched(Prefork):
@@ -77,7 +81,10 @@ def marks(
 
 
 def measure(contender: Watched, runs: int) -> list[list[float]]:
-    """For each of `runs` starts, how long each of `PARTS` took, in seconds."""
+    """For each of `runs` starts, how long each of `PARTS` took, in seconds.
+
+    The worker is started here; its caller stops it, before the relay ends.
+    """
     contender.start()
     contender.run(Job.noop, 1, READY_SECONDS)
     contender.run(Job.noop, WARM_UPS, RUN_SECONDS)
@@ -96,20 +103,34 @@ def measure(contender: Watched, runs: int) -> list[list[float]]:
     return found
 
 
+def medians(found: Sequence[Sequence[float]]) -> dict[str, float]:
+    """The median of each of `PARTS`, and that of the whole, in milliseconds."""
+    parts = zip(PARTS, zip(*found, strict=True), strict=True)
+    return {
+        **{part: 1000 * statistics.median(values) for part, values in parts},
+        TOTAL: 1000 * statistics.median(sum(each) for each in found),
+    }
+
+
 def main() -> None:
-    """Measure, and print a table of medians in milliseconds."""
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
+    """Measure and print; add to a file of raw figures where one is named."""
+    parser = argparse.ArgumentParser(description="Where the time of a start goes.")
+    parser.add_argument("runs", type=int, nargs="?", default=RUNS, help="single runs [%(default)s]")
+    parser.add_argument("--to", type=Path, metavar="FILE", help="raw figures to add it to")
+    given = parser.parse_args()
+    results = read(given.to) if given.to else None
     with ground() as made, counting(made.values.stack_port) as relay:
         contender = Watched(made, relay)
         contender.prepare()
         try:
-            found = measure(contender, runs)
+            found = medians(measure(contender, given.runs))
         finally:
             contender.stop()
-    for part, values in zip(PARTS, zip(*found, strict=True), strict=True):
-        console.out.print(f"| {part} | {1000 * statistics.median(values):.0f} |")
-    total = statistics.median(sum(each) for each in found)
-    console.out.print(f"| **call to first line** | **{1000 * total:.0f}** |")
+    for part, value in found.items():
+        console.out.print(f"{value:6.0f} ms  {part}")
+    if results:
+        results.profile = found
+        results.write(given.to)
 
 
 if __name__ == "__main__":

@@ -2,70 +2,20 @@
 
 from __future__ import annotations
 
-import textwrap
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from server.settings import ROOT
-from tests.benchmarks import chart, table
+from tests.benchmarks import chart, profile, table
+from tests.benchmarks.columns import BURST, COLUMNS, START, Column, shown
+from tests.benchmarks.opening import opening
 from tests.benchmarks.results import Results, quantile, read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MEGABYTE = 2**20
-
-
-@dataclass(frozen=True)
-class Column:
-    """How the tables show a measure."""
-
-    measure: str
-    title: str
-    unit: str
-    explained: str
-    divisor: float = 1
-    more_is_better: bool = False
-
-
-COLUMNS = (
-    Column("start", "start", "s", "A run is created on an idle stack → the first line of its job."),
-    Column(
-        "burst",
-        "burst",
-        "runs/min",
-        "No-op runs created at once, from the first creation until the last is complete.",
-        more_is_better=True,
-    ),
-    Column(
-        "steps-light",
-        "40 x fib(10)",
-        "s",
-        "One run of 40 small steps, one after the other: created → complete, pick-up included.",
-    ),
-    Column(
-        "steps-heavy",
-        "10 x fib(33)",
-        "s",
-        "One run of 10 steps that compute: created → complete, pick-up included.",
-    ),
-    Column("ready", "ready", "s", "The worker's process is started → first line of a waiting run."),
-    Column(
-        "memory-idle",
-        "idle",
-        "MB",
-        "PSS of the worker's processes without a run. PSS counts a shared page once in all.",
-        MEGABYTE,
-    ),
-    Column("memory-run", "per run", "MB", "What each of five running jobs adds to that.", MEGABYTE),
-    Column(
-        "memory-server",
-        "its server",
-        "MB",
-        "PSS of what takes the orders: API server, DAG processor, code server; not PostgreSQL.",
-        MEGABYTE,
-    ),
-)
+STOCK = "stock"
+# They run jobs in threads.
+THREADED = ("task-serve", "dbos")
 
 
 def write(source: Path, docs: Path = ROOT / "docs") -> list[Path]:
@@ -91,10 +41,12 @@ def render(results: Results) -> str:
     """The document."""
     return "\n".join(
         [
-            *_opening(results),
+            *opening(results),
             *_summary(results),
+            *_ratios(results),
             *_losses(results),
             *(line for column in COLUMNS for line in _measure(results, column)),
+            *_profile(results),
             *_soaks(results),
             *_left_out(results),
             *_made_of(results),
@@ -102,44 +54,8 @@ def render(results: Results) -> str:
     )
 
 
-def shown(value: float) -> str:
-    """Three digits that count."""
-    for digits, limit in ((0, 100), (1, 10), (2, 0)):
-        if abs(value) >= limit:
-            return f"{value:.{digits}f}"
-    raise AssertionError(value)
-
-
-def _opening(results: Results) -> list[str]:
-    sizes = results.settings
-    how = (
-        f"The figures here were taken on {results.taken[:10]} with `{results.command}`. All "
-        "contenders use one PostgreSQL server and the same cores. They run one at a time and take "
-        f"turns; rounds: {sizes['rounds']}, after one that is thrown away. Whoever does not use "
-        "the Prefect server does not have it running beside it. Each runs "
-        f"{sizes['width']} jobs at once, at most; all else is as each comes, so that Dagster "
-        "starts a process for each step, too. Times are those that the contender's own server "
-        "has stored; first lines are the first log line of a Prefect run, and in the others a row "
-        "that the job's first statement writes. All clocks are that of one machine."
-    )
-    return [
-        "# Benchmarks",
-        "",
-        "How fast runs start, how many a machine gets through, and what that takes, beside what",
-        "one would pick instead. This page is written by a command from the figures of one run:",
-        "",
-        "```sh",
-        "scripts/stack bench  # takes hours; leave the machine alone",
-        "scripts/stack bench --report .stack/benchmarks.json",
-        "```",
-        "",
-        *textwrap.wrap(how, 100, break_on_hyphens=False),
-        "",
-    ]
-
-
 def _summary(results: Results) -> list[str]:
-    columns = [each for each in COLUMNS if _names(results, each)]
+    columns = [each for each in COLUMNS if each.names(results)]
     lines = [
         "Medians; what is in bold is the best of its column.",
         "",
@@ -149,45 +65,80 @@ def _summary(results: Results) -> list[str]:
         "|---|" + "---:|" * len(columns),
     ]
     best = {each: _best(results, each) for each in columns}
-    for name in _ranked(results):
-        cells = []
-        for column in columns:
-            value = _median(results, name, column)
-            text = "-" if value is None else shown(value)
-            cells.append(f"**{text}**" if value is not None and value == best[column] else text)
-        lines.append(f"| {results.titles[name]} | " + " | ".join(cells) + " |")
+    for name, title in results.titles.items():
+        medians = {each: each.median(results, name) for each in columns}
+        if any(value is not None for value in medians.values()):
+            cells = (_cell(value, best[column]) for column, value in medians.items())
+            lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return [*lines, ""]
 
 
+def _best(results: Results, column: Column) -> float:
+    found = [column.median(results, name) for name in column.names(results)]
+    values = [each for each in found if each is not None]
+    return max(values) if column.more_is_better else min(values)
+
+
+def _cell(value: float | None, best: float) -> str:
+    if value is None:
+        return "-"
+    return f"**{shown(value)}**" if value == best else shown(value)
+
+
+def _ratios(results: Results) -> list[str]:
+    """What prefork is held to: how it compares with the process worker as it comes."""
+    starts = START.values(results, table.OURS)
+    slow, many = START.median(results, STOCK), BURST.median(results, table.OURS)
+    few = BURST.median(results, STOCK)
+    rows = []
+    if starts and slow is not None:
+        ratio = slow / quantile(starts, 0.5)
+        rows.append(f"| start, p50: {STOCK} / {table.OURS} | {shown(ratio)} |")
+    if many is not None and few is not None:
+        rows.append(f"| burst: {table.OURS} / {STOCK} | {shown(many / few)} |")
+    if starts:
+        rows += [
+            f"| start of {table.OURS}, {title}, s | {shown(quantile(starts, share))} |"
+            for title, share in (("p50", 0.5), ("p95", 0.95))
+        ]
+    if not rows:
+        return []
+    explained = "What prefork is held to; stock is the process worker with its defaults:"
+    return [explained, "", "| | |", "|---|---:|", *rows, ""]
+
+
 def _losses(results: Results) -> list[str]:
-    """Where another contender is ahead of ours, with the figures."""
-    lost = []
+    """Where another contender is ahead of ours, or has figures where ours has none."""
+    lost, ahead_of_all = [], set()
     for column in COLUMNS:
-        own = _median(results, table.OURS, column)
+        own = column.median(results, table.OURS)
+        others = [name for name in column.names(results) if name != table.OURS]
         if own is None:
+            if others:
+                lost.append(f"- {column.title}: prefork has no figure, others have.")
             continue
-        ahead = []
-        for name in _names(results, column):
-            value = _median(results, name, column)
-            if value is not None and (value > own if column.more_is_better else value < own):
-                ahead.append(f"{results.titles[name]} ({shown(value)})")
+        ahead = [
+            (name, value)
+            for name in others
+            if (value := column.median(results, name)) is not None and column.better(value, own)
+        ]
+        ahead_of_all |= {name for name, _ in ahead}
         if ahead:
-            lost.append(f"- {column.title}, {column.unit} ({shown(own)}): {', '.join(ahead)}.")
+            named = ", ".join(f"{results.titles[name]} ({shown(value)})" for name, value in ahead)
+            lost.append(f"- {column.title}, {column.unit} ({shown(own)}): {named}.")
     if not lost:
         return []
-    return [
-        "## Where prefork is behind",
-        "",
-        *lost,
-        "",
+    threads = [
         "`task.serve()` and DBOS run jobs in threads of one process: nothing is started for a run,",
         "and nothing keeps one run's crash, memory or environment from the others.",
         "",
     ]
+    explained = threads if ahead_of_all & set(THREADED) else []
+    return ["## Where prefork is behind", "", *lost, "", *explained]
 
 
 def _measure(results: Results, column: Column) -> list[str]:
-    names = _names(results, column)
+    names = column.names(results)
     if not names:
         return []
     lines = [
@@ -199,11 +150,33 @@ def _measure(results: Results, column: Column) -> list[str]:
         "|---|---:|---:|---:|---:|---:|",
     ]
     for name in names:
-        values = [each / column.divisor for each in results.values(name, column.measure)]
+        values = column.values(results, name)
         figures = (min(values), quantile(values, 0.5), quantile(values, 0.95), max(values))
         cells = " | ".join(shown(each) for each in figures)
         lines.append(f"| {results.titles[name]} | {cells} | {len(values)} |")
     return [*lines, ""]
+
+
+def _profile(results: Results) -> list[str]:
+    if not results.profile:
+        return []
+    rows = [
+        f"| **{part}** | **{value:.0f}** |"
+        if part == profile.TOTAL
+        else f"| {part} | {value:.0f} |"
+        for part, value in results.profile.items()
+    ]
+    return [
+        "## Where the time of a start goes",
+        "",
+        "Single starts of prefork, one after the other, with a relay before the API that sees what",
+        "is asked for and when. Medians in milliseconds; the last line is not their sum.",
+        "",
+        "| | ms |",
+        "|---|---:|",
+        *rows,
+        "",
+    ]
 
 
 def _soaks(results: Results) -> list[str]:
@@ -232,22 +205,3 @@ def _made_of(results: Results) -> list[str]:
     ]
     closing = "Every single value is in [benchmarks.json](benchmarks.json)."
     return ["## Measured on", "", *machine, "", "Contenders:", "", *versions, "", closing, ""]
-
-
-def _names(results: Results, column: Column) -> list[str]:
-    return [name for name in results.titles if results.values(name, column.measure)]
-
-
-def _ranked(results: Results) -> list[str]:
-    return [name for name in results.titles if any(name in _names(results, c) for c in COLUMNS)]
-
-
-def _median(results: Results, name: str, column: Column) -> float | None:
-    values = results.values(name, column.measure)
-    return quantile(values, 0.5) / column.divisor if values else None
-
-
-def _best(results: Results, column: Column) -> float:
-    found = [_median(results, name, column) for name in _names(results, column)]
-    values = [each for each in found if each is not None]
-    return max(values) if column.more_is_better else min(values)

@@ -22,7 +22,7 @@ class Sample(BaseModel):
     measure: str
     round: int
     load: float  # the load average when it was taken
-    values: list[float]  # seconds, runs per minute or bytes: see `tests.benchmarks.report`
+    values: list[float]  # seconds, runs per minute or bytes: see `tests.benchmarks.columns`
 
 
 class Results(BaseModel):
@@ -37,6 +37,7 @@ class Results(BaseModel):
     samples: list[Sample] = []
     left_out: dict[str, str] = {}  # contender -> why
     soaks: dict[str, dict[str, float | str]] = {}  # contender -> what was seen
+    profile: dict[str, float] = {}  # part of a start -> milliseconds, median
 
     def values(self, contender: str, measure: str) -> list[float]:
         """All rounds together."""
@@ -44,6 +45,12 @@ class Results(BaseModel):
             each for each in self.samples if (each.contender, each.measure) == (contender, measure)
         ]
         return [value for each in found for value in each.values]
+
+    def drop(self, contender: str, number: int) -> None:
+        """Forget what a contender gave in one round, which is made again."""
+        self.samples = [
+            each for each in self.samples if (each.contender, each.round) != (contender, number)
+        ]
 
     def write(self, path: Path) -> None:
         """Write it whole: a reader finds the old file or the new one."""

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from tests.benchmarks import bench, report, table
+from tests.benchmarks.columns import shown
 from tests.benchmarks.measures import Measure, Sizes
 from tests.benchmarks.results import Results, read
 
@@ -72,7 +73,7 @@ def test_the_page_holds_what_was_measured(source: Path, results: Results) -> Non
     page = report.write(source, source.parent / "docs")[0].read_text()
     for name in CONTENDERS:
         assert f"| {table.BY_NAME[name].title} |" in page
-        assert report.shown(max(results.values(name, "start"))) in page
+        assert shown(max(results.values(name, "start"))) in page
 
 
 def test_nothing_is_left_running(source: Path) -> None:

@@ -1,13 +1,22 @@
 """The page of the benchmarks says what the file of raw figures holds."""
 
+import os
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from server.errors import MistakeError
-from tests.benchmarks import chart, command, profile, report, soak, table
+from server.errors import MistakeError, StackError
+from server.settings import ROOT
+from tests.benchmarks import bench, chart, command, profile, report, soak, table
+from tests.benchmarks.contender import Contender
+from tests.benchmarks.measures import Measure, Sizes
 from tests.benchmarks.memory import Footprint
 from tests.benchmarks.results import Results, Sample, quantile, read
 
@@ -72,6 +81,40 @@ def test_who_is_ahead_of_prefork_is_said(results: Results) -> None:
     assert "Stock" not in lost
 
 
+def test_what_others_have_and_prefork_lacks_is_said(results: Results) -> None:
+    assert "- idle: prefork has no figure, others have." in report.render(results)
+
+
+def test_threads_are_explained_only_where_they_are_ahead(results: Results) -> None:
+    assert "run jobs in threads" in report.render(results)
+    results.samples = [each for each in results.samples if each.contender != "dbos"]
+    assert "run jobs in threads" not in report.render(results)
+
+
+def test_prefork_is_compared_with_the_process_worker_as_it_comes(results: Results) -> None:
+    page = report.render(results)
+    assert "| start, p50: stock / prefork | 31.7 |" in page
+    assert "| burst: prefork / stock | 15.0 |" in page
+    assert "| start of prefork, p50, s | 0.30 |" in page
+    assert "| start of prefork, p95, s | 0.90 |" in page
+
+
+def test_there_is_no_ratio_to_what_was_not_measured(results: Results) -> None:
+    results.samples = [each for each in results.samples if each.contender != "stock"]
+    page = report.render(results)
+    assert "stock / prefork" not in page
+    assert "| start of prefork, p50, s | 0.30 |" in page
+
+
+def test_the_parts_of_a_start_are_on_the_page_when_they_were_taken(results: Results) -> None:
+    heading = "Where the time of a start goes"
+    assert heading not in report.render(results)
+    results.profile = profile.medians([[0.01] * 7, [0.02] * 7, [0.03] * 7])
+    found = rows(report.render(results), heading)
+    assert found[profile.PARTS[0]] == ["20"]
+    assert found[f"**{profile.TOTAL}**"] == ["**140**"]
+
+
 def test_the_best_of_a_column_is_the_fastest_or_the_busiest(results: Results) -> None:
     best = re.findall(r"\*\*(.+?)\*\*", report.render(results))
     assert sorted(best) == ["0.11", "100", "200"]
@@ -131,25 +174,62 @@ def test_every_contender_with_an_environment_of_its_own_pins_what_is_in_it() -> 
         assert [line for line in packages if "==" not in line] == []
 
 
+BEFORE = soak.Rest(Footprint(pss_bytes=100, processes=2, threads=10, descriptors=40), strays=3)
+
+
 def test_a_soak_that_leaves_nothing_passes() -> None:
-    before = Footprint(pss_bytes=100, processes=2, threads=10, descriptors=40)
     after = Footprint(pss_bytes=109, processes=2, threads=11, descriptors=45)
-    assert soak.verdict(before, after) == "passed"
+    assert soak.verdict(BEFORE, soak.Rest(after, strays=3)) == "passed"
 
 
 @pytest.mark.parametrize(
-    ("after", "problem", "verdict"),
+    ("after", "verdict"),
     [
-        (Footprint(100, 3, 10, 40), "", "1 processes left"),
-        (Footprint(100, 2, 10, 90), "", "50 descriptors left"),
-        (Footprint(100, 2, 20, 40), "", "10 threads left"),
-        (Footprint(150, 2, 10, 40), "", "memory has grown by 50%"),
-        (Footprint(100, 2, 10, 40), "no end of 50 runs", "no end of 50 runs"),
+        (soak.Rest(Footprint(100, 3, 10, 40), 3), "1 processes left"),
+        (soak.Rest(Footprint(100, 2, 10, 90), 3), "50 descriptors left"),
+        (soak.Rest(Footprint(100, 2, 20, 40), 3), "10 threads left"),
+        (soak.Rest(Footprint(150, 2, 10, 40), 3), "memory has grown by 50%"),
+        (soak.Rest(BEFORE.worker, 5), "2 processes left outside of the worker"),
     ],
 )
-def test_a_soak_says_what_is_left(after: Footprint, problem: str, verdict: str) -> None:
-    before = Footprint(pss_bytes=100, processes=2, threads=10, descriptors=40)
-    assert soak.verdict(before, after, problem) == verdict
+def test_a_soak_says_what_is_left(after: soak.Rest, verdict: str) -> None:
+    assert soak.verdict(BEFORE, after) == verdict
+
+
+def test_a_soak_says_all_that_went_wrong() -> None:
+    after = soak.Rest(Footprint(100, 2, 20, 40), 3)
+    found = soak.verdict(BEFORE, after, ["no end of 50 runs", "2 templates failed"])
+    assert found == "no end of 50 runs; 2 templates failed; 10 threads left"
+
+
+def test_a_soak_finds_what_only_the_log_of_the_worker_says(tmp_path: Path) -> None:
+    log = (
+        "WARNING | The template failed and is replaced: it has died\n"
+        "INFO | nothing\n"
+        "t.py:1: DeprecationWarning: This process (pid=7) is multi-threaded, use of fork() may\n"
+        "WARNING | The template failed and is replaced: it has 2 threads by now\n"
+    )
+    assert soak.faults(log) == ["2 templates failed", "1 forks with threads"]
+    assert soak.faults("INFO | nothing\n") == []
+
+
+def test_the_line_of_a_failed_template_is_what_the_worker_writes() -> None:
+    source = (ROOT / "worker" / "prefork" / "templates.py").read_text()
+    assert any(line in source for line in soak.FAULTS)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 does not warn")
+def test_a_fork_with_threads_is_found_in_the_log_of_a_process_with_the_filter_of_the_soak() -> None:
+    code = (
+        "import os, threading; stop = threading.Event();"
+        "threading.Thread(target=stop.wait).start();"
+        "pid = os.fork(); pid or os._exit(0); os.waitpid(pid, 0); stop.set()"
+    )
+    env = {**os.environ, "PYTHONWARNINGS": soak.WARNINGS}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True
+    )
+    assert soak.faults(done.stderr) == ["1 forks with threads"]
 
 
 def test_the_verdict_of_a_soak_is_on_the_page(results: Results) -> None:
@@ -173,3 +253,85 @@ def test_the_parts_of_a_start_are_between_the_requests_that_mark_them() -> None:
     found = profile.marks(10.0, 10.1, 10.5, 10.9, requests)
     assert found == [10.0, 10.1, 10.2, 10.4, 10.5, 10.7, 10.8, 10.9]
     assert len(found) == len(profile.PARTS) + 1
+
+
+class Scripted(Contender):
+    """Fails in the rounds that it is told to, and gives 1.0 in the others."""
+
+    name = "scripted"
+    title = "Scripted"
+    uses_prefect = False
+    faults: list[Exception | None]
+
+    def versions(self) -> dict[str, str]:
+        return {}
+
+    start = submit = timings = cast("Any", None)
+
+
+class Bare(bench.Bench):
+    """Without ground, and with a round that is one figure."""
+
+    def __init__(self, results: Results, to: Path) -> None:
+        self.results = results.model_copy(deep=True)
+        self.sizes = Sizes(rounds=3)
+        self.wanted = [Measure.ready]
+        self.to = to
+        self.soaked = []
+
+    def _round(self, contender: Contender, number: int) -> None:
+        def figures() -> Iterator[tuple[str, list[float]]]:
+            yield "ready", [float(number)]
+
+        self._keep(contender, number, figures())
+        if error := cast("Scripted", contender).faults.pop(0):
+            raise error
+
+
+@pytest.mark.parametrize(
+    ("faults", "kept", "why"),
+    [
+        ([None] * 4, [1, 2, 3], None),
+        ([None, KeyError("x"), None, None, None], [1, 2, 3], None),
+        ([None, None, OSError("a\n b"), StackError("no\nend")], [1, 2], "no end"),
+        ([AssertionError(), ValueError("a\n b")], [], "ValueError('a\\n b')"),
+    ],
+)
+def test_a_contender_is_left_out_when_its_round_has_failed_twice(
+    results: Results,
+    tmp_path: Path,
+    faults: list[Exception | None],
+    kept: list[float],
+    why: str | None,
+) -> None:
+    made = Bare(results, tmp_path / "raw.json")
+    contender = Scripted(cast("Any", None))
+    contender.faults = list(faults)
+    taking_part: list[Contender] = [contender]
+    made.rounds(taking_part)
+    assert made.results.values("scripted", "ready") == kept
+    assert made.results.left_out.get("scripted") == why
+    assert taking_part == ([] if why else [contender])
+    assert read(tmp_path / "raw.json") == made.results
+
+
+def test_nobody_is_first_in_every_round() -> None:
+    orders = [bench.turned("abcdefgh", number, 3) for number in range(1, 4)]
+    assert len({each[0] for each in orders}) == 3
+    assert all(sorted(each) == list("abcdefgh") for each in orders)
+    assert bench.turned("", 1, 3) == []
+
+
+def test_an_answer_that_does_not_come_ends_who_was_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tests.benchmarks.contender.ASK_SECONDS", 0.2)
+    layout = SimpleNamespace(logs=tmp_path)
+    ground = SimpleNamespace(layout=layout, project=tmp_path, environment=lambda: dict(os.environ))
+    contender = Scripted(cast("Any", ground))
+    contender.spawn("server", [sys.executable, "-c", "input(); input()"], {}, pipe=True)
+    try:
+        with pytest.raises(StackError, match="server has ended, or took more than"):
+            contender.ask("server", [])
+    finally:
+        contender.stop()

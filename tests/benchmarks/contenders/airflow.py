@@ -30,6 +30,7 @@ ROWS = """
            state
     from dag_run where run_id = any(%s)
 """
+UNFINISHED = "delete from dag_run where state in ('queued', 'running')"
 DAGS = "select count(*) from dag where not is_stale and dag_id = any(%s)"
 
 
@@ -39,6 +40,7 @@ class Airflow(Contender):
     name = "airflow"
     title = "Airflow 3 (LocalExecutor)"
     uses_prefect = False
+    unfinished = ((DATABASE, UNFINISHED),)
     port = 0
     token = ""
 
@@ -54,7 +56,6 @@ class Airflow(Contender):
         (self.home / "dags").mkdir(parents=True)
         flows = self.ground.project / "flows"
         shutil.copy(flows / "airflow_jobs.py", self.home / "dags")
-        self.port = free_port()
         self._secret = uuid.uuid4().hex
         done = subprocess.run(
             [self._program, "db", "migrate"],
@@ -75,6 +76,7 @@ class Airflow(Contender):
 
     def start_server(self) -> None:
         """Start the API server and the DAG processor."""
+        self.port = free_port()
         self._spawn("server-api", "api-server", "--port", str(self.port))
         self._spawn("server-dags", "dag-processor")
         self.until("answer of the API", self._answers, START_SECONDS)

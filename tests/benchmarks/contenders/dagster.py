@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import psutil
 
 from scripts.embedded.services import free_port
 from tests.benchmarks import environments, marks
@@ -34,6 +36,13 @@ ROWS = """
            case when status in ('SUCCESS', 'FAILURE', 'CANCELED') then end_time end, status
     from runs where run_id = any(%s)
 """
+UNFINISHED = "delete from runs where status not in ('SUCCESS', 'FAILURE', 'CANCELED')"
+COORDINATOR = """
+from dagster import DagsterInstance
+with DagsterInstance.get() as instance:
+    coordinator = instance.run_coordinator
+    print(type(coordinator).__name__, f"every {coordinator.dequeue_interval_seconds} s")
+"""
 
 
 class Dagster(Contender):
@@ -42,6 +51,8 @@ class Dagster(Contender):
     name = "dagster"
     title = "Dagster"
     uses_prefect = False
+    poll_seconds = 5  # the daemon looks into the queue; `versions` asks Dagster itself
+    unfinished = (("dagster", UNFINISHED),)
     port = 0
 
     @property
@@ -64,9 +75,23 @@ class Dagster(Contender):
         (self.home / "dagster.yaml").write_text(json.dumps(instance))
 
     def versions(self) -> dict[str, str]:
-        """Dagster's parts."""
+        """Dagster's parts, and how it takes runs from its queue."""
         packages = ["dagster", "dagster-postgres", "dagster-webserver"]
-        return environments.versions(self.python, packages)
+        asked = subprocess.run(
+            [self.python, "-c", COORDINATOR],
+            check=True,
+            env={**self.ground.environment(), "DAGSTER_HOME": str(self.home)},
+            capture_output=True,
+            text=True,
+        )
+        found = environments.versions(self.python, packages)
+        return {**found, "run coordinator": asked.stdout.split("\n")[-2]}
+
+    @property
+    def workers(self) -> list[int]:
+        """The daemon, and the runs, which are children of the code server."""
+        runs = psutil.Process(self.processes["server-code"].pid).children()
+        return super().workers + [each.pid for each in runs]
 
     def start_server(self) -> None:
         """Start the web server, and the code server, whose children the runs are."""
@@ -75,7 +100,8 @@ class Dagster(Contender):
         workspace = {"load_from": [{"grpc_server": location}]}
         (self.home / "workspace.yaml").write_text(json.dumps(workspace))
         jobs = str(self.ground.project / "flows" / "dagster_jobs.py")
-        self._spawn("code", "dagster", "api", "grpc", "-f", jobs, "-h", "127.0.0.1", "-p", code)
+        here = ("-h", "127.0.0.1", "-p", code)
+        self._spawn("server-code", "dagster", "api", "grpc", "-f", jobs, *here)
         self._spawn("server-web", "dagster-webserver", "-p", self.port)
         self.until("answer of the web server", self._answers, START_SECONDS)
 
@@ -121,7 +147,7 @@ class Dagster(Contender):
             "PGTZ": "UTC",
             "PYTHONPATH": str(self.ground.project / "flows"),
         }
-        self.spawn(name, argv if name == "code" else [*argv, *workspace], env)
+        self.spawn(name, argv if name == "server-code" else [*argv, *workspace], env)
 
     def _answers(self) -> bool:
         try:

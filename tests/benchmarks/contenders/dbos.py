@@ -19,6 +19,14 @@ ROWS = """
     from dbos.workflow_status where workflow_uuid = any(%s)
 """
 
+UNFINISHED = """
+    do $$ begin
+        if to_regclass('dbos.workflow_status') is not null then
+            delete from dbos.workflow_status where status in ('ENQUEUED', 'PENDING');
+        end if;
+    end $$
+"""
+
 
 class Dbos(Contender):
     """Runs workflows in threads of one process."""
@@ -26,6 +34,7 @@ class Dbos(Contender):
     name = "dbos"
     title = "DBOS"
     uses_prefect = False
+    unfinished = (("dbos", UNFINISHED),)
 
     def prepare(self) -> None:
         """Make its environment and its database."""
@@ -39,6 +48,7 @@ class Dbos(Contender):
     def start_server(self) -> None:
         """Start the process that enqueues, as a web application would."""
         self._spawn("server-ask", "ask", pipe=True)
+        self.ask("server-ask", [Job.noop, 0])  # it has imported all when it answers
 
     def start(self) -> None:
         """Start the process that runs the workflows."""

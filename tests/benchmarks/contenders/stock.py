@@ -11,6 +11,7 @@ class Stock(WorkerContender):
     name = "stock"
     title = "Prefect process worker, defaults"
     poll_seconds = 10
+    options = ()
 
     def environment(self) -> dict[str, str]:
         """What a client needs."""

@@ -30,6 +30,7 @@ class TaskServe(Contender):
     name = "task-serve"
     title = "task.serve()"
     poll_seconds = 0
+    unfinished = (("prefect", "delete from task_run where end_time is null"),)
 
     def versions(self) -> dict[str, str]:
         """Prefect's."""
@@ -39,6 +40,7 @@ class TaskServe(Contender):
         """Start the process that asks for runs, as a web application would."""
         argv = [sys.executable, "flows/delay_tasks.py"]
         self.spawn("server-delay", argv, self.ground.prefect(), pipe=True)
+        self.ask("server-delay", [Job.noop, 0])  # it has imported all when it answers
 
     def start(self) -> None:
         """Start the process that serves the tasks."""

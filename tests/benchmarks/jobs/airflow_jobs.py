@@ -21,10 +21,21 @@ def step(n: int) -> None:
 
 
 @task
+def first_step(n: int) -> None:
+    """The first of many steps, with the first line."""
+    first_line(get_current_context()["run_id"])
+    fib(n)
+
+
+@task
 def held() -> None:
     """Hold until released."""
     first_line(get_current_context()["run_id"])
     wait_for_release()
+
+
+def _steps(count: int, n: int) -> None:
+    chain(first_step(n), *(step(n) for _ in range(count - 1)))
 
 
 @dag(schedule=None)
@@ -36,13 +47,13 @@ def noop() -> None:
 @dag(schedule=None)
 def light() -> None:
     """Many small steps, one after the other."""
-    chain(first(), *(step(LIGHT[1]) for _ in range(LIGHT[0])))
+    _steps(*LIGHT)
 
 
 @dag(schedule=None)
 def heavy() -> None:
     """Few large steps, one after the other."""
-    chain(first(), *(step(HEAVY[1]) for _ in range(HEAVY[0])))
+    _steps(*HEAVY)
 
 
 @dag(schedule=None)

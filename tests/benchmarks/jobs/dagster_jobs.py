@@ -7,10 +7,23 @@ from work import HEAVY, LIGHT, fib, first_line, wait_for_release
 
 
 @dagster.op
-def first(context: dagster.OpExecutionContext) -> int:
+def first(context: dagster.OpExecutionContext) -> None:
     """The first line."""
     first_line(context.run_id)
-    return 0
+
+
+@dagster.op
+def first_light(context: dagster.OpExecutionContext) -> int:
+    """The first small step, with the first line."""
+    first_line(context.run_id)
+    return fib(LIGHT[1])
+
+
+@dagster.op
+def first_heavy(context: dagster.OpExecutionContext) -> int:
+    """The first large step, with the first line."""
+    first_line(context.run_id)
+    return fib(HEAVY[1])
 
 
 @dagster.op
@@ -26,8 +39,9 @@ def step_heavy(before: int) -> int:
 
 
 @dagster.op
-def held(before: int) -> None:
+def held(context: dagster.OpExecutionContext) -> None:
     """Hold until released."""
+    first_line(context.run_id)
     wait_for_release()
 
 
@@ -40,23 +54,23 @@ def noop() -> None:
 @dagster.job
 def light() -> None:
     """Many small steps."""
-    done = first()
-    for number in range(LIGHT[0]):
+    done = first_light()
+    for number in range(1, LIGHT[0]):
         done = step_light.alias(f"step_{number}")(done)
 
 
 @dagster.job
 def heavy() -> None:
     """Few large steps."""
-    done = first()
-    for number in range(HEAVY[0]):
+    done = first_heavy()
+    for number in range(1, HEAVY[0]):
         done = step_heavy.alias(f"step_{number}")(done)
 
 
 @dagster.job
 def hold() -> None:
     """Hold until released."""
-    held(first())
+    held()
 
 
 defs = dagster.Definitions(jobs=[noop, light, heavy, hold])

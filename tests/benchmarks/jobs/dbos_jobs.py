@@ -8,12 +8,14 @@ import json
 import os
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from dbos import DBOS, DBOSClient
 from work import HEAVY, LIGHT, fib, first_line, wait_for_release
 
 QUEUE = "bench"
 WIDTH = 10
+CALLERS = 8
 
 
 @DBOS.step()
@@ -71,12 +73,17 @@ def work() -> None:
 def ask() -> None:
     """Enqueue: reads ["noop", 3] from each line, answers with the ids."""
     client = None
+    callers = ThreadPoolExecutor(CALLERS)
+
+    def enqueue(job: str) -> str:
+        options = {"queue_name": QUEUE, "workflow_name": job}
+        return client.enqueue(options).get_workflow_id()
+
     for line in sys.stdin:
         job, count = json.loads(line)
-        # Not before the worker has made the tables.
-        client = client or DBOSClient(system_database_url=os.environ["BENCH_DBOS"])
-        options = {"queue_name": QUEUE, "workflow_name": job}
-        ids = [client.enqueue(options).get_workflow_id() for _ in range(count)]
+        if count:  # not before the worker has made the tables
+            client = client or DBOSClient(system_database_url=os.environ["BENCH_DBOS"])
+        ids = list(callers.map(enqueue, [job] * count))
         sys.stdout.write(json.dumps(ids) + "\n")
         sys.stdout.flush()
 

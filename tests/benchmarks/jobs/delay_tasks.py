@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import prefect_jobs as jobs
 
+CALLERS = 8
 TASKS = {
     "noop": jobs.noop_task,
     "light": jobs.light_task,
@@ -15,9 +17,16 @@ TASKS = {
     "hold": jobs.hold_task,
 }
 
+
+def ask(job: str) -> str:
+    """Ask for one run; its id."""
+    return str(TASKS[job].delay().task_run_id)
+
+
 if __name__ == "__main__":
+    callers = ThreadPoolExecutor(CALLERS)
     for line in sys.stdin:
         job, count = json.loads(line)
-        ids = [str(TASKS[job].delay().task_run_id) for _ in range(count)]
+        ids = list(callers.map(ask, [job] * count))
         sys.stdout.write(json.dumps(ids) + "\n")
         sys.stdout.flush()

@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import threading
 import time
 import uuid
 from pathlib import Path
 
 LIGHT = (40, 10)  # how many steps, of which Fibonacci number
 HEAVY = (10, 33)
+
+_marking = threading.Lock()  # DBOS runs jobs in threads
 
 
 def fib(n: int) -> int:
@@ -19,21 +23,27 @@ def fib(n: int) -> int:
 
 
 def first_line(key: str) -> None:
-    """Write the time of this call for the run `key`, with the time that connecting takes left out.
+    """Write the time of this call for the run `key`; that of connecting and writing is left out.
 
     One machine has one clock: PostgreSQL's clock_timestamp() reads the same as time.time() does.
     """
     now = time.time()
+    with _marking:
+        cursor = _connection().cursor()
+        cursor.execute("insert into mark values (%s, %s) on conflict do nothing", (key, now))
+
+
+@functools.cache
+def _connection():  # noqa: ANN202 - of whichever driver is there
+    """One for each process."""
     try:
         import psycopg2 as driver  # noqa: PLC0415 - whichever is there
     except ImportError:
         import psycopg as driver  # noqa: PLC0415
 
-    connection = driver.connect(os.environ["BENCH_MARKS"])
-    cursor = connection.cursor()
-    cursor.execute("insert into mark values (%s, %s) on conflict do nothing", (key, now))
-    connection.commit()
-    connection.close()
+    made = driver.connect(os.environ["BENCH_MARKS"])
+    made.autocommit = True
+    return made
 
 
 def wait_for_release() -> None:

@@ -1,0 +1,61 @@
+"""What the page of the benchmarks begins with: how the figures were taken."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.benchmarks.results import Results
+
+WIDTH = 100
+
+PROCEDURE = """
+The figures here were taken on {day} with `{command}`. All contenders use one PostgreSQL server, set
+up as this stack ships it, and the same cores. They run one at a time and take turns, in another
+order each time; rounds: {rounds}, after a single start of each that is thrown away. A round that
+fails is made once more. Whoever uses a Prefect server gets a fresh one in each round, with this
+stack's settings; the others do not have it running beside them. Each runs {width} jobs at once, at
+most.
+"""
+SETTINGS = """
+prefork and the tuned process worker get the settings that this stack gives its worker, the tuned
+one besides those that make it start sooner. The others get the address of what they use, a login,
+that width, and else what they come with. Dagster so starts a process for each step, too, and takes
+runs from a queue at an interval that stands below, with its version. Runs are asked for by eight
+callers at once.
+"""
+TIMES = """
+When a run was created is stored by the contender's own server, or for DBOS by the database. When it
+was complete, likewise, but for `task.serve()` and Dagster: there the process of the job tells the
+time. First lines have the time of the job's own process: that of the first log line of a Prefect
+run, and in the others that of the job's first statement, which writes a row. All these clocks are
+that of one machine.
+"""
+
+
+def opening(results: Results) -> list[str]:
+    """The title, the command and the way in which it measures."""
+    sizes = results.settings
+    procedure = PROCEDURE.format(
+        day=results.taken[:10],
+        command=results.command,
+        rounds=sizes["rounds"],
+        width=sizes["width"],
+    )
+    lines = [
+        "# Benchmarks",
+        "",
+        "How fast runs start, how many a machine gets through, and what that takes, beside what",
+        "one would pick instead. This page is written by a command from the figures of one run:",
+        "",
+        "```sh",
+        "scripts/stack bench  # takes hours; leave the machine alone",
+        "scripts/stack bench --report .stack/benchmarks.json",
+        "```",
+        "",
+    ]
+    for text in (procedure, SETTINGS, TIMES):
+        filled = textwrap.wrap(" ".join(text.split()), WIDTH, break_on_hyphens=False)
+        lines += [*filled, ""]
+    return lines
