@@ -168,8 +168,17 @@ class Bench:
         if number == 0:
             return
         for measure, ask in measures.EACH_ROUND.items():
-            if measure in self.wanted:
+            if measure in self.wanted and not self.enough(contender.name, measure):
                 self._keep(contender, number, ask(contender, self.sizes))
+
+    def enough(self, contender: str, measure: Measure) -> bool:
+        """Whether a measure that has been taken of a contender is too slow to be taken again."""
+        rates = self.results.values(contender, Measure.burst)
+        took = {
+            Measure.burst: [self.sizes.burst * 60 / each for each in rates],
+            Measure.steps: self.results.values(contender, "steps-light"),
+        }
+        return any(each > measures.SLOW_SECONDS for each in took.get(measure, ()))
 
     def _keep(self, contender: Contender, number: int, figures: Iterator[measures.Figures]) -> None:
         for name, values in figures:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+from tests.benchmarks.measures import SLOW_SECONDS
+
 if TYPE_CHECKING:
     from tests.benchmarks.results import Results
 
@@ -14,7 +16,8 @@ PROCEDURE = """
 The figures here were taken on {day} with `{command}`. All contenders use one PostgreSQL server, set
 up as this stack ships it, and the same cores. They run one at a time and take turns, in another
 order each time; rounds: {rounds}, after a single start of each that is thrown away. A round that
-fails is made once more. Whoever uses a Prefect server gets a fresh one in each round, with this
+fails is made once more. A burst, or the steps, that took a contender more than {slow} s are taken in
+one round only; the last column of each table says how many values there are. Whoever uses a Prefect server gets a fresh one in each round, with this
 stack's settings; the others do not have it running beside them. Each runs {width} jobs at once, at
 most.
 """
@@ -42,6 +45,7 @@ def opening(results: Results) -> list[str]:
         command=results.command,
         rounds=sizes["rounds"],
         width=sizes["width"],
+        slow=SLOW_SECONDS,
     )
     lines = [
         "# Benchmarks",

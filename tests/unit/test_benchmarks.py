@@ -335,3 +335,13 @@ def test_an_answer_that_does_not_come_ends_who_was_asked(
             contender.ask("server", [])
     finally:
         contender.stop()
+
+
+def test_what_takes_a_contender_long_is_taken_once(results: Results, tmp_path: Path) -> None:
+    made = Bare(results, tmp_path / "raw.json")
+    made.results.samples.append(sample("dbos", "steps-light", [180.0]))
+    assert not made.enough("prefork", Measure.burst)  # 100 runs in 30 s
+    assert made.enough("stock", Measure.burst)  # in 450 s
+    assert not made.enough("stock", Measure.start)
+    assert not made.enough("prefork", Measure.steps)
+    assert made.enough("dbos", Measure.steps)
