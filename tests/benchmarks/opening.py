@@ -16,10 +16,10 @@ PROCEDURE = """
 The figures here were taken on {day} with `{command}`. All contenders use one PostgreSQL server, set
 up as this stack ships it, and the same cores. They run one at a time and take turns, in another
 order each time; rounds: {rounds}, after a single start of each that is thrown away. A round that
-fails is made once more. A burst, or the steps, that took a contender more than {slow} s are taken in
-one round only; the last column of each table says how many values there are. Whoever uses a Prefect server gets a fresh one in each round, with this
-stack's settings; the others do not have it running beside them. Each runs {width} jobs at once, at
-most.
+fails is made once more. A burst, or the steps, that took a contender more than {slow} s are taken
+in one round only; the last column of each table says how many values there are. Whoever uses a
+Prefect server gets a fresh one in each round, with this stack's settings; the others do not have it
+running beside them. Each runs {width} jobs at once, at most.
 """
 SETTINGS = """
 prefork and the tuned process worker get the settings that this stack gives its worker, the tuned
