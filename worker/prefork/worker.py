@@ -26,7 +26,7 @@ from prefect.workers.process import (
 )
 from pydantic import Field
 
-from worker.prefork import lineage, settled
+from worker.prefork import leftovers, lineage, settled
 from worker.prefork.due import seconds_until_due
 from worker.prefork.hooks import ForkedHooks
 from worker.prefork.journal import Journal
@@ -144,7 +144,7 @@ class PreforkWorker(ProcessWorker):
         self._journal = Journal(folder / ".prefork" / self.get_name_slug())
         try:
             await self._shared.start()
-            await self._report_left_behind()
+            await leftovers.settle(self._journal, self.client, self._logger)
             await self._warm()
         except BaseException:
             await self.teardown(*sys.exc_info())  # who enters and fails is not left
@@ -171,20 +171,6 @@ class PreforkWorker(ProcessWorker):
         ours = work_pool.type in (ProcessWorker.type, self.type)
         kind = self.type if ours else work_pool.type
         super()._record_work_pool_snapshot(work_pool.model_copy(update={"type": kind}))
-
-    async def _report_left_behind(self) -> None:
-        assert self._journal  # noqa: S101
-        with self._journal.left_behind() as entries:
-            for entry in entries:
-                await asyncio.to_thread(entry.end)
-                try:
-                    flow_run = await self.client.read_flow_run(entry.flow_run_id)
-                except ObjectNotFound:
-                    continue
-                if _is_left(flow_run, entry.pid):
-                    await self._propose_crashed_state(
-                        flow_run, "The worker was killed, and the process of this run with it."
-                    )
 
     async def _warm(self) -> None:
         """Have a template ready for runs that set nothing of their own."""
@@ -258,6 +244,8 @@ class PreforkWorker(ProcessWorker):
             deployment = await self._take(flow_run)
             if deployment is not None:
                 await self._execute(flow_run, deployment)
+            if self._journal:
+                self._journal.remove(flow_run.id)  # also where it has had no process
         finally:
             self._taken.discard(flow_run.id)
             self._release_limit_slot(flow_run.id)
@@ -446,15 +434,6 @@ def _cause(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
-
-
-def _is_left(flow_run: FlowRun, pid: int) -> bool:
-    """Whether the run still is what the process `pid` was: not ended, taken by another, put off."""
-    state = flow_run.state
-    if state is None or flow_run.infrastructure_pid not in (None, str(pid)):
-        return False
-    waits = state.is_paused() and state.name != "Suspended"  # in its process, which is gone
-    return state.is_running() or state.is_pending() or state.is_cancelling() or waits
 
 
 def _why_no_forks() -> str | None:
