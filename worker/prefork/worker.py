@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import sys
 import tempfile
@@ -26,7 +27,7 @@ from prefect.workers.process import (
 )
 from pydantic import Field
 
-from worker.prefork import leftovers, lineage, settled
+from worker.prefork import leftovers, lineage, settled, stopping
 from worker.prefork.due import seconds_until_due
 from worker.prefork.hooks import ForkedHooks
 from worker.prefork.journal import Journal
@@ -102,7 +103,7 @@ class PreforkWorker(ProcessWorker):
         self._taken: set[UUID] = set()
         self._again: set[UUID] = set()  # of those, what came once more
         self._once = False
-        self._stop = Stop()
+        self._stop = Stop(self._logger)
         self._strays = lineage.Strays()
         self._said: set[str] = set()
         self._flows: dict[UUID, Flow] = {}
@@ -120,18 +121,30 @@ class PreforkWorker(ProcessWorker):
         """Work until told to stop by a signal."""
         self._stop.listen()
         self._once = run_once
+        stop = self._stop.carry_out(
+            lambda: self._submitting_flow_run_ids | self._taken,
+            self._polling.locked,
+            self._cancel_all,
+            lambda left: self._shared.report_cancelled(left, stopping.MESSAGE),
+        )
+        # Each in a task: one that is cancelled can wait in its teardown, a scope would not let it.
+        tasks = [
+            asyncio.create_task(super().start(run_once, with_healthcheck, printer)),
+            asyncio.create_task(stop),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
 
-        async def stop(scope: anyio.CancelScope) -> None:
-            await self._stop.carry_out(lambda: len(self._taken), self._cancel_all, self._logger)
-            scope.cancel()
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(stop, tasks.cancel_scope)
-            await super().start(run_once, with_healthcheck, printer)
-            tasks.cancel_scope.cancel()
-
-    async def _cancel_all(self) -> None:
-        await self._shared.cancel_all("The worker was stopped, and the run was not done in time.")
+    def _cancel_all(self) -> None:
+        self._shared.cancel_all(stopping.MESSAGE, stopping.END_SECONDS)
+        self._hooks.hurry(stopping.END_SECONDS + stopping.HOOKS_SECONDS)
 
     async def setup(self) -> None:
         """Prepare all that runs share; end and report what a dead worker has left."""
@@ -154,11 +167,15 @@ class PreforkWorker(ProcessWorker):
         """Give back what `setup` has taken."""
         for task in (*self._held.values(), *([self._waking] if self._waking else [])):
             task.cancel()
-        await super().teardown(*exc_info)
-        await self._shared.close()
-        await self._templates.close()
-        if self._journal:
-            self._journal.close()
+        if self._stop.told:
+            exc_info = (None, None, None)  # what it does still is waited for, not cancelled
+        async with contextlib.AsyncExitStack() as parts:  # from the last one on, whichever fails
+            if self._journal:
+                parts.callback(self._journal.close)
+            parts.push_async_callback(self._stop.close, self._templates.close)
+            parts.push_async_callback(self._stop.close, self._shared.close)
+            part = functools.partial(super().teardown, *exc_info)
+            parts.push_async_callback(self._stop.close, part)
 
     async def _initialize_after_sync(self) -> None:
         await super()._initialize_after_sync()
@@ -388,6 +405,7 @@ class PreforkWorker(ProcessWorker):
         async def execute(*, task_status: anyio.abc.TaskStatus[Any]) -> None:
             nonlocal result
             result = await executor.submit(task_status=task_status)
+            await self._shared.cancelled(flow_run.id)  # its hooks are the run's too
 
         async with anyio.create_task_group() as tasks:
             handle = await tasks.start(execute)
