@@ -29,6 +29,7 @@ from pydantic import Field
 
 from worker.prefork import leftovers, lineage, settled, stopping
 from worker.prefork.due import seconds_until_due
+from worker.prefork.fallback import Fallback
 from worker.prefork.hooks import ForkedHooks
 from worker.prefork.journal import Journal
 from worker.prefork.reads import Reads, ResultStorage
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import Flow, FlowRun, WorkPool
     from prefect.client.schemas.responses import DeploymentResponse, WorkerFlowRunResponse
+
+    from worker.prefork.upstream import ProcessStarter
 
 # A scheduled run is forked so long before its time, and begins at it.
 AHEAD_SECONDS = 0.5
@@ -367,9 +370,12 @@ class PreforkWorker(ProcessWorker):
     ) -> ProcessWorkerResult:
         """Run `flow_run` in a fork to its end, in a subprocess where that cannot be."""
         assert isinstance(configuration, PreforkJobConfiguration)  # noqa: S101
-        if problem := _why_no_forks() or _why_no_fork(configuration):
+        if problem := _why_no_forks():
             self._say_once(f"Starting a run as a subprocess: {problem}.")
             return await super().run(flow_run, configuration, task_status)
+        if problem := _why_no_fork(configuration):
+            self._say_once(f"Starting a run as a subprocess: {problem}.")
+            return await self._run_subprocess(flow_run, configuration, task_status)
         if configuration.working_dir and not configuration.working_dir.is_dir():
             raise FileNotFoundError(f"there is no working directory {configuration.working_dir}")
         assert self._journal  # noqa: S101
@@ -393,10 +399,31 @@ class PreforkWorker(ProcessWorker):
             finally:
                 self._hooks.remove(flow_run.id)
 
+    async def _run_subprocess(
+        self,
+        flow_run: FlowRun,
+        configuration: PreforkJobConfiguration,
+        task_status: anyio.abc.TaskStatus[int] | None,
+    ) -> ProcessWorkerResult:
+        """Run `flow_run` in a process that Prefect's own means start, in all else as a fork."""
+        assert self._journal  # noqa: S101
+        directory = (
+            contextlib.nullcontext(configuration.working_dir)
+            if configuration.working_dir
+            else tempfile.TemporaryDirectory(suffix="prefect")
+        )
+        command = configuration.command if configuration.command_configured else None
+        with directory as name:
+            job = _job(configuration, configuration.deployment, Path(name))
+            control = self._shared.context.control_channel
+            fallback = Fallback(control, self._hooks, self._journal)
+            with fallback.starter(flow_run, job, command) as starter:
+                return await self._follow(flow_run, starter, task_status)
+
     async def _follow(
         self,
         flow_run: FlowRun,
-        starter: ForkStarter,
+        starter: ProcessStarter,
         task_status: anyio.abc.TaskStatus[int] | None,
     ) -> ProcessWorkerResult:
         executor = self._shared.executor(flow_run, starter, self._hooks)
