@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,42 +11,54 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.logging.loggers import flow_run_logger
 
-from worker.prefork.process import ForkedProcess
+from worker.prefork.process import ForkedProcess, SessionScope
 from worker.prefork.templates import line
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from uuid import UUID
 
     from prefect.client.schemas.objects import FlowRun, State
 
     from worker.prefork.starter import Job
     from worker.prefork.templates import Templates
-
-# Cancelling takes up to 30 s for a process that does not end by itself, then runs the hooks.
-KEPT_SECONDS = 120
+    from worker.prefork.upstream import FlowRunHookRunner
 
 
 class ForkedHooks:
-    """Prefect's protocol `FlowRunHookRunner`, in a fork: the worker imports no flow."""
+    """Prefect's protocol `FlowRunHookRunner`, in a fork: the worker imports no flow.
+
+    A hook may take as long as it needs, as with Prefect's own workers, until the worker stops.
+    """
 
     def __init__(self, templates: Templates) -> None:
         """With no run yet."""
         self._templates = templates
         self._jobs: dict[UUID, Job] = {}
+        self._others: dict[UUID, FlowRunHookRunner] = {}
+        self._latest: float | None = None  # by the clock of the loop
+        self._limits: set[asyncio.Timeout] = set()
 
     def add(self, flow_run_id: UUID, job: Job) -> None:
         """Note how the hooks of a run are to be run."""
         self._jobs[flow_run_id] = job
 
+    def hand_over(self, flow_run_id: UUID, runner: FlowRunHookRunner) -> None:
+        """Have another one run the hooks of a run."""
+        self._others[flow_run_id] = runner
+
     def remove(self, flow_run_id: UUID) -> None:
-        """Forget it, when the cancellation that has ended the process is over too."""
-        job = self._jobs.get(flow_run_id)
+        """Forget it."""
+        self._jobs.pop(flow_run_id, None)
+        self._others.pop(flow_run_id, None)
 
-        def forget() -> None:
-            if self._jobs.get(flow_run_id) is job:  # the run may have been resumed meanwhile
-                del self._jobs[flow_run_id]
-
-        asyncio.get_running_loop().call_later(KEPT_SECONDS, forget)
+    def hurry(self, seconds: float) -> None:
+        """End the hooks that have not ended in `seconds` from now."""
+        if self._latest is None:
+            self._latest = asyncio.get_running_loop().time() + seconds
+            for limit in self._limits:
+                if not limit.expired():
+                    limit.reschedule(self._latest)
 
     async def run_cancellation_hooks(self, flow_run: FlowRun, state: State) -> None:
         """Run those of `on_cancellation`; what goes wrong is said in the run's log."""
@@ -59,25 +72,45 @@ class ForkedHooks:
 
     async def _run(self, kind: str, flow_run: FlowRun, state: State) -> None:
         try:
-            with tempfile.TemporaryDirectory(suffix="prefect") as empty:
-                job = self._jobs[flow_run.id]
-                if not job.working_dir.is_dir():  # it was a temporary one, of the run
-                    job = replace(job, working_dir=Path(empty))
-                code = await self._fork(job, flow_run, {"hooks": kind, "state": as_json(state)})
-            if code:
-                raise RuntimeError(f"the process of the hooks ended with {code}")  # noqa: TRY301
+            async with self._bound():
+                if other := self._others.get(flow_run.id):
+                    await getattr(other, f"run_{kind}_hooks")(flow_run, state)
+                else:
+                    await self._run_in_fork(kind, flow_run, state)
         except Exception:  # noqa: BLE001 - a hook that fails fails no run
             flow_run_logger(flow_run).warning(
                 "The on_%s hooks of flow run %r could not be run.", kind, flow_run.id, exc_info=True
             )
+
+    @contextlib.asynccontextmanager
+    async def _bound(self) -> AsyncIterator[None]:
+        async with asyncio.timeout_at(self._latest) as limit:
+            self._limits.add(limit)
+            try:
+                yield
+            finally:
+                self._limits.remove(limit)
+
+    async def _run_in_fork(self, kind: str, flow_run: FlowRun, state: State) -> None:
+        with tempfile.TemporaryDirectory(suffix="prefect") as empty:
+            job = self._jobs[flow_run.id]
+            if not job.working_dir.is_dir():  # it was a temporary one, of the run
+                job = replace(job, working_dir=Path(empty))
+            code = await self._fork(job, flow_run, {"hooks": kind, "state": as_json(state)})
+        if code:
+            raise RuntimeError(f"the process of the hooks ended with {code}")
 
     async def _fork(self, job: Job, flow_run: FlowRun, more: dict[str, Any]) -> int:
         kind = job.kind()
         ours, theirs = line()
         with ours, theirs:
             request = job.request(flow_run, kind.env, **more)
-            pid = await self._templates.fork(kind, request, [theirs.fileno()])
-            return await ForkedProcess(pid).wait()
+            process = ForkedProcess(await self._templates.fork(kind, request, [theirs.fileno()]))
+            try:
+                return await process.wait()
+            finally:
+                if process.returncode is None:
+                    SessionScope().hard_kill(process.pid)
 
 
 def as_json(state: State) -> dict[str, Any]:

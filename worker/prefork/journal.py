@@ -1,4 +1,4 @@
-"""Which runs a worker has started, on disk, for its next start after it was killed.
+"""Which runs a worker has taken, on disk, for its next start after it was killed.
 
 Each worker process has a folder, held by a lock while it lives. A folder whose lock is free
 belongs to a dead worker; what it names is ended and reported by whoever finds it first.
@@ -6,6 +6,7 @@ belongs to a dead worker; what it names is ended and reported by whoever finds i
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import json
@@ -26,34 +27,42 @@ if TYPE_CHECKING:
 LOCK = "lock"
 NEW = ".new"  # an entry that is being written
 GRACE_SECONDS = 10
+LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
 class Entry:
     """A run, and the process that it is."""
 
+    path: Path
     flow_run_id: UUID
-    pid: int
-    started: str | None
-    pid_namespace: str
+    pid: int = 0  # none yet
+    started: str | None = None
+    pid_namespace: str = ""
+    before: str | None = None  # what the API named as its process when the run was taken
 
-    def end(self) -> None:
-        """End the process if it is still there, with time to end by itself."""
+    async def end(self) -> None:
+        """End the process, with all of its group, if it is still there; it is asked to first."""
         if self.pid_namespace != _pid_namespace():
             return  # of a container that is gone, and all of it
+        if not self._alive():
+            return
         self._signal(signal.SIGTERM)
         deadline = time.monotonic() + GRACE_SECONDS
-        while self._alive() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        self._signal(signal.SIGKILL)
+        while self._alive() and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_SECONDS)
+        self._signal(signal.SIGKILL)  # no other group has its number as long as this one is there
+
+    def forget(self) -> None:
+        """Have no later start find it."""
+        self.path.unlink(missing_ok=True)
 
     def _alive(self) -> bool:
         return self.started is not None and lineage.started(self.pid) == self.started
 
     def _signal(self, number: int) -> None:
-        if self._alive():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
 
 
 class Journal:
@@ -62,52 +71,89 @@ class Journal:
     def __init__(self, parent: Path) -> None:
         """Make the folder and hold it."""
         self._parent = parent
-        self._folder = parent / str(uuid4())
-        self._folder.mkdir(parents=True, mode=0o700)
-        self._lock = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._before: dict[UUID, str | None] = {}
+        self._lock: int | None = None
+        while self._lock is None:  # until it is held, another worker may take it for a dead one's
+            self._folder = parent / str(uuid4())
+            self._folder.mkdir(parents=True, mode=0o700)
+            self._lock = _hold(self._folder, ours=True)
 
-    def add(self, flow_run_id: UUID, pid: int) -> None:
-        """Note that `pid` is the run."""
-        entry = {"pid": pid, "started": lineage.started(pid), "pid_namespace": _pid_namespace()}
+    def add(self, flow_run_id: UUID, pid: int = 0, before: str | None = None) -> None:
+        """Note that the run is taken, then that `pid`, which leads a process group, is the run.
+
+        Args:
+            flow_run_id: the run.
+            pid: 0 as long as it has no process.
+            before: what the API has named as its process by then, which was an earlier one.
+        """
+        before = self._before.setdefault(flow_run_id, before)
+        entry = {
+            "pid": pid,
+            "started": lineage.started(pid) if pid else None,
+            "pid_namespace": _pid_namespace(),
+            "before": before,
+        }
         path = self._folder / str(flow_run_id)
         new = path.with_suffix(NEW)
         new.write_text(json.dumps(entry), encoding="utf-8")
         new.replace(path)
 
     def remove(self, flow_run_id: UUID) -> None:
-        """Note that it has ended."""
+        """Note that it has ended, or is not to begin."""
+        self._before.pop(flow_run_id, None)
         (self._folder / str(flow_run_id)).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def until_ended(self, flow_run_id: UUID) -> Iterator[None]:
+        """Remove the run when the block ends; not when it is cut off: the process may live."""
+        try:
+            yield
+        except Exception:
+            self.remove(flow_run_id)
+            raise
+        self.remove(flow_run_id)
 
     def close(self) -> None:
         """Give the folder up; it is removed when nothing is left in it."""
-        if {each.name for each in self._folder.iterdir()} == {LOCK}:
-            shutil.rmtree(self._folder)
-        os.close(self._lock)
+        _give_up(self._folder, self._lock)
 
     @contextlib.contextmanager
     def left_behind(self) -> Iterator[list[Entry]]:
-        """What workers that are dead have left; forgotten when the block ends without an error."""
+        """What workers that are dead have left; what is not forgotten is left to the next start."""
         found: list[Entry] = []
-        held: list[tuple[int, Path]] = []
+        held: list[tuple[Path, int]] = []
         for folder in self._parent.iterdir():
-            if folder == self._folder or not (folder / LOCK).exists():
-                continue
-            lock = os.open(folder / LOCK, os.O_RDWR)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(lock)
-                continue
-            held.append((lock, folder))
-            found += [_read(path) for path in folder.iterdir() if _is_entry(path)]
+            if folder != self._folder and (lock := _hold(folder, ours=False)) is not None:
+                held.append((folder, lock))
+                found += [_read(path) for path in folder.iterdir() if _is_entry(path)]
         try:
             yield found
-            for _, folder in held:
-                shutil.rmtree(folder)
         finally:
-            for lock, _ in held:
-                os.close(lock)
+            for folder, lock in held:
+                _give_up(folder, lock)
+
+
+def _hold(folder: Path, *, ours: bool) -> int | None:
+    """Its lock, made if it is ours; None when another one has it, or has removed it meanwhile."""
+    try:
+        lock = os.open(folder / LOCK, os.O_RDWR | (os.O_CREAT if ours else 0), 0o600)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if ours else fcntl.LOCK_NB))
+        if os.fstat(lock).st_nlink:
+            return lock
+    except BlockingIOError:
+        pass
+    os.close(lock)
+    return None
+
+
+def _give_up(folder: Path, lock: int | None) -> None:
+    if not any(map(_is_entry, folder.iterdir())):
+        shutil.rmtree(folder)
+    if lock is not None:
+        os.close(lock)
 
 
 def _is_entry(path: Path) -> bool:
@@ -117,9 +163,9 @@ def _is_entry(path: Path) -> bool:
 def _read(path: Path) -> Entry:
     flow_run_id = UUID(path.name)
     try:
-        return Entry(flow_run_id, **json.loads(path.read_text(encoding="utf-8")))
-    except ValueError:  # a power cut can leave a file without its content
-        return Entry(flow_run_id, pid=0, started=None, pid_namespace="")
+        return Entry(path, flow_run_id, **json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):  # a power cut can leave a file without its content
+        return Entry(path, flow_run_id)
 
 
 def _pid_namespace() -> str:

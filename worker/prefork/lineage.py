@@ -52,8 +52,9 @@ def group_lives(group: int) -> bool:
         os.killpg(group, 0)
     except ProcessLookupError:
         return False
-    # Those that have ended count for the kernel until they are waited for.
-    return any(
+    # Those that have ended count for the kernel until they are waited for. The first is looked at
+    # first: as long as it lives, the others need not be.
+    return _group(group) == group or any(
         _group(int(path.name)) == group for path in Path("/proc").iterdir() if path.name.isdigit()
     )
 

@@ -6,18 +6,24 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from worker.prefork.guard import guard_cancelling
+from prefect.states import Cancelled
+from prefect.utilities.engine import propose_state
+
+from worker.prefork.cancelling import Cancelling
 from worker.prefork.lines import Lines
 from worker.prefork.upstream import FlowRunExecutorContext
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Collection
     from typing import Any
     from uuid import UUID
 
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, State
 
     from worker.prefork.upstream import FlowRunExecutor, FlowRunHookRunner, ProcessStarter
+
+READ_SECONDS = 2
 
 
 class Shared:
@@ -31,6 +37,8 @@ class Shared:
         self._logger = logger
         self.lines = Lines()
         self.context = FlowRunExecutorContext()
+        self._cancelling: Cancelling | None = None
+        self._cancelled: dict[UUID, asyncio.Task[None]] = {}
         self._task: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
 
@@ -49,24 +57,47 @@ class Shared:
     def executor(
         self, flow_run: FlowRun, starter: ProcessStarter, hooks: FlowRunHookRunner
     ) -> FlowRunExecutor:
-        """What takes one run from its start to its end."""
+        """What takes one run from its start to its end; `hooks` are the same for all runs."""
         return self.context.create_executor(
             flow_run, starter, hook_runner=hooks, propose_submitting=False
         )
 
-    async def cancel_all(self, message: str) -> None:
-        """Cancel what runs, all at once; each ends as Cancelled with `message`."""
-        manager = self.context._cancellation_manager  # noqa: SLF001
+    async def cancelled(self, flow_run_id: UUID) -> None:
+        """Wait until the run, whose process has ended, is reported Cancelled if that was why."""
+        assert self._cancelling  # noqa: S101
+        await self._cancelling.over(flow_run_id)
 
-        async def cancel(flow_run_id: UUID) -> None:
-            try:
+    def cancel_all(self, message: str, seconds: float) -> None:
+        """Begin to cancel what runs; each is killed after `seconds`, ends Cancelled with `message`.
+
+        Called again, it begins with what has come since.
+        """
+        if self._cancelling is None:
+            return
+        self._cancelling.hurry(seconds)
+        for each in self.context.process_manager.flow_run_ids() - self._cancelled.keys():
+            self._cancelled[each] = asyncio.create_task(
+                self._cancel(self._cancelling, each, message)
+            )
+
+    async def _cancel(self, cancelling: Cancelling, flow_run_id: UUID, message: str) -> None:
+        try:
+            async with asyncio.timeout(READ_SECONDS):
                 flow_run = await self.context.client.read_flow_run(flow_run_id)
-                await manager.cancel(flow_run, state_msg=message)
-            except Exception:
-                self._logger.exception("Flow run '%s' was ended without a message", flow_run_id)
-                await self.context.process_manager.kill(flow_run_id)
+            await cancelling.cancel(flow_run, state_msg=message)
+        except Exception:
+            self._logger.exception("Flow run '%s' was ended without a message", flow_run_id)
+            await cancelling.kill(flow_run_id)
 
-        await asyncio.gather(*map(cancel, self.context.process_manager.flow_run_ids()))
+    async def report_cancelled(self, flow_run_ids: Collection[UUID], message: str) -> None:
+        """Say of runs whose processes are gone, or never were, that they are cancelled."""
+
+        async def report(flow_run_id: UUID) -> None:
+            state: State[Any] = Cancelled(message=message)
+            await propose_state(self.context.client, state, flow_run_id=flow_run_id)
+
+        if self._cancelling:
+            await asyncio.gather(*map(report, flow_run_ids), return_exceptions=True)
 
     def check(self) -> None:
         """See that all is as `start` has left it.
@@ -81,7 +112,7 @@ class Shared:
     async def _hold(self, ready: asyncio.Future[None]) -> None:
         try:
             async with self.context, self.lines.observer:
-                guard_cancelling(self.context, self._logger)
+                self._cancelling = Cancelling(self.context, self._logger)
                 ready.set_result(None)
                 await self._over.wait()
         except BaseException as error:

@@ -9,18 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
+    from uuid import UUID
 
-# compose.yaml and scripts/embedded/services.py end the worker after 60 s; cancelling takes a while.
-GRACE_SECONDS = 40.0
+MESSAGE = "The worker was stopped, and the run was not done in time."
+# compose.yaml and scripts/embedded/services.py kill the worker after 60 s. What it has them for,
+# one after the other; a second signal skips the first.
+GRACE_SECONDS = 40.0  # runs finish
+END_SECONDS = 5.0  # runs that have not are asked to end, and are killed
+HOOKS_SECONDS = 4.0  # their hooks run, and are killed
+REPORT_SECONDS = 2.0  # their states are reported; once more, for those that never began
+CLOSE_SECONDS = 1.5  # each of the parts of the worker is closed
+PARTS = 3
+WHOLE_SECONDS = (
+    GRACE_SECONDS + END_SECONDS + HOOKS_SECONDS + 2 * REPORT_SECONDS + PARTS * CLOSE_SECONDS
+)
 LOOK_SECONDS = 0.1
 
 
 class Stop:
     """What a worker was told by signals: once to stop, twice to hurry."""
 
-    def __init__(self) -> None:
-        """Nothing yet."""
+    def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
+        """Nothing yet; `logger` is told what is waited for."""
+        self._logger = logger
         self._told = asyncio.Event()
         self._hurry = asyncio.Event()
 
@@ -38,31 +50,56 @@ class Stop:
 
     async def carry_out(
         self,
-        running: Callable[[], int],
-        cancel: Callable[[], Awaitable[None]],
-        logger: logging.Logger | logging.LoggerAdapter[Any],
+        running: Callable[[], Collection[UUID]],
+        polling: Callable[[], bool],
+        cancel: Callable[[], None],
+        report: Callable[[Collection[UUID]], Awaitable[None]],
     ) -> None:
-        """Wait to be told, and return when nothing runs any more.
+        """Wait to be told, and return when nothing runs any more, or the time is up.
 
         Args:
-            running: how many runs the worker has.
-            cancel: ends them, each with a state that says why.
-            logger: is told what is waited for.
+            running: the runs that the worker has, from when they are asked for.
+            polling: whether it is asking for some just now.
+            cancel: begins to end those that it has not begun to end.
+            report: says of runs that they are cancelled.
         """
         await self._told.wait()
-        if count := running():
-            logger.info(
-                "Stopping: no more runs are taken; %d may finish within %d s.", count, GRACE_SECONDS
+        if count := len(running()):
+            seconds = GRACE_SECONDS
+            self._logger.info(
+                "Stopping: no more runs are taken; %d may finish within %d s.", count, seconds
             )
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GRACE_SECONDS):
-                while running() and not self._hurry.is_set():  # noqa: ASYNC110
-                    await asyncio.sleep(LOOK_SECONDS)
-        if count := running():
-            logger.warning("Cancelling %d runs that are not done.", count)
-            while running():  # one that was just being started comes with the next turn
-                await cancel()
+        async with _at_most(GRACE_SECONDS):
+            while (running() or polling()) and not self._hurry.is_set():  # noqa: ASYNC110
                 await asyncio.sleep(LOOK_SECONDS)
+        if count := len(running()):
+            self._logger.warning("Cancelling %d runs that are not done.", count)
+        async with _at_most(END_SECONDS + HOOKS_SECONDS + REPORT_SECONDS):
+            while running():
+                cancel()  # also what was just being started
+                await asyncio.sleep(LOOK_SECONDS)
+        if left := running():
+            self._logger.error("Not ended in time: %s", ", ".join(map(str, left)))
+            async with _at_most(REPORT_SECONDS):
+                await report(left)
+
+    async def close(self, part: Callable[[], Awaitable[None]]) -> None:
+        """Close a part of the worker, in bounded time when it was told to stop."""
+        if not self.told:
+            await part()
+            return
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await part()
+        except TimeoutError:
+            self._logger.warning("A part of the worker did not close in time", exc_info=True)
 
     def _signalled(self) -> None:
         (self._hurry if self.told else self._told).set()
+
+
+@contextlib.asynccontextmanager
+async def _at_most(seconds: float) -> Any:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            yield

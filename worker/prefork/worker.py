@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import sys
 import tempfile
@@ -26,8 +27,9 @@ from prefect.workers.process import (
 )
 from pydantic import Field
 
-from worker.prefork import lineage, settled
+from worker.prefork import leftovers, lineage, settled, stopping
 from worker.prefork.due import seconds_until_due
+from worker.prefork.fallback import Fallback
 from worker.prefork.hooks import ForkedHooks
 from worker.prefork.journal import Journal
 from worker.prefork.reads import Reads, ResultStorage
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import Flow, FlowRun, WorkPool
     from prefect.client.schemas.responses import DeploymentResponse, WorkerFlowRunResponse
+
+    from worker.prefork.upstream import ProcessStarter
 
 # A scheduled run is forked so long before its time, and begins at it.
 AHEAD_SECONDS = 0.5
@@ -102,7 +106,7 @@ class PreforkWorker(ProcessWorker):
         self._taken: set[UUID] = set()
         self._again: set[UUID] = set()  # of those, what came once more
         self._once = False
-        self._stop = Stop()
+        self._stop = Stop(self._logger)
         self._strays = lineage.Strays()
         self._said: set[str] = set()
         self._flows: dict[UUID, Flow] = {}
@@ -120,18 +124,30 @@ class PreforkWorker(ProcessWorker):
         """Work until told to stop by a signal."""
         self._stop.listen()
         self._once = run_once
+        stop = self._stop.carry_out(
+            lambda: self._submitting_flow_run_ids | self._taken,
+            self._polling.locked,
+            self._cancel_all,
+            lambda left: self._shared.report_cancelled(left, stopping.MESSAGE),
+        )
+        # Each in a task: one that is cancelled can wait in its teardown, a scope would not let it.
+        tasks = [
+            asyncio.create_task(super().start(run_once, with_healthcheck, printer)),
+            asyncio.create_task(stop),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
 
-        async def stop(scope: anyio.CancelScope) -> None:
-            await self._stop.carry_out(lambda: len(self._taken), self._cancel_all, self._logger)
-            scope.cancel()
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(stop, tasks.cancel_scope)
-            await super().start(run_once, with_healthcheck, printer)
-            tasks.cancel_scope.cancel()
-
-    async def _cancel_all(self) -> None:
-        await self._shared.cancel_all("The worker was stopped, and the run was not done in time.")
+    def _cancel_all(self) -> None:
+        self._shared.cancel_all(stopping.MESSAGE, stopping.END_SECONDS)
+        self._hooks.hurry(stopping.END_SECONDS + stopping.HOOKS_SECONDS)
 
     async def setup(self) -> None:
         """Prepare all that runs share; end and report what a dead worker has left."""
@@ -144,7 +160,7 @@ class PreforkWorker(ProcessWorker):
         self._journal = Journal(folder / ".prefork" / self.get_name_slug())
         try:
             await self._shared.start()
-            await self._report_left_behind()
+            await leftovers.settle(self._journal, self.client, self._logger)
             await self._warm()
         except BaseException:
             await self.teardown(*sys.exc_info())  # who enters and fails is not left
@@ -154,11 +170,15 @@ class PreforkWorker(ProcessWorker):
         """Give back what `setup` has taken."""
         for task in (*self._held.values(), *([self._waking] if self._waking else [])):
             task.cancel()
-        await super().teardown(*exc_info)
-        await self._shared.close()
-        await self._templates.close()
-        if self._journal:
-            self._journal.close()
+        if self._stop.told:
+            exc_info = (None, None, None)  # what it does still is waited for, not cancelled
+        async with contextlib.AsyncExitStack() as parts:  # from the last one on, whichever fails
+            if self._journal:
+                parts.callback(self._journal.close)
+            parts.push_async_callback(self._stop.close, self._templates.close)
+            parts.push_async_callback(self._stop.close, self._shared.close)
+            part = functools.partial(super().teardown, *exc_info)
+            parts.push_async_callback(self._stop.close, part)
 
     async def _initialize_after_sync(self) -> None:
         await super()._initialize_after_sync()
@@ -171,20 +191,6 @@ class PreforkWorker(ProcessWorker):
         ours = work_pool.type in (ProcessWorker.type, self.type)
         kind = self.type if ours else work_pool.type
         super()._record_work_pool_snapshot(work_pool.model_copy(update={"type": kind}))
-
-    async def _report_left_behind(self) -> None:
-        assert self._journal  # noqa: S101
-        with self._journal.left_behind() as entries:
-            for entry in entries:
-                await asyncio.to_thread(entry.end)
-                try:
-                    flow_run = await self.client.read_flow_run(entry.flow_run_id)
-                except ObjectNotFound:
-                    continue
-                if _is_left(flow_run, entry.pid):
-                    await self._propose_crashed_state(
-                        flow_run, "The worker was killed, and the process of this run with it."
-                    )
 
     async def _warm(self) -> None:
         """Have a template ready for runs that set nothing of their own."""
@@ -258,6 +264,8 @@ class PreforkWorker(ProcessWorker):
             deployment = await self._take(flow_run)
             if deployment is not None:
                 await self._execute(flow_run, deployment)
+            if self._journal:
+                self._journal.remove(flow_run.id)  # also where it has had no process
         finally:
             self._taken.discard(flow_run.id)
             self._release_limit_slot(flow_run.id)
@@ -363,9 +371,12 @@ class PreforkWorker(ProcessWorker):
     ) -> ProcessWorkerResult:
         """Run `flow_run` in a fork to its end, in a subprocess where that cannot be."""
         assert isinstance(configuration, PreforkJobConfiguration)  # noqa: S101
-        if problem := _why_no_forks() or _why_no_fork(configuration):
+        if problem := _why_no_forks():
             self._say_once(f"Starting a run as a subprocess: {problem}.")
             return await super().run(flow_run, configuration, task_status)
+        if problem := _why_no_fork(configuration):
+            self._say_once(f"Starting a run as a subprocess: {problem}.")
+            return await self._run_subprocess(flow_run, configuration, task_status)
         if configuration.working_dir and not configuration.working_dir.is_dir():
             raise FileNotFoundError(f"there is no working directory {configuration.working_dir}")
         assert self._journal  # noqa: S101
@@ -389,10 +400,31 @@ class PreforkWorker(ProcessWorker):
             finally:
                 self._hooks.remove(flow_run.id)
 
+    async def _run_subprocess(
+        self,
+        flow_run: FlowRun,
+        configuration: PreforkJobConfiguration,
+        task_status: anyio.abc.TaskStatus[int] | None,
+    ) -> ProcessWorkerResult:
+        """Run `flow_run` in a process that Prefect's own means start, in all else as a fork."""
+        assert self._journal  # noqa: S101
+        directory = (
+            contextlib.nullcontext(configuration.working_dir)
+            if configuration.working_dir
+            else tempfile.TemporaryDirectory(suffix="prefect")
+        )
+        command = configuration.command if configuration.command_configured else None
+        with directory as name:
+            job = _job(configuration, configuration.deployment, Path(name))
+            control = self._shared.context.control_channel
+            fallback = Fallback(control, self._hooks, self._journal)
+            with fallback.starter(flow_run, job, command) as starter:
+                return await self._follow(flow_run, starter, task_status)
+
     async def _follow(
         self,
         flow_run: FlowRun,
-        starter: ForkStarter,
+        starter: ProcessStarter,
         task_status: anyio.abc.TaskStatus[int] | None,
     ) -> ProcessWorkerResult:
         executor = self._shared.executor(flow_run, starter, self._hooks)
@@ -401,6 +433,7 @@ class PreforkWorker(ProcessWorker):
         async def execute(*, task_status: anyio.abc.TaskStatus[Any]) -> None:
             nonlocal result
             result = await executor.submit(task_status=task_status)
+            await self._shared.cancelled(flow_run.id)  # its hooks are the run's too
 
         async with anyio.create_task_group() as tasks:
             handle = await tasks.start(execute)
@@ -447,15 +480,6 @@ def _cause(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
-
-
-def _is_left(flow_run: FlowRun, pid: int) -> bool:
-    """Whether the run still is what the process `pid` was: not ended, taken by another, put off."""
-    state = flow_run.state
-    if state is None or flow_run.infrastructure_pid not in (None, str(pid)):
-        return False
-    waits = state.is_paused() and state.name != "Suspended"  # in its process, which is gone
-    return state.is_running() or state.is_pending() or state.is_cancelling() or waits
 
 
 def _why_no_forks() -> str | None:

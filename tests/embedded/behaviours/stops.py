@@ -1,0 +1,40 @@
+"""Flows that do not end when they are asked to, and hooks that take their time."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+
+def waits_for_go(flow: Any, flow_run: Any, state: Any) -> None:
+    Path("hook-began").touch()
+    while not Path("go").exists():
+        time.sleep(0.1)
+
+
+def hangs(flow: Any, flow_run: Any, state: Any) -> None:
+    time.sleep(600)
+
+
+@flow(log_prints=True)
+def short() -> None:
+    """End at once."""
+
+
+@flow(log_prints=True, on_cancellation=[waits_for_go])
+def sleeps(seconds: float = 600) -> None:
+    """Sleep, which a signal ends."""
+    print("started")
+    time.sleep(seconds)
+
+
+@flow(log_prints=True, on_cancellation=[hangs])
+def deaf() -> None:
+    """Be busy in C code, which no signal gets through to; and hang once more when it has ended."""
+    print("started")
+    time.sleep(1)  # the line is delivered
+    hashlib.pbkdf2_hmac("sha256", b"password", b"salt", 2**31 - 1)

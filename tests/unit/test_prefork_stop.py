@@ -1,0 +1,179 @@
+"""What keeps runs from being left without an end: the time of a stop, the journal, the retries."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import re
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from unittest.mock import AsyncMock, Mock
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Pending, Running
+
+from worker.prefork import cancelling, journal, leftovers, stopping
+from worker.prefork.journal import Journal
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+ROOT = Path(__file__).resolve().parents[2]
+LOGGER = logging.getLogger(__name__)
+
+
+def test_a_stop_fits_into_the_time_after_which_the_worker_is_killed() -> None:
+    compose = (ROOT / "compose.yaml").read_text()
+    services = (ROOT / "scripts/embedded/services.py").read_text()
+    assert "60s" in re.findall(r"stop_grace_period: (\S+)", compose)
+    assert 'log / "worker.log", grace_seconds=60' in services
+    assert stopping.WHOLE_SECONDS < 60 - 2  # the interpreter ends, too
+
+
+def test_a_folder_that_is_taken_for_a_dead_workers_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed: list[Path] = []
+
+    def flock(file: int, how: int) -> None:
+        if not removed:  # another worker was faster
+            removed.extend(tmp_path.iterdir())
+            shutil.rmtree(removed[0])
+        fcntl.flock(file, how)
+
+    monkeypatch.setattr(journal, "fcntl", SimpleNamespace(**{**vars(fcntl), "flock": flock}))
+    made = Journal(tmp_path)
+    made.add(uuid4())
+    assert len(removed) == 1
+    with Journal(tmp_path).left_behind() as entries:
+        assert entries == []  # it is held
+
+
+class Api:
+    """What a start asks of the API."""
+
+    def __init__(self, *runs: FlowRun, failing: int = 0) -> None:
+        self.runs = {each.id: each for each in runs}
+        self.failing = failing
+        self.crashed: list[UUID] = []
+
+    async def read_flow_run(self, flow_run_id: UUID) -> FlowRun:
+        return self.runs[flow_run_id]
+
+    async def propose(self, _: object, state: State, flow_run_id: UUID) -> None:
+        assert state.is_crashed()
+        if self.failing:
+            self.failing -= 1
+            raise httpx.ConnectError("on purpose")
+        self.crashed.append(flow_run_id)
+
+
+def run_in(state: State, pid: str | None = None) -> FlowRun:
+    return FlowRun(id=uuid4(), flow_id=uuid4(), state=state, infrastructure_pid=pid)
+
+
+def settle(parent: Path, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leftovers, "propose_state", api.propose)
+    made = Journal(parent)
+    asyncio.run(leftovers.settle(made, api, LOGGER))
+    made.close()
+
+
+def test_a_run_that_cannot_be_reported_is_reported_by_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [run_in(Running()) for _ in range(3)]
+    api = Api(*runs, failing=1)
+    dead = Journal(tmp_path)
+    for each in runs:
+        dead.add(each.id, 2**22 + 1)
+    dead.close()
+    settle(tmp_path, api, monkeypatch)
+    assert len(api.crashed) == 2
+    settle(tmp_path, api, monkeypatch)
+    assert set(api.crashed) == {each.id for each in runs}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "pid", "left"),
+    [
+        (Pending(), None, 1),
+        (Pending(), "7", 1),  # of an earlier attempt
+        (Pending(), "8", 0),  # another worker has taken it since
+        (Running(), None, 0),
+    ],
+)
+def test_a_run_without_a_process_is_left_only_where_it_still_waits_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: State, pid: str | None, left: int
+) -> None:
+    run = run_in(state, pid)
+    dead = Journal(tmp_path)
+    dead.add(run.id, before="7")
+    dead.close()
+    api = Api(run)
+    settle(tmp_path, api, monkeypatch)
+    assert api.crashed == [run.id] * left
+
+
+def context(once: AsyncMock, alive: list[bool]) -> Any:
+    """A context whose one process lives as long as `alive` says so."""
+    handle = Mock(pid=1, is_alive=lambda: alive.pop(0))
+    return SimpleNamespace(
+        client=SimpleNamespace(read_flow_run=AsyncMock(return_value=run_in(Running()))),
+        process_manager=SimpleNamespace(get=lambda _: handle if alive else None),
+        _cancellation_manager=SimpleNamespace(cancel=once),
+    )
+
+
+def test_a_cancellation_is_tried_as_long_as_the_process_lives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cancelling, "TRIES", (0, 0))
+    once = AsyncMock(side_effect=[RuntimeError("on purpose")] * 20 + [None])
+    made = cancelling.Cancelling(context(once, [True]), LOGGER)
+    asyncio.run(made.cancel_by_id(uuid4()))
+    assert once.await_count == 21
+
+
+def test_a_run_has_one_cancellation_at_a_time() -> None:
+    async def check() -> None:
+        go = asyncio.Event()
+
+        async def wait(*_: object, **__: object) -> None:
+            await go.wait()
+
+        once = AsyncMock(side_effect=wait)
+        made = cancelling.Cancelling(context(once, [True]), LOGGER)
+        run = run_in(Running())
+        both = [asyncio.create_task(made.cancel(run)) for _ in "ab"]
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(made.over(run.id))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        go.set()
+        await asyncio.gather(*both, waiting)
+        assert once.await_count == 1
+
+    asyncio.run(check())
+
+
+def test_a_process_that_does_not_end_is_killed_sooner_when_there_is_a_hurry() -> None:
+    async def check() -> None:
+        alive = [True] * 1000
+        made = cancelling.Cancelling(context(AsyncMock(), alive), LOGGER)
+        handle = made._processes.get(uuid4())  # noqa: SLF001
+        killing = asyncio.create_task(made.kill(uuid4(), 600))
+        await asyncio.sleep(0)
+        made.hurry(0)
+        await asyncio.wait_for(killing, 10)
+        handle.graceful_kill.assert_called_once_with()  # type: ignore[union-attr]
+        handle.hard_kill.assert_called_once_with()  # type: ignore[union-attr]
+
+    asyncio.run(check())
