@@ -53,6 +53,13 @@ UNSAFE = {
     "is_a_users": "VALUE = 1\n",
 }
 
+# As a monitor does that an environment has installed for all its interpreters.
+MONITOR = """
+import os, sys, threading
+if "MONITORED" in os.environ and any("worker.prefork.template" in each for each in sys.orig_argv):
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+"""
+
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
@@ -284,6 +291,21 @@ def test_what_a_fork_cannot_give_is_given_by_a_subprocess(
         code = "print('hash', hash('a'))"
         expected = subprocess.check_output([sys.executable, "-c", code], env=seed, text=True)
         assert all(expected.strip() in lines for lines in runs)
+
+
+def test_where_no_template_can_be_forked_runs_are_started_as_subprocesses(stack: Stack) -> None:
+    (stack.root / "sitecustomize.py").write_text(MONITOR)
+    name = "of-monitored"
+    reason = "Starting a run as a subprocess: it has 2 threads, which no fork survives."
+    try:
+        with worker(stack, DEAF, name, MONITORED="1"), stack.client() as client:
+            for _ in range(2):
+                lines = says(client, where=DEAF)
+                [command] = [each for each in lines if each.startswith("command line")]
+                assert "'prefect.engine'" in command
+        assert log_of_worker(stack, name).count(reason) == 1
+    finally:
+        (stack.root / "sitecustomize.py").unlink()
 
 
 def test_faults_leave_nothing_in_the_temporary_folder(stack: Stack) -> None:

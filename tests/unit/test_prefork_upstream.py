@@ -99,3 +99,13 @@ def test_the_process_worker_has_what_ours_changes() -> None:
     assert parameters(ProcessJobConfiguration._base_environment) == []  # noqa: SLF001
     assert "_command_configured" in ProcessJobConfiguration.__private_attributes__
     assert "_related_objects" in ProcessJobConfiguration.__private_attributes__
+
+
+def test_prefects_own_starters_take_what_all_runs_share() -> None:
+    assert {"command", "cwd", "env", "stream_output", "control_channel"} <= set(
+        parameters(upstream.EngineCommandStarter)
+    )
+    assert {"workspace_root", "source_cwd", "environment", "control_channel"} <= set(
+        parameters(upstream.WorkspaceResolvingEngineCommandStarter)
+    )
+    assert hasattr(upstream.WorkspaceResolvingEngineCommandStarter, "hook_runner")

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.abc
-from prefect.runner._starter_engine import EngineCommandStarter
-from prefect.runner._workspace_starter import WorkspaceResolvingEngineCommandStarter
 
 from worker.prefork.process import SessionScope
-from worker.prefork.upstream import ControlChannel, ProcessHandle
+from worker.prefork.upstream import (
+    ControlChannel,
+    EngineCommandStarter,
+    ProcessHandle,
+    WorkspaceResolvingEngineCommandStarter,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import sys
+import time
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ BOOT = (
 )
 START_SECONDS = 60  # Prefect is imported within 2 s, a large package on a busy machine takes longer
 FORK_SECONDS = 10
+RETRY_SECONDS = 60  # a kind of which none starts is not tried for each run
 LINE_SECONDS = 1  # a message on a line is small, and whoever sends it sends it whole
 MOST = 4  # templates at a time: each holds about 80 MB
 
@@ -171,6 +173,7 @@ class Templates:
         self._learnt: dict[Hashable, dict[str, None]] = {}
         self._asked: Counter[Hashable] = Counter()
         self._refused: dict[str, str] = {}
+        self._failed: dict[Hashable, tuple[float, TemplateError]] = {}  # until when, and why
         self._renewals: dict[Hashable, asyncio.Task[None]] = {}
 
     async def fork(self, kind: Kind, request: Any, files: Sequence[int]) -> int:
@@ -224,10 +227,21 @@ class Templates:
         async with self._locks.setdefault(kind.key, asyncio.Lock()):
             template = self._ready.get(kind.key)
             if template is None or not template.serves:
-                template = await self._start(kind)
+                template = await self._start_unless_hopeless(kind)
                 await self._put(kind, template)
             self._ready.move_to_end(kind.key)
             return template
+
+    async def _start_unless_hopeless(self, kind: Kind) -> Template:
+        now = time.monotonic()
+        self._failed = {key: each for key, each in self._failed.items() if each[0] > now}
+        if failed := self._failed.get(kind.key):
+            raise failed[1]
+        try:
+            return await self._start(kind)
+        except TemplateError as error:
+            self._failed[kind.key] = time.monotonic() + RETRY_SECONDS, error
+            raise
 
     async def _start(self, kind: Kind) -> Template:
         try:

@@ -36,8 +36,12 @@ from prefect.runner._flow_run_executor import (
 )
 from prefect.runner._hook_runner import FlowRunHookRunner, HookRunner
 from prefect.runner._process_manager import ProcessHandle
+from prefect.runner._starter_engine import EngineCommandStarter
 from prefect.runner._workspace_resolver import PreparedWorkspace, _resolve_runtime_entrypoint
-from prefect.runner._workspace_starter import workspace_environment
+from prefect.runner._workspace_starter import (
+    WorkspaceResolvingEngineCommandStarter,
+    workspace_environment,
+)
 from prefect.settings import get_current_settings
 
 from worker.prefork.process import SessionScope
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ControlChannel",
+    "EngineCommandStarter",
     "FlowRunExecutor",
     "FlowRunExecutorContext",
     "FlowRunHookRunner",
@@ -60,6 +65,7 @@ __all__ = [
     "ProcessStarter",
     "RunMetrics",
     "SuspendingObserver",
+    "WorkspaceResolvingEngineCommandStarter",
     "bring_code",
     "configure_from_env",
     "drive",

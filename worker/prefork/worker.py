@@ -7,8 +7,6 @@ import contextlib
 import functools
 import os
 import sys
-import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,22 +17,16 @@ from prefect.settings import get_current_settings
 from prefect.states import Pending
 from prefect.types._datetime import now
 from prefect.utilities.engine import propose_state
-from prefect.workers.process import (
-    ProcessJobConfiguration,
-    ProcessVariables,
-    ProcessWorker,
-    ProcessWorkerResult,
-)
-from pydantic import Field
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
-from worker.prefork import leftovers, lineage, settled, stopping
+from worker.prefork import leftovers, lineage, stopping
+from worker.prefork.configuration import PreforkJobConfiguration, PreforkVariables
 from worker.prefork.due import seconds_until_due
-from worker.prefork.fallback import Fallback
+from worker.prefork.executing import Executing
 from worker.prefork.hooks import ForkedHooks
 from worker.prefork.journal import Journal
 from worker.prefork.reads import Reads, ResultStorage
 from worker.prefork.shared import Shared
-from worker.prefork.starter import ForkStarter, Job
 from worker.prefork.stopping import Stop
 from worker.prefork.templates import Templates
 from worker.prefork.wake import Wake
@@ -46,38 +38,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import Flow, FlowRun, WorkPool
     from prefect.client.schemas.responses import DeploymentResponse, WorkerFlowRunResponse
 
-    from worker.prefork.upstream import ProcessStarter
-
 # A scheduled run is forked so long before its time, and begins at it.
 AHEAD_SECONDS = 0.5
-API_URL = "PREFECT_API_URL"
-PRELOAD = "Installed packages to have imported before a run starts, besides those learnt from runs."
-
-
-class PreforkJobConfiguration(ProcessJobConfiguration):
-    """What a run gets."""
-
-    preload: list[str] = Field(default_factory=list)
-
-    @classmethod
-    def _base_environment(cls) -> dict[str, str]:
-        return settled.environment()
-
-    @property
-    def command_configured(self) -> bool:
-        """Whether a command was given."""
-        return self._command_configured
-
-    @property
-    def deployment(self) -> Any:
-        """The deployment of the run that this was prepared for."""
-        return self._related_objects["deployment"]
-
-
-class PreforkVariables(ProcessVariables):
-    """What a work pool, a deployment and a run may set."""
-
-    preload: list[str] = Field(default_factory=list, title="Preload", description=PRELOAD)
 
 
 class PreforkWorker(ProcessWorker):
@@ -103,6 +65,7 @@ class PreforkWorker(ProcessWorker):
         self._polling = asyncio.Lock()
         self._held: dict[UUID, asyncio.Task[None]] = {}
         self._journal: Journal | None = None
+        self._executing: Executing | None = None
         self._taken: set[UUID] = set()
         self._again: set[UUID] = set()  # of those, what came once more
         self._once = False
@@ -158,6 +121,11 @@ class PreforkWorker(ProcessWorker):
         lineage.adopt_orphans()
         folder = Path(os.environ.get("STACK_DATA_DIR") or get_current_settings().home)
         self._journal = Journal(folder / ".prefork" / self.get_name_slug())
+        self._executing = Executing(
+            *(self._shared, self._templates, self._hooks, self._journal),
+            lambda: self._storage.read(self.client),
+            self._say_once,
+        )
         try:
             await self._shared.start()
             await leftovers.settle(self._journal, self.client, self._logger)
@@ -201,7 +169,7 @@ class PreforkWorker(ProcessWorker):
                 base_job_template=self._work_pool.base_job_template, values={}, client=self.client
             )
             directory = configuration.working_dir or Path("/")
-            await self._templates.warm(_job(configuration, None, directory).kind())
+            await self._templates.warm(configuration.job(None, directory).kind())
         except Exception as error:  # noqa: BLE001 - a run that is to have it will say the same
             self._logger.warning("No template could be started yet: %s", error)
 
@@ -282,6 +250,8 @@ class PreforkWorker(ProcessWorker):
     async def _take(self, flow_run: FlowRun) -> DeploymentResponse | None:
         """Read the run's deployment and make the run Pending; None when it is not to be run."""
         logger = self.get_flow_run_logger(flow_run)
+        if self._journal:
+            self._journal.add(flow_run.id, before=flow_run.infrastructure_pid)
         pending = asyncio.create_task(
             propose_state(self.client, Pending(), flow_run_id=flow_run.id)
         )
@@ -371,79 +341,9 @@ class PreforkWorker(ProcessWorker):
     ) -> ProcessWorkerResult:
         """Run `flow_run` in a fork to its end, in a subprocess where that cannot be."""
         assert isinstance(configuration, PreforkJobConfiguration)  # noqa: S101
-        if problem := _why_no_forks():
-            self._say_once(f"Starting a run as a subprocess: {problem}.")
+        if self._executing is None:
             return await super().run(flow_run, configuration, task_status)
-        if problem := _why_no_fork(configuration):
-            self._say_once(f"Starting a run as a subprocess: {problem}.")
-            return await self._run_subprocess(flow_run, configuration, task_status)
-        if configuration.working_dir and not configuration.working_dir.is_dir():
-            raise FileNotFoundError(f"there is no working directory {configuration.working_dir}")
-        assert self._journal  # noqa: S101
-        deployment = configuration.deployment
-        directory = (
-            contextlib.nullcontext(configuration.working_dir)
-            if configuration.working_dir
-            else tempfile.TemporaryDirectory(suffix="prefect")
-        )
-        with directory as name:
-            job = _job(configuration, deployment, Path(name))
-            if job.env.get(API_URL) == settled.environment().get(API_URL):  # of the same server
-                job = replace(job, result_storage=await self._storage.read(self.client))
-            self._hooks.add(flow_run.id, job)
-            try:
-                starter = ForkStarter(
-                    *(job, self._templates, self._shared.context.control_channel),
-                    *(self._journal, self._shared.lines),
-                )
-                return await self._follow(flow_run, starter, task_status)
-            finally:
-                self._hooks.remove(flow_run.id)
-
-    async def _run_subprocess(
-        self,
-        flow_run: FlowRun,
-        configuration: PreforkJobConfiguration,
-        task_status: anyio.abc.TaskStatus[int] | None,
-    ) -> ProcessWorkerResult:
-        """Run `flow_run` in a process that Prefect's own means start, in all else as a fork."""
-        assert self._journal  # noqa: S101
-        directory = (
-            contextlib.nullcontext(configuration.working_dir)
-            if configuration.working_dir
-            else tempfile.TemporaryDirectory(suffix="prefect")
-        )
-        command = configuration.command if configuration.command_configured else None
-        with directory as name:
-            job = _job(configuration, configuration.deployment, Path(name))
-            control = self._shared.context.control_channel
-            fallback = Fallback(control, self._hooks, self._journal)
-            with fallback.starter(flow_run, job, command) as starter:
-                return await self._follow(flow_run, starter, task_status)
-
-    async def _follow(
-        self,
-        flow_run: FlowRun,
-        starter: ProcessStarter,
-        task_status: anyio.abc.TaskStatus[int] | None,
-    ) -> ProcessWorkerResult:
-        executor = self._shared.executor(flow_run, starter, self._hooks)
-        result = None
-
-        async def execute(*, task_status: anyio.abc.TaskStatus[Any]) -> None:
-            nonlocal result
-            result = await executor.submit(task_status=task_status)
-            await self._shared.cancelled(flow_run.id)  # its hooks are the run's too
-
-        async with anyio.create_task_group() as tasks:
-            handle = await tasks.start(execute)
-            if task_status:
-                task_status.started(handle.pid)
-        if result is None or result.status_code is None:
-            raise RuntimeError("Failed to start flow run process.")
-        return ProcessWorkerResult(
-            status_code=result.status_code, identifier=str(result.handle.pid)
-        )
+        return await self._executing.run(flow_run, configuration, task_status)
 
     def _say_once(self, message: str) -> None:
         if message not in self._said:
@@ -462,19 +362,6 @@ class _Started(anyio.abc.TaskStatus[int]):
             self._tell(value)
 
 
-def _job(
-    configuration: PreforkJobConfiguration, deployment: DeploymentResponse | None, directory: Path
-) -> Job:
-    return Job(
-        temporary=configuration.working_dir is None,
-        deployment=deployment,
-        env=configuration.env,
-        working_dir=directory,
-        preload=configuration.preload,
-        stream_output=configuration.stream_output,
-    )
-
-
 def _cause(error: Exception) -> Exception:
     """The one error that task groups have wrapped, if it is one."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
@@ -485,17 +372,3 @@ def _cause(error: Exception) -> Exception:
 def _why_no_forks() -> str | None:
     """What keeps this machine from it."""
     return None if lineage.supported() else "this platform cannot keep hold of forked processes"
-
-
-# What an interpreter reads when it starts, and a fork comes too late for.
-OF_INTERPRETERS = ("PYTHON", "LD_", "MALLOC_", "GLIBC_")
-
-
-def _why_no_fork(configuration: PreforkJobConfiguration) -> str | None:
-    """What in the configuration of a run asks for a process of its own from the first line."""
-    if configuration.command_configured:
-        return "its job has a command"
-    for name, value in configuration.env.items():
-        if name.startswith(OF_INTERPRETERS) and os.environ.get(name) != value:
-            return f"its environment sets {name}, which an interpreter reads when it starts"
-    return None
