@@ -81,9 +81,7 @@ class SubprocessStarter:
         task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
         """Start, report the process, return when it has ended."""
-        noted = _Noted(task_status, self._journal, flow_run.id)
-        with self._journal.until_ended(flow_run.id):
-            await self._starter.start(flow_run, noted)
+        await self._starter.start(flow_run, _Noted(task_status, self._journal, flow_run.id))
 
 
 class _Noted(anyio.abc.TaskStatus[ProcessHandle]):

@@ -99,19 +99,9 @@ class Journal:
         new.replace(path)
 
     def remove(self, flow_run_id: UUID) -> None:
-        """Note that it has ended, or is not to begin."""
+        """Note that it has ended and is reported, or is not to begin."""
         self._before.pop(flow_run_id, None)
         (self._folder / str(flow_run_id)).unlink(missing_ok=True)
-
-    @contextlib.contextmanager
-    def until_ended(self, flow_run_id: UUID) -> Iterator[None]:
-        """Remove the run when the block ends; not when it is cut off: the process may live."""
-        try:
-            yield
-        except Exception:
-            self.remove(flow_run_id)
-            raise
-        self.remove(flow_run_id)
 
     def close(self) -> None:
         """Give the folder up; it is removed when nothing is left in it."""

@@ -233,7 +233,7 @@ class PreforkWorker(ProcessWorker):
             if deployment is not None:
                 await self._execute(flow_run, deployment)
             if self._journal:
-                self._journal.remove(flow_run.id)  # also where it has had no process
+                self._journal.remove(flow_run.id)  # not before its hooks have run
         finally:
             self._taken.discard(flow_run.id)
             self._release_limit_slot(flow_run.id)
