@@ -123,8 +123,6 @@ class ForkStarter:
                 asyncio.get_running_loop().remove_reader(ours)
                 hearing.cancel()
                 self._lines.remove(flow_run.id)
-                if process.returncode is not None:
-                    self._journal.remove(flow_run.id)
 
     async def _hear(self, ours: socket.socket, kind: Kind) -> None:
         """Take what the run says of its imports, until it ends."""
