@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A shell starts what it puts into the background with Ctrl-C ignored, children inherit that, and
+# Prefect's own worker, which passes SIGTERM on to itself as SIGINT, would never stop.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]
