@@ -15,7 +15,7 @@ from tests.benchmarks import machine, measures, profile, soak, table
 from tests.benchmarks.contender import Contender, Job
 from tests.benchmarks.ground import WIDTH, Ground, ground
 from tests.benchmarks.measures import Measure
-from tests.benchmarks.results import Results, Sample
+from tests.benchmarks.results import Results, Sample, read
 from tests.counting import counting
 
 if TYPE_CHECKING:
@@ -54,6 +54,11 @@ class Bench:
             titles={},
             versions={},
         )
+
+    def add_to(self, earlier: Results) -> None:
+        """Have what is measured added to `earlier` figures."""
+        command = f"{earlier.command} && {self.results.command}"
+        self.results = earlier.model_copy(update={"command": command})
 
     def run(self, kinds: Sequence[type[Contender]]) -> Results:
         """Measure these contenders.
@@ -206,7 +211,16 @@ def run(contenders: Sequence[str], wanted: Sequence[Measure], sizes: Sizes, to: 
     """Measure and write the raw figures to the file `to`, after each contender's round.
 
     All contenders take part where none is named. The soak is for those that are named, else ours.
+    What takes no turns, soak and profile, is added to the figures that are in the file.
+
+    Raises:
+        MistakeError: it is to be added to a file that holds something else.
     """
     kinds = [table.BY_NAME[name] for name in contenders] or list(table.CONTENDERS)
-    with ground() as made:
-        return Bench(made, sizes, wanted, contenders or [table.OURS], to).run(kinds)
+    alone = not set(wanted) & measures.OF_ROUNDS
+    earlier = read(to) if alone and to.exists() else None
+    with ground() as ready:
+        made = Bench(ready, sizes, wanted, contenders or [table.OURS], to)
+        if earlier:
+            made.add_to(earlier)
+        return made.run(kinds)

@@ -40,7 +40,7 @@ PARTS = (
     "the server makes the run Pending, the template forks",
     "the flow is loaded, the engine prepares",
     "the server makes the run Running",
-    "the engine reads the run again and where results go; the first line",
+    "the engine reads the run again; the first line",
 )
 TOTAL = "call to first line"
 

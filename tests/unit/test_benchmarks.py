@@ -337,6 +337,16 @@ def test_an_answer_that_does_not_come_ends_who_was_asked(
         contender.stop()
 
 
+def test_what_takes_no_turns_is_added_to_the_figures_that_are_there(
+    results: Results, tmp_path: Path
+) -> None:
+    made = Bare(results, tmp_path / "raw.json")
+    made.results.command, made.results.samples = "scripts/stack bench --measure soak", []
+    made.add_to(results)
+    assert made.results.samples == results.samples
+    assert made.results.command == f"{results.command} && scripts/stack bench --measure soak"
+
+
 def test_what_takes_a_contender_long_is_taken_once(results: Results, tmp_path: Path) -> None:
     made = Bare(results, tmp_path / "raw.json")
     made.results.samples.append(sample("dbos", "steps-light", [180.0]))
