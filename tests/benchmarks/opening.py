@@ -43,7 +43,7 @@ def opening(results: Results) -> list[str]:
     procedure = PROCEDURE.format(
         day=results.taken[:10],
         command=results.command,
-        rounds=sizes["rounds"],
+        rounds=_rounds(results),
         width=sizes["width"],
         slow=SLOW_SECONDS,
     )
@@ -63,3 +63,12 @@ def opening(results: Results) -> list[str]:
         filled = textwrap.wrap(" ".join(text.split()), WIDTH, break_on_hyphens=False)
         lines += [*filled, ""]
     return lines
+
+
+def _rounds(results: Results) -> str:
+    """How many there were, and of how many where the run was ended before its end."""
+    asked = results.settings["rounds"]
+    last = max((each.round for each in results.samples), default=0)
+    measured = {each.contender for each in results.samples if each.round == last}
+    whole = last - (measured < results.titles.keys() - results.left_out.keys())
+    return str(asked) if whole >= asked else f"{whole} whole ones of {asked} that were asked for"

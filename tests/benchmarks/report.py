@@ -17,6 +17,8 @@ STOCK = "stock"
 # They run jobs in threads.
 THREADED = ("task-serve", "dbos")
 
+NEVER = "the run was ended before its turn"
+
 
 def write(source: Path, docs: Path = ROOT / "docs") -> list[Path]:
     """Write the document, its chart and the raw figures into `docs`; the files.
@@ -191,9 +193,12 @@ def _soaks(results: Results) -> list[str]:
 
 
 def _left_out(results: Results) -> list[str]:
-    if not results.left_out:
+    measured = {each.contender for each in results.samples}
+    never = {name: NEVER for name in results.titles if name not in measured}
+    reasons = {**never, **results.left_out}
+    rows = [f"- {results.titles[name]}: {why}" for name, why in reasons.items()]
+    if not rows:
         return []
-    rows = [f"- {results.titles[name]}: {why}" for name, why in results.left_out.items()]
     return ["## Left out", "", *rows, ""]
 
 

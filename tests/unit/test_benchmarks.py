@@ -337,6 +337,15 @@ def test_an_answer_that_does_not_come_ends_who_was_asked(
         contender.stop()
 
 
+def test_a_run_that_was_ended_says_what_it_did_not_come_to(results: Results) -> None:
+    del results.left_out["airflow"]
+    page = " ".join(report.render(results).split())
+    assert "- Airflow: the run was ended before its turn" in page
+    assert "0 whole ones of 1 that were asked for" in page
+    whole = results.model_copy(update={"left_out": {"airflow": "it cannot be installed here"}})
+    assert "rounds: 1, after" in " ".join(report.render(whole).split())
+
+
 def test_what_takes_no_turns_is_added_to_the_figures_that_are_there(
     results: Results, tmp_path: Path
 ) -> None:
