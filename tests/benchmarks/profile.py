@@ -34,7 +34,7 @@ LOADING = """
 """
 # What lies between one mark and the next, in the order in which they come.
 PARTS = (
-    "the server takes the call, up to the time that it gives the run",
+    "a client connects, asks for the deployment and calls; up to the time that the run is given",
     "it writes the run and emits an event, the worker hears it",
     "polls, until the run is there",
     "the server makes the run Pending, the template forks",
