@@ -6,6 +6,7 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
+from tests.benchmarks.columns import shown
 from tests.benchmarks.results import Results, quantile
 from tests.benchmarks.table import OURS
 
@@ -55,7 +56,7 @@ def _panel(results: Results, measure: str, title: str, names: Sequence[str], top
             _text(LABEL - 10, y + 17, results.titles[name], 'text-anchor="end"'),
             f'<rect x="{LABEL}" y="{y + 4}" {_wide(scale(median) - LABEL)} fill="{colour}"/>',
             f'<line {_level(scale(median), end, y + 13)} stroke="{INK}"/>',
-            _text(end + 6, y + 17, f"{median:.3g}"),
+            _text(end + 6, y + 17, shown(median)),
         ]
     return parts
 
