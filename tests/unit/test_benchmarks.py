@@ -14,7 +14,7 @@ import pytest
 
 from server.errors import MistakeError, StackError
 from server.settings import ROOT
-from tests.benchmarks import bench, chart, command, profile, report, soak, table
+from tests.benchmarks import bench, chart, columns, command, profile, report, soak, table
 from tests.benchmarks.contender import Contender
 from tests.benchmarks.measures import Measure, Sizes
 from tests.benchmarks.memory import Footprint
@@ -128,7 +128,7 @@ def test_the_chart_names_each_contender_and_its_median(results: Results) -> None
     texts = [each.text for each in ET.fromstring(chart.draw(results)).iter() if each.text]  # noqa: S314 - ours
     for name, values in STARTS.items():
         place = texts.index(results.titles[name])
-        assert texts[place + 1] == report.shown(quantile(values, 0.5))
+        assert texts[place + 1] == columns.shown(quantile(values, 0.5))
     assert "Airflow" not in texts
 
 
