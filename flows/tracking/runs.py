@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 RUNNING = {"type": "RUNNING"}
 
 
-class Run:
+class Run(ABC):
     """What a flow run and a task run have in common."""
 
     kind = ""
@@ -23,9 +24,9 @@ class Run:
         self._id: str | None = None
 
     @property
+    @abstractmethod
     def flow_run(self) -> FlowRun | None:
         """The flow run that this run is part of."""
-        raise NotImplementedError
 
     def id(self, server: Server) -> str:
         """The id of the run, made on the server where that has not been done."""
@@ -38,8 +39,9 @@ class Run:
         path = f"/{self.kind}_runs/{self.id(server)}/set_state"
         server.post(path, {"state": state, "force": True})
 
+    @abstractmethod
     def _make(self, server: Server) -> str:
-        raise NotImplementedError
+        """Make the run on the server; its id."""
 
 
 class TaskRun(Run):

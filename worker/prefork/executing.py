@@ -14,6 +14,7 @@ from prefect.workers.process import ProcessWorkerResult
 
 from worker.prefork import settled
 from worker.prefork.fallback import Fallback
+from worker.prefork.noted import NotedStarter
 from worker.prefork.starter import ForkStarter
 from worker.prefork.templates import TemplateError
 
@@ -66,13 +67,14 @@ class Executing:
             job = configuration.job(configuration.deployment, directory)
             if problem := configuration.why_no_fork() or await self._why_no_template(job):
                 self.say_once(f"Starting a run as a subprocess: {problem}.")
-                fallback = Fallback(self.shared.context.control_channel, self.hooks, self.journal)
+                fallback = Fallback(self.shared.context.control_channel, self.hooks)
                 made = fallback.starter(flow_run, job, configuration.own_command)
             else:
                 if job.env.get(API_URL) == settled.environment().get(API_URL):  # the same server
                     job = replace(job, result_storage=await self.result_storage())
                 made = self._fork(flow_run, job)
-            return await self._follow(flow_run, stack.enter_context(made), task_status)
+            starter = NotedStarter(stack.enter_context(made), self.journal)
+            return await self._follow(flow_run, starter, task_status)
 
     async def _why_no_template(self, job: Job) -> str | None:
         """Why there is none to fork from; None when there is."""
@@ -87,7 +89,7 @@ class Executing:
         self.hooks.add(flow_run.id, job)
         try:
             control = self.shared.context.control_channel
-            yield ForkStarter(job, self.templates, control, self.journal, self.shared.lines)
+            yield ForkStarter(job, self.templates, control, self.shared.lines)
         finally:
             self.hooks.remove(flow_run.id)
 

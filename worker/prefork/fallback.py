@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import anyio
-import anyio.abc
-
-from worker.prefork.process import SessionScope
 from worker.prefork.upstream import (
     ControlChannel,
     EngineCommandStarter,
-    ProcessHandle,
     WorkspaceResolvingEngineCommandStarter,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from uuid import UUID
 
     from prefect.client.schemas.objects import FlowRun
 
     from worker.prefork.hooks import ForkedHooks
-    from worker.prefork.journal import Journal
     from worker.prefork.starter import Job
     from worker.prefork.upstream import ProcessStarter
 
@@ -35,7 +28,6 @@ class Fallback:
 
     control: ControlChannel
     hooks: ForkedHooks
-    journal: Journal
 
     @contextlib.contextmanager
     def starter(self, flow_run: FlowRun, job: Job, command: str | None) -> Iterator[ProcessStarter]:
@@ -64,41 +56,4 @@ class Fallback:
                 stack.callback(resolving.close)
                 # In an interpreter that has the environment.
                 self.hooks.hand_over(flow_run.id, resolving.hook_runner)
-            yield SubprocessStarter(starter, self.journal)
-
-
-class SubprocessStarter:
-    """Prefect's protocol `ProcessStarter`: one of Prefect's, whose process is noted on disk."""
-
-    def __init__(self, starter: ProcessStarter, journal: Journal) -> None:
-        """Of `starter`, which gives the process a session of its own."""
-        self._starter = starter
-        self._journal = journal
-
-    async def start(
-        self,
-        flow_run: FlowRun,
-        task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """Start, report the process, return when it has ended."""
-        await self._starter.start(flow_run, _Noted(task_status, self._journal, flow_run.id))
-
-
-class _Noted(anyio.abc.TaskStatus[ProcessHandle]):
-    """Notes the process before it is reported, and has it ended with all of its session."""
-
-    def __init__(
-        self,
-        task_status: anyio.abc.TaskStatus[ProcessHandle],
-        journal: Journal,
-        flow_run_id: UUID,
-    ) -> None:
-        self._task_status = task_status
-        self._journal = journal
-        self._flow_run_id = flow_run_id
-
-    def started(self, value: Any = None) -> None:
-        self._journal.add(self._flow_run_id, value.pid)
-        self._task_status.started(
-            ProcessHandle(value.raw_process, termination_scope=SessionScope())
-        )
+            yield starter

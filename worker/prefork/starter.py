@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import DeploymentResponse
 
-    from worker.prefork.journal import Journal
     from worker.prefork.lines import Lines
 
 
@@ -70,14 +69,12 @@ class ForkStarter:
         job: Job,
         templates: Templates,
         control: ControlChannel,
-        journal: Journal,
         lines: Lines,
     ) -> None:
         """Of `job`, with what all runs of the worker share."""
         self._job = job
         self._templates = templates
         self._control = control
-        self._journal = journal
         self._lines = lines
 
     async def start(
@@ -111,7 +108,6 @@ class ForkStarter:
                 raise
             hearing = asyncio.create_task(self._hear(ours, kind))
             try:
-                self._journal.add(flow_run.id, process.pid)
                 self._lines.add(flow_run, ours)
                 task_status.started(handle(process))
                 await process.wait()

@@ -173,7 +173,7 @@ class Templates:
         self._learnt: dict[Hashable, dict[str, None]] = {}
         self._asked: Counter[Hashable] = Counter()
         self._refused: dict[str, str] = {}
-        self._failed: dict[Hashable, tuple[float, TemplateError]] = {}  # until when, and why
+        self._failed: dict[Hashable, tuple[float, str]] = {}  # until when, and why
         self._renewals: dict[Hashable, asyncio.Task[None]] = {}
 
     async def fork(self, kind: Kind, request: Any, files: Sequence[int]) -> int:
@@ -236,11 +236,11 @@ class Templates:
         now = time.monotonic()
         self._failed = {key: each for key, each in self._failed.items() if each[0] > now}
         if failed := self._failed.get(kind.key):
-            raise failed[1]
+            raise TemplateError(failed[1])
         try:
             return await self._start(kind)
         except TemplateError as error:
-            self._failed[kind.key] = time.monotonic() + RETRY_SECONDS, error
+            self._failed[kind.key] = time.monotonic() + RETRY_SECONDS, str(error)
             raise
 
     async def _start(self, kind: Kind) -> Template:
