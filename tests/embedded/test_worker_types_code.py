@@ -172,6 +172,31 @@ def test_results_are_kept_by_a_run_whose_settings_say_so(stack: Stack, pool: str
 
 
 @each_type
+def test_results_are_kept_where_the_server_says(stack: Stack, pool: str) -> None:
+    folder = stack.root / f"kept-for-{pool}"
+    with stack.client() as client:
+        kind = get(client, "/block_types/slug/local-file-system")["id"]
+        body = {"block_schemas": {"block_type_id": {"any_": [kind]}}}
+        schema = post(client, "/block_schemas/filter", body)[0]["id"]
+        block = {
+            "name": folder.name,
+            "data": {"basepath": str(folder)},
+            "block_type_id": kind,
+            "block_schema_id": schema,
+        }
+        made = post(client, "/block_documents/", block)["id"]
+        run(client, "settings/{pool}", pool)
+        assert not folder.exists()
+        asked = {"default_result_storage_block_id": made}
+        client.put("/admin/storage", json=asked).raise_for_status()
+        try:
+            # What was asked for an earlier run may be handed to this one, for a second at most.
+            wait_for("result", lambda: run(client, "settings/{pool}", pool) and folder.exists())
+        finally:
+            client.delete("/admin/storage").raise_for_status()
+
+
+@each_type
 def test_output_that_is_not_streamed_is_in_the_log_of_the_run_only(stack: Stack, pool: str) -> None:
     with stack.client() as client:
         for streamed in (True, False):

@@ -8,7 +8,7 @@ import functools
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import anyio.abc
@@ -20,8 +20,8 @@ from prefect.utilities.engine import propose_state
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from worker.prefork import leftovers, lineage, stopping
+from worker.prefork.ahead import Ahead
 from worker.prefork.configuration import PreforkJobConfiguration, PreforkVariables
-from worker.prefork.due import seconds_until_due
 from worker.prefork.executing import Executing
 from worker.prefork.hooks import ForkedHooks
 from worker.prefork.journal import Journal
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import Flow, FlowRun, WorkPool
     from prefect.client.schemas.responses import DeploymentResponse, WorkerFlowRunResponse
-
-# A scheduled run is forked so long before its time, and begins at it.
-AHEAD_SECONDS = 0.5
 
 
 class PreforkWorker(ProcessWorker):
@@ -63,7 +60,7 @@ class PreforkWorker(ProcessWorker):
         self._hooks = ForkedHooks(self._templates)
         self._wake = Wake(self._poll_now, self._is_full, self._logger)
         self._polling = asyncio.Lock()
-        self._held: dict[UUID, asyncio.Task[None]] = {}
+        self._ahead = Ahead(self._submit_held)
         self._journal: Journal | None = None
         self._executing: Executing | None = None
         self._taken: set[UUID] = set()
@@ -136,8 +133,9 @@ class PreforkWorker(ProcessWorker):
 
     async def teardown(self, *exc_info: Any) -> None:
         """Give back what `setup` has taken."""
-        for task in (*self._held.values(), *([self._waking] if self._waking else [])):
-            task.cancel()
+        self._ahead.close()
+        if self._waking:
+            self._waking.cancel()
         if self._stop.told:
             exc_info = (None, None, None)  # what it does still is waited for, not cancelled
         async with contextlib.AsyncExitStack() as parts:  # from the last one on, whichever fails
@@ -189,7 +187,7 @@ class PreforkWorker(ProcessWorker):
 
     async def _poll_now(self) -> Collection[UUID]:
         await self.get_and_submit_flow_runs()
-        return self._submitting_flow_run_ids | self._taken | self._held.keys()
+        return {*self._submitting_flow_run_ids, *self._taken, *self._ahead.flow_run_ids}
 
     def _is_full(self) -> bool:
         limit = self._work_pool.concurrency_limit if self._work_pool else None
@@ -201,29 +199,18 @@ class PreforkWorker(ProcessWorker):
         self, flow_run_response: list[WorkerFlowRunResponse]
     ) -> list[FlowRun]:
         """Submit what is due; hold what is not until shortly before its time."""
-        due = []
+        new = []
         for entry in flow_run_response:
             if entry.flow_run.id in self._taken:  # resumed or retried, and its process still ends
                 self._again.add(entry.flow_run.id)
-                continue
-            wait = seconds_until_due(entry.flow_run) - AHEAD_SECONDS
-            if wait <= 0 or self._once:
-                if held := self._held.pop(entry.flow_run.id, None):
-                    held.cancel()
-                due.append(entry)
-            elif entry.flow_run.id not in self._held:
-                task = asyncio.create_task(self._submit_later(entry, wait))
-                self._held[entry.flow_run.id] = task
-        for gone in self._held.keys() - {entry.flow_run.id for entry in flow_run_response}:
-            self._held.pop(gone).cancel()
+            else:
+                new.append(entry)
+        due = self._ahead.due(new, at_once=self._once)
         return await super()._submit_scheduled_flow_runs(due)
 
-    async def _submit_later(self, entry: WorkerFlowRunResponse, wait: float) -> None:
-        await asyncio.sleep(wait)
-        if self._stop.told:
-            return  # it stays Scheduled, for the next worker
-        self._held.pop(entry.flow_run.id, None)
-        await super()._submit_scheduled_flow_runs([entry])
+    async def _submit_held(self, entry: WorkerFlowRunResponse) -> None:
+        if not self._stop.told:  # else it stays Scheduled, for the next worker
+            await super()._submit_scheduled_flow_runs([entry])
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
         """Take `flow_run` from Scheduled to its end, with fewer calls than Prefect's own way."""
@@ -252,32 +239,22 @@ class PreforkWorker(ProcessWorker):
         logger = self.get_flow_run_logger(flow_run)
         if self._journal:
             self._journal.add(flow_run.id, before=flow_run.infrastructure_pid)
-        pending = asyncio.create_task(
-            propose_state(self.client, Pending(), flow_run_id=flow_run.id)
+        state, deployment, _ = await asyncio.gather(
+            propose_state(self.client, Pending(), flow_run_id=flow_run.id),
+            self._read_deployment(flow_run),
+            self._storage.read(self.client),  # `run` will want it
+            return_exceptions=True,
         )
-        storage = asyncio.create_task(self._storage.read(self.client))  # `run` will want it
-        failure: Exception | None = None
-        try:
-            if flow_run.deployment_id is None:  # the API takes such a run all the same
-                raise ValueError("Flow run does not have an associated deployment")  # noqa: TRY301
-            deployment = await self.client.read_deployment(flow_run.deployment_id)
-        except ObjectNotFound:
+        if isinstance(deployment, ObjectNotFound):
             message = f"Deployment {flow_run.deployment_id} no longer exists, cancelled run."
-            self._logger.error("%s Flow run %s.", message, flow_run.id)  # noqa: TRY400
-            await asyncio.gather(pending, storage, return_exceptions=True)
+            self._logger.error("%s Flow run %s.", message, flow_run.id)
             await self._mark_flow_run_as_cancelled(flow_run, state_updates={"message": message})
             return None
-        except Exception as error:  # noqa: BLE001 - whatever it is, the run is to say it
-            failure = error
-        finally:
-            await asyncio.gather(pending, storage, return_exceptions=True)
-        try:
-            state = pending.result()
-        except Abort as error:
-            logger.info("Aborted submission of flow run '%s'. %s", flow_run.id, error)
+        if isinstance(state, Abort):
+            logger.info("Aborted submission of flow run '%s'. %s", flow_run.id, state)
             return None
-        except Exception:
-            logger.exception("Failed to update state of flow run '%s'", flow_run.id)
+        if isinstance(state, BaseException):
+            logger.error("Failed to update state of flow run '%s'", flow_run.id, exc_info=state)
             return None
         if not state.is_pending():
             logger.info(
@@ -286,11 +263,16 @@ class PreforkWorker(ProcessWorker):
             )
             return None
         flow_run.state = state
-        if failure is not None:
-            message = f"The deployment of the run could not be read: {failure}"
+        if isinstance(deployment, BaseException):
+            message = f"The deployment of the run could not be read: {deployment}"
             await self._propose_crashed_state(flow_run, message)
             return None
-        return deployment
+        return cast("DeploymentResponse", deployment)
+
+    async def _read_deployment(self, flow_run: FlowRun) -> DeploymentResponse:
+        if flow_run.deployment_id is None:  # the API takes such a run all the same
+            raise ValueError("Flow run does not have an associated deployment")
+        return await self.client.read_deployment(flow_run.deployment_id)
 
     async def _execute(self, flow_run: FlowRun, deployment: DeploymentResponse) -> None:
         logger = self.get_flow_run_logger(flow_run)
