@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import statistics
 from html import escape
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.columns import shown
-from tests.benchmarks.results import Results, quantile
+from tests.benchmarks.results import Results, p95
 from tests.benchmarks.table import OURS
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _panel(results: Results, measure: str, title: str, names: Sequence[str], top
     parts = [_text(10, top + 26, title, 'font-weight="600"')]
     for row, name in enumerate(names):
         y = top + HEAD + ROW * row
-        median, high = quantile(values[name], 0.5), quantile(values[name], 0.95)
+        median, high = statistics.median(values[name]), p95(values[name])
         colour = OWN if name == OURS else OTHERS
         end = scale(high if measure == "start" else median)
         parts += [

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from tests.benchmarks.results import quantile
 
 if TYPE_CHECKING:
     from tests.benchmarks.results import Results
@@ -31,7 +30,7 @@ class Column:
     def median(self, results: Results, name: str) -> float | None:
         """Of a contender that was measured."""
         values = self.values(results, name)
-        return quantile(values, 0.5) if values else None
+        return statistics.median(values) if values else None
 
     def names(self, results: Results) -> list[str]:
         """Who was measured."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import TYPE_CHECKING
 
 from server.settings import ROOT
 from tests.benchmarks import chart, profile, table
 from tests.benchmarks.columns import BURST, COLUMNS, START, Column, shown
 from tests.benchmarks.opening import opening
-from tests.benchmarks.results import Results, quantile, read
+from tests.benchmarks.results import Results, p95, read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,14 +95,14 @@ def _ratios(results: Results) -> list[str]:
     few = BURST.median(results, STOCK)
     rows = []
     if starts and slow is not None:
-        ratio = slow / quantile(starts, 0.5)
+        ratio = slow / statistics.median(starts)
         rows.append(f"| start, p50: {STOCK} / {table.OURS} | {shown(ratio)} |")
     if many is not None and few is not None:
         rows.append(f"| burst: {table.OURS} / {STOCK} | {shown(many / few)} |")
     if starts:
         rows += [
-            f"| start of {table.OURS}, {title}, s | {shown(quantile(starts, share))} |"
-            for title, share in (("p50", 0.5), ("p95", 0.95))
+            f"| start of {table.OURS}, {title}, s | {shown(of(starts))} |"
+            for title, of in (("p50", statistics.median), ("p95", p95))
         ]
     if not rows:
         return []
@@ -153,7 +154,7 @@ def _measure(results: Results, column: Column) -> list[str]:
     ]
     for name in names:
         values = column.values(results, name)
-        figures = (min(values), quantile(values, 0.5), quantile(values, 0.95), max(values))
+        figures = (min(values), statistics.median(values), p95(values), max(values))
         cells = " | ".join(shown(each) for each in figures)
         lines.append(f"| {results.titles[name]} | {cells} | {len(values)} |")
     return [*lines, ""]

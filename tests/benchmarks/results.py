@@ -77,7 +77,6 @@ def read(path: Path) -> Results:
         ) from error
 
 
-def quantile(values: list[float], share: float) -> float:
-    """The smallest value that at least `share` of `values` do not exceed (nearest rank)."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+def p95(values: list[float]) -> float:
+    """The smallest of `values` that 95 % of them do not exceed (nearest rank)."""
+    return sorted(values)[math.ceil(0.95 * len(values)) - 1]
