@@ -195,7 +195,7 @@ def start_run(client: httpx.Client, name: str, parameters: dict[str, Any] | None
     return str(post(client, f"/deployments/{found}/create_flow_run", body)["id"])
 
 
-def finished(client: httpx.Client, run_id: str, seconds: float = 90) -> dict[str, Any]:
+def finished(client: httpx.Client, run_id: str, seconds: float = 240) -> dict[str, Any]:
     """Wait until a run has ended; the run."""
 
     def probe() -> dict[str, Any] | None:

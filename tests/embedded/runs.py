@@ -42,6 +42,16 @@ def entry(client: httpx.Client, run_id: str, start: str) -> dict[str, Any]:
     return dict(wait_for(f"line {start!r}", probe))
 
 
+def logged(client: httpx.Client, run_id: str, text: str) -> dict[str, Any]:
+    """The line of a run log that has `text` in it, once it has arrived."""
+    found = wait_for(
+        f"line with {text!r}",
+        lambda: [each for each in log(client, run_id) if text in each["message"]],
+        30,
+    )
+    return dict(found[0])
+
+
 def said(client: httpx.Client, run_id: str, start: str) -> str:
     """The message of that entry."""
     return str(entry(client, run_id, start)["message"])

@@ -1,9 +1,8 @@
-"""The flows that are shipped, and what flows import, against a real server."""
+"""The flows that are shipped, and the example of the documents, against a real server."""
 
 from __future__ import annotations
 
 import csv
-import json
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -11,53 +10,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.stack import deployment, finished, get, post, start_run, wait_for
+from tests.embedded.probing import probe
+from tests.embedded.runs import logged
+from tests.stack import complete, deployment, finished, get, post, start_run, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.stack import Stack
-
-RUN = """\
-set -e
-env=$(scripts/stack env)
-eval "$env"
-exec .venv/bin/python -m tests.embedded.probes "$@"
-"""
-
-SECONDS = 240  # for a run to end: five at once on a busy machine
-
-
-def complete(
-    client: httpx.Client, name: str, parameters: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Run a deployment to its end, which has to be Completed; the run."""
-    found = finished(client, start_run(client, name, parameters), SECONDS)
-    assert found["state_type"] == "COMPLETED", found["state"]
-    return found
-
-
-def probe(stack: Stack, *arguments: str, code: int = 0) -> Any:
-    """Run one of tests/embedded/probes.py; what it answered."""
-    result = stack.run("sh", "-c", RUN, "sh", *arguments)
-    assert result.returncode == code, stack.said[-1]
-    return json.loads(result.stdout.splitlines()[-1])
-
-
-def log(client: httpx.Client, run_id: str) -> list[dict[str, Any]]:
-    """The run log of a flow run, its tasks' lines among them, without those below it."""
-    body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "limit": 200, "sort": "TIMESTAMP_ASC"}
-    return list(post(client, "/logs/filter", body))
-
-
-def logged(client: httpx.Client, run_id: str, text: str) -> dict[str, Any]:
-    """The line of a run log that has `text` in it, once it has arrived."""
-    found = wait_for(
-        f"line with {text!r}",
-        lambda: [each for each in log(client, run_id) if text in each["message"]],
-        30,
-    )
-    return dict(found[0])
 
 
 def below(client: httpx.Client, run_id: str) -> dict[str, Any]:
@@ -115,7 +75,7 @@ class TestExport:
                 f"/deployments/{deployment(client, 'export/export')['id']}/create_flow_run",
                 {"parameters": {"env": "pro"}, "tags": ["asked:by-hand"]},
             )
-            run = finished(client, made["id"], SECONDS)
+            run = finished(client, made["id"])
         assert run["state_type"] == "COMPLETED"
         assert set(run["tags"]) == {"asked:by-hand", "team:example", "env:pro"}
 
@@ -224,7 +184,7 @@ class TestVtasks:
     def test_one_part_that_fails_says_so_and_does_not_keep_the_other(self, stack: Stack) -> None:
         with stack.client() as client:
             parameters = {"source": "/no/such/folder", "month": "2026-08-15"}
-            run = finished(client, start_run(client, "vtasks/vtasks", parameters), SECONDS)
+            run = finished(client, start_run(client, "vtasks/vtasks", parameters))
             assert run["state_type"] == "FAILED"
             said = run["state"]["message"]
             assert "source: expected a folder, found nothing at /no/such/folder" in said
@@ -233,69 +193,13 @@ class TestVtasks:
             assert report.startswith("# Expenses of 2026-08\n")
 
 
-class TestTags:
-    def test_all_are_there_whoever_added_them(self, stack: Stack) -> None:
-        run, async_run = probe(stack, "tags")
-        with stack.client() as client:
-            found = set(get(client, f"/flow_runs/{run}")["tags"])
-            assert found == {
-                *("given:before", "from:flow", "any string"),
-                *(f"from:task-{number}" for number in range(8)),
-            }
-            found = set(get(client, f"/flow_runs/{async_run}")["tags"])
-            assert found == {"given:before", "from:flow", "from:thread", "from:async-task"}
-            tasks = post(client, "/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
-            assert {tag for each in tasks for tag in each["tags"]} == {"given:before"}
-
-
-class TestPastRuns:
-    def test_runs_are_found_beyond_a_page_of_the_api(self, stack: Stack) -> None:
-        assert probe(stack, "past", "a.past", "205") == {
-            "all": 206,
-            "newest first": True,
-            "odd": True,
-            "running": 1,
-            "either": 206,
-            "since a day": 206,
-            "since tomorrow": 0,
-            "without zone": 206,
-            "ran": True,
-            "ran odd": True,
-            "ran even": False,
-            "failed": False,
-            "ran in no time": False,
-            "part of the name": False,
-        }
-
-    def test_a_run_does_not_count_itself(self, stack: Stack) -> None:
-        assert probe(stack, "itself", "asks.itself") == [False, True, True]
-
-    def test_runs_that_are_due_later_are_not_past(self, stack: Stack) -> None:
-        found = probe(stack, "ahead")
-        assert found["ahead"] > 0
-        assert found["found"] == 0
-
-
-class TestTurns:
-    def test_of_runs_that_ask_at_once_one_has_it(self, stack: Stack) -> None:
-        assert probe(stack, "race", "race") == [1, 1, 1, 1]
-
-    def test_a_run_that_died_has_it_until_the_server_knows(self, stack: Stack) -> None:
-        dead = probe(stack, "die", "deadly", code=-9)
-        assert probe(stack, "turn", "deadly") is False
-        with stack.client() as client:
-            crashed = {"state": {"type": "CRASHED", "name": "Crashed"}, "force": True}
-            post(client, f"/flow_runs/{dead}/set_state", crashed)
-        assert probe(stack, "turn", "deadly") is True
-
-
 class TestDaily:
     def test_of_five_triggers_at_once_one_works(self, stack: Stack) -> None:
         with stack.client() as client, ThreadPoolExecutor(5) as executor:
 
             def trigger(_: int) -> dict[str, Any]:
                 run = start_run(client, "daily/daily", {"env": "snd"})
-                return finished(client, run, SECONDS)
+                return finished(client, run)
 
             runs = list(executor.map(trigger, range(5)))
             assert {run["state_type"] for run in runs} == {"COMPLETED"}
@@ -336,36 +240,3 @@ def test_the_example_of_the_documents_runs_as_it_says(stack: Stack) -> None:
         assert "Good morning, Grace!" in result.stdout + result.stderr
     finally:
         (stack.root / "flows/greetings.py").unlink()
-
-
-class TestNotify:
-    """The stack's block has an address that Slack does not know, or that cannot be reached."""
-
-    def test_a_fault_of_slack_is_a_warning_in_the_log_and_no_more(self, stack: Stack) -> None:
-        run, async_run = probe(stack, "notify")
-        printed = stack.said[-1]
-        with stack.client() as client:
-            for run_id, text in (
-                (run, "Subject: from a flow"),
-                (run, "from a task"),
-                (async_run, "from an async flow"),
-                (async_run, "from a thread"),
-            ):
-                assert get(client, f"/flow_runs/{run_id}")["state_type"] == "COMPLETED"
-                line = logged(client, run_id, text)
-                assert (line["level"], line["message"][:19]) == (30, "Not sent to Slack (")
-            everything = json.dumps([log(client, run), log(client, async_run)]) + printed
-        assert "T00000000" not in everything
-        assert "B00000000" not in everything
-
-    def test_without_a_block_the_log_has_the_message(self, stack: Stack) -> None:
-        with stack.client() as client:
-            block = get(client, "/block_types/slug/slack-webhook/block_documents/name/slack")
-            client.delete(f"/block_documents/{block['id']}").raise_for_status()
-            try:
-                run, _ = probe(stack, "notify")
-                line = logged(client, run, "Subject: from a flow")
-                assert line["level"] == 20
-                assert line["message"].startswith("No block slack-webhook/slack")
-            finally:
-                stack.run("scripts/bootstrap.py")
