@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -22,6 +23,15 @@ def processes(stack: Stack) -> list[psutil.Process]:
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
     return list(set(found))
+
+
+def facts(stack: Stack, *names: str) -> list[dict[str, Any]]:
+    """What `psutil` knows by these names of each of them that does not end while it is asked."""
+    found = []
+    for process in processes(stack):
+        with suppress(psutil.NoSuchProcess):
+            found.append(process.as_dict(names, ad_value=""))
+    return found
 
 
 def service(stack: Stack, name: str) -> psutil.Process:

@@ -11,7 +11,7 @@ import pytest
 
 from tests import stack as stacks
 from tests.embedded.conftest import make
-from tests.embedded.processes import processes
+from tests.embedded.processes import facts, processes
 from tests.stack import (
     NASTY,
     Stack,
@@ -111,7 +111,8 @@ def test_flows_run_here_and_only_the_worker_is_here(using: Stack, server: Stack)
     status = using.status()
     assert (status["running"], status["url"]) == (True, server.url)
     assert [each["name"] for each in status["services"]] == ["init", "bootstrap", "worker"]
-    running = [" ".join(each.cmdline()) for each in processes(using)]
+    running = [" ".join(each["cmdline"]) for each in facts(using, "cmdline")]
+    assert any("prefect worker" in each for each in running)
     assert [each for each in running if "postgres" in each or "prefect server" in each] == []
     base = using.root / ".stack" / using.name
     assert not (base / "postgres").exists()
@@ -192,8 +193,9 @@ def test_the_worker_goes_on_when_the_server_was_away(using: Stack, server: Stack
     using.up()
     services = {each["name"]: each["detail"] for each in server.status()["services"]}
     gone = psutil.Process(int(services["server"].split(",")[0].removeprefix("pid ")))
-    gone.kill()
+    gone.suspend()  # it would be back before anybody has looked, if it were killed at once
     wait_for("problem of the worker", lambda: not using.status()["running"])
+    gone.kill()
     wait_for("worker that is heard of again", lambda: using.status()["running"], 240)
     with server.client() as client:
         assert get(client, "/work_pools/default")["name"] == "default"

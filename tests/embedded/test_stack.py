@@ -17,7 +17,7 @@ from server.probe import check_http
 from server.remote import Api
 from tests import claims
 from tests.claims import RestartedStack, RunningStack, heals
-from tests.embedded.processes import processes, service
+from tests.embedded.processes import facts, processes, service
 from tests.stack import NASTY, Stack, wait_for
 from worker import health
 
@@ -58,9 +58,10 @@ class TestRunning(RunningStack):
     def test_a_clone_in_a_closed_folder_stays_closed(self, stack: Stack) -> None:
         closed = stack.root.parent
         assert closed.stat().st_mode & 0o777 == 0o700
-        postgres = [each for each in processes(stack) if each.name() == "postgres"]
-        assert {each.username() for each in postgres} == {"prefect-stack"}
-        assert {each.cwd().startswith("/var/lib/prefect-stack/") for each in postgres} == {True}
+        found = facts(stack, "name", "username", "cwd")
+        postgres = [each for each in found if each["name"] == "postgres"]
+        assert {each["username"] for each in postgres} == {"prefect-stack"}
+        assert {each["cwd"].startswith("/var/lib/prefect-stack/") for each in postgres} == {True}
 
     def test_the_worker_is_healthy_only_if_the_server_has_heard_of_it(self, stack: Stack) -> None:
         port = next(

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests import stack as stacks
-from tests.embedded.processes import processes
+from tests.embedded.processes import facts
 from tests.stack import Stack, complete
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def test_an_ordinary_user_runs_it_from_a_clean_clone(open_folder: Path) -> None:
         assert said.returncode == 0, made.said[-1]
         with made.client() as client:
             complete(client, "hello/hello")
-        assert {each.username() for each in processes(made)} == {"nobody"}
+        assert {each["username"] for each in facts(made, "username")} == {"nobody"}
 
 
 @needs_root
@@ -60,8 +60,9 @@ def test_root_runs_it_without_a_login_and_postgres_is_not_root(open_folder: Path
     made.variables["STACK_AUTH"] = "off"
     with stacks.stack(made):
         assert "login" not in made.up()
-        postgres = [each for each in processes(made) if each.name() == "postgres"]
-        assert {each.username() for each in postgres} == {"prefect-stack"}
+        found = facts(made, "name", "username")
+        owners = {each["username"] for each in found if each["name"] == "postgres"}
+        assert owners == {"prefect-stack"}
         assert (open_folder / ".stack" / made.name / "postgres").is_dir()
         # As a browser sends it for another site: no token, and a body that needs no permission.
         refused = httpx.post(f"{made.url}/api/flows/filter", content="{}")
