@@ -24,7 +24,6 @@ from prefect._internal.observers import FlowRunCancellingObserver, FlowRunSuspen
 from prefect.client import orchestration
 from prefect.context import refresh_global_settings_context
 from prefect.engine import _drive_run_flow_result, handle_engine_signals
-from prefect.events.clients import get_events_subscriber
 from prefect.flow_engine import MINIMUM_HEARTBEAT_INTERVAL, run_flow
 from prefect.logging.configuration import setup_logging
 from prefect.runner import _flow_run_executor
@@ -47,7 +46,7 @@ from prefect.settings import get_current_settings
 from worker.prefork.process import SessionScope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from prefect.client.schemas.objects import FlowRun
@@ -202,66 +201,34 @@ def handle(process: ForkedProcess | Any) -> ProcessHandle:
     return ProcessHandle(cast("Any", process), termination_scope=SessionScope())
 
 
-class _Lasting:
-    """An observer that, when it is cut off, polls until it can listen again.
+async def _until_it_succeeds(check: Callable[[], Awaitable[None]], observer: Any) -> None:
+    """Run `check` until it succeeds once.
 
-    Prefect's own are there for one run. They poll for good once they are cut off, give up after a
-    few polls that fail, and the one for cancellations does not see a websocket closed in order.
+    Prefect's observers are there for one run, and give up for good when a few polls fail while the
+    events cannot be heard. Those of a worker outlive any outage.
     """
-
-    _consumer_task: asyncio.Task[None] | None
-    _polling_task: asyncio.Task[None] | None
-    _check: Any  # looks for what was missed
-
-    async def __aenter__(self: Any) -> Any:
-        await super().__aenter__()  # type: ignore[misc]
-        if self._events_subscriber is None:
-            self._polling_task.cancel()
-            self._polling_task = asyncio.create_task(self._recover())
-        return self
-
-    def _start_polling_task(self: Any, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or self._is_shutting_down:
-            return
-        self.logger.warning("The server's events are lost (%s): polling.", task.exception())
-        self._polling_task = asyncio.create_task(self._recover())
-
-    _handle_polling_task_done = _start_polling_task
-
-    async def _recover(self: Any) -> None:
-        listening = False
-        while not listening:
-            listening = await self._listen()
-            # After the connection is made too, for what came in between.
-            try:
-                await self._check()
-            except Exception as error:  # noqa: BLE001 - the next turn tries again
-                self.logger.debug("A poll failed: %s", error)
-            if not listening:
-                await asyncio.sleep(self.polling_interval)
-        self._consumer_task = asyncio.create_task(self._consume_events())
-        self._consumer_task.add_done_callback(self._start_polling_task)
-
-    async def _listen(self: Any) -> bool:
-        subscriber = get_events_subscriber(filter=self._event_filter)
+    while True:
         try:
-            self._events_subscriber = await self._exit_stack.enter_async_context(subscriber)
-        except Exception as error:  # noqa: BLE001 - whatever it is, polling goes on
-            self.logger.debug("The server's events cannot be heard: %s", error)
-            return False
-        return True
+            await check()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next turn tries again
+            observer.logger.debug("The states of runs could not be checked: %r", error)
+            await asyncio.sleep(observer.polling_interval)
+        else:
+            return
 
 
-class CancellingObserver(_Lasting, FlowRunCancellingObserver):
-    """One for many runs."""
+class CancellingObserver(FlowRunCancellingObserver):
+    """One for all runs of a worker, for as long as that lives."""
 
-    _check = FlowRunCancellingObserver._check_for_cancelled_flow_runs  # noqa: SLF001
+    async def _check_for_cancelled_flow_runs(self) -> None:
+        await _until_it_succeeds(super()._check_for_cancelled_flow_runs, self)
 
 
-class SuspendingObserver(_Lasting, FlowRunSuspendingObserver):
-    """One for many runs, each from a state that is known."""
+class SuspendingObserver(FlowRunSuspendingObserver):
+    """One for all runs of a worker, each watched from a state that is known."""
 
-    _check = FlowRunSuspendingObserver._check_for_suspended_flow_runs  # noqa: SLF001
+    async def _check_for_suspended_flow_runs(self) -> None:
+        await _until_it_succeeds(super()._check_for_suspended_flow_runs, self)
 
     def watch(self, flow_run: FlowRun) -> None:
         """Watch `flow_run` from its present state on; older suspensions do not count."""
