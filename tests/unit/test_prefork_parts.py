@@ -1,4 +1,4 @@
-"""What the prefork worker keeps on disk, and which packages its template keeps warm."""
+"""Groups of processes, and which packages the template of the prefork worker keeps warm."""
 
 from __future__ import annotations
 
@@ -8,41 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import psutil
 
 from worker.prefork import lineage, randomness
-from worker.prefork.journal import Journal
 
 if TYPE_CHECKING:
     import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def test_what_a_dead_worker_has_left_is_found_once_also_where_a_file_is_empty(
-    tmp_path: Path,
-) -> None:
-    whole, empty = uuid4(), uuid4()
-    dead = Journal(tmp_path)
-    dead.add(whole, 1)
-    dead.add(empty, 1)
-    folder = dead._folder  # noqa: SLF001
-    (folder / str(empty)).write_text("")
-    (folder / f"{uuid4()}.new").write_text("{")
-    assert _left(Journal(tmp_path)) == []  # it lives
-    dead.close()
-    next_one = Journal(tmp_path)
-    assert set(_left(next_one)) == {whole, empty}
-    assert _left(next_one) == []
-
-
-def _left(journal: Journal) -> list[object]:
-    with journal.left_behind() as entries:
-        for each in entries:
-            each.forget()
-        return [each.flow_run_id for each in entries]
 
 
 def test_a_group_lives_as_long_as_one_of_its_processes_has_not_ended() -> None:

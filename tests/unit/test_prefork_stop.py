@@ -1,4 +1,4 @@
-"""What keeps runs from being left without an end: the time of a stop, the journal, the retries."""
+"""What keeps runs from being left without an end: the time of a stop, and cancellations."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import AsyncMock, Mock
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import httpx
-import pytest
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Pending, Running
+from prefect.states import Running
 
-from worker.prefork import cancelling, journal, leftovers, stopping
+from worker.prefork import cancelling, journal, stopping
 from worker.prefork.journal import Journal
 
 if TYPE_CHECKING:
+    import pytest
     from prefect.client.schemas.objects import State
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,78 +47,14 @@ def test_a_folder_that_is_taken_for_a_dead_workers_is_made_anew(
         fcntl.flock(file, how)
 
     monkeypatch.setattr(journal, "fcntl", SimpleNamespace(**{**vars(fcntl), "flock": flock}))
-    made = Journal(tmp_path)
-    made.add(uuid4())
+    made = Journal(tmp_path, LOGGER)
+    made.take(uuid4(), None)
     assert len(removed) == 1
-    with Journal(tmp_path).left_behind() as entries:
-        assert entries == []  # it is held
+    assert Journal(tmp_path, LOGGER).take_over() == []  # it is held
 
 
-class Api:
-    """What a start asks of the API."""
-
-    def __init__(self, *runs: FlowRun, failing: int = 0) -> None:
-        self.runs = {each.id: each for each in runs}
-        self.failing = failing
-        self.crashed: list[UUID] = []
-
-    async def read_flow_run(self, flow_run_id: UUID) -> FlowRun:
-        return self.runs[flow_run_id]
-
-    async def propose(self, _: object, state: State, flow_run_id: UUID) -> None:
-        assert state.is_crashed()
-        if self.failing:
-            self.failing -= 1
-            raise httpx.ConnectError("on purpose")
-        self.crashed.append(flow_run_id)
-
-
-def run_in(state: State, pid: str | None = None) -> FlowRun:
-    return FlowRun(id=uuid4(), flow_id=uuid4(), state=state, infrastructure_pid=pid)
-
-
-def settle(parent: Path, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leftovers, "propose_state", api.propose)
-    made = Journal(parent)
-    asyncio.run(leftovers.settle(made, api, LOGGER))
-    made.close()
-
-
-def test_a_run_that_cannot_be_reported_is_reported_by_the_next_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runs = [run_in(Running()) for _ in range(3)]
-    api = Api(*runs, failing=1)
-    dead = Journal(tmp_path)
-    for each in runs:
-        dead.add(each.id, 2**22 + 1)
-    dead.close()
-    settle(tmp_path, api, monkeypatch)
-    assert len(api.crashed) == 2
-    settle(tmp_path, api, monkeypatch)
-    assert set(api.crashed) == {each.id for each in runs}
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("state", "pid", "left"),
-    [
-        (Pending(), None, 1),
-        (Pending(), "7", 1),  # of an earlier attempt
-        (Pending(), "8", 0),  # another worker has taken it since
-        (Running(), None, 0),
-    ],
-)
-def test_a_run_without_a_process_is_left_only_where_it_still_waits_for_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: State, pid: str | None, left: int
-) -> None:
-    run = run_in(state, pid)
-    dead = Journal(tmp_path)
-    dead.add(run.id, before="7")
-    dead.close()
-    api = Api(run)
-    settle(tmp_path, api, monkeypatch)
-    assert api.crashed == [run.id] * left
+def run_in(state: State) -> FlowRun:
+    return FlowRun(id=uuid4(), flow_id=uuid4(), state=state)
 
 
 def context(once: AsyncMock, alive: list[bool]) -> Any:

@@ -30,6 +30,8 @@ from prefect.utilities.asyncutils import run_coro_as_sync
 
 from worker.prefork import lineage, packages, randomness, settled, upstream, wire
 from worker.prefork.due import seconds_until_due
+from worker.prefork.ending import Ending
+from worker.prefork.ends import NOT_BEGUN
 
 # What Prefect's engine takes out of its environment when it has read it.
 CONTROL = ("PREFECT__CONTROL_PORT", "PREFECT__CONTROL_TOKEN")
@@ -71,6 +73,7 @@ def main(
     template asks another, and a run is not to begin twice.
     """
     code = 1
+    ending: Ending | None = None
     try:
         os.setsid()
         wire.send(answer, {"pid": os.getpid()})
@@ -81,9 +84,11 @@ def main(
     try:
         line = socket.socket(fileno=files[0])
         _become(request, worker, before)
-        code = _run(request, line, before)
+        flow_run = FlowRun.model_validate(request["flow_run"])
+        ending = Ending(flow_run.id, os.environ, flow_run_logger(flow_run=flow_run))
+        code = _run(flow_run, request, line, before, ending)
     except SystemExit as error:
-        code = _exit_code(error)
+        code = NOT_BEGUN if ending and ending.could_not_begin else _exit_code(error)
     except BaseException:  # noqa: BLE001 - as the interpreter does at its top
         traceback.print_exc()
     finally:
@@ -120,11 +125,12 @@ def _become(request: Any, worker: int, before: Before) -> None:
         upstream.setup_logging(incremental=False)
 
 
-def _run(request: Any, line: socket.socket, before: Before) -> int:
+def _run(
+    flow_run: FlowRun, request: Any, line: socket.socket, before: Before, ending: Ending
+) -> int:
     """Load the flow and run it; the exit code."""
-    flow_run = FlowRun.model_validate(request["flow_run"])
     upstream.configure_from_env()
-    with upstream.handle_engine_signals(flow_run.id):
+    with upstream.handle_engine_signals(flow_run.id), ending.beginning():
         logger = flow_run_logger(flow_run=flow_run)
         try:
             flow = _load(flow_run, request, before)
@@ -135,6 +141,7 @@ def _run(request: Any, line: socket.socket, before: Before) -> int:
             return _run_hooks(hooks, flow_run, flow, State.model_validate(request["state"]))
         _tell_learnt(line, before)
         _wait_until_due(flow_run)
+        ending.take_over()
         upstream.replace_observers(_Observer(line, flow_run.id).observe)
         upstream.read_result_storage_once(request["result_storage"])
         with upstream.RunMetrics(flow_run, flow):

@@ -6,15 +6,16 @@ import contextlib
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.abc
 from prefect.workers.process import ProcessWorkerResult
 
-from worker.prefork import settled
+from worker.prefork import ending, settled
 from worker.prefork.fallback import Fallback
 from worker.prefork.noted import NotedStarter
+from worker.prefork.reporting import Attempt
 from worker.prefork.starter import ForkStarter
 from worker.prefork.templates import TemplateError
 
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
     from worker.prefork.configuration import PreforkJobConfiguration
     from worker.prefork.hooks import ForkedHooks
     from worker.prefork.journal import Journal
+    from worker.prefork.reporting import Proposer, Reporter
     from worker.prefork.shared import Shared
     from worker.prefork.starter import Job
     from worker.prefork.templates import Templates
-    from worker.prefork.upstream import ProcessStarter
+    from worker.prefork.upstream import ProcessHandle, ProcessStarter
 
 API_URL = "PREFECT_API_URL"
+NOT_STARTED = ProcessWorkerResult(status_code=1, identifier="")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Executing:
     templates: Templates
     hooks: ForkedHooks
     journal: Journal
+    reporter: Reporter
+    proposer: Proposer
     result_storage: Callable[[], Awaitable[Mapping[str, str | None] | None]]
     say_once: Callable[[str], None]
 
@@ -55,7 +60,7 @@ class Executing:
 
         Raises:
             FileNotFoundError: its working directory is not there.
-            RuntimeError: it could not be started.
+            StoppedError: the worker stops before the server has taken the run's end.
         """
         directory = configuration.working_dir
         if directory and not directory.is_dir():
@@ -73,7 +78,10 @@ class Executing:
                 if job.env.get(API_URL) == settled.environment().get(API_URL):  # the same server
                     job = replace(job, result_storage=await self.result_storage())
                 made = self._fork(flow_run, job)
-            starter = NotedStarter(stack.enter_context(made), self.journal)
+            attempt = Attempt(flow_run.id)
+            self.proposer.watch(attempt)
+            stack.callback(self.proposer.forget, flow_run.id)
+            starter = NotedStarter(stack.enter_context(made), self.journal, attempt)
             return await self._follow(flow_run, starter, task_status)
 
     async def _why_no_template(self, job: Job) -> str | None:
@@ -86,6 +94,8 @@ class Executing:
 
     @contextlib.contextmanager
     def _fork(self, flow_run: FlowRun, job: Job) -> Iterator[ProcessStarter]:
+        end = {ending.VARIABLE: str(self.journal.end_path(flow_run.id))}
+        job = replace(job, env={**job.env, **end})
         self.hooks.add(flow_run.id, job)
         try:
             control = self.shared.context.control_channel
@@ -100,19 +110,24 @@ class Executing:
         task_status: anyio.abc.TaskStatus[int] | None,
     ) -> ProcessWorkerResult:
         executor = self.shared.executor(flow_run, starter, self.hooks)
-        result = None
-
-        async def execute(*, task_status: anyio.abc.TaskStatus[Any]) -> None:
-            nonlocal result
-            result = await executor.submit(task_status=task_status)
-            await self.shared.cancelled(flow_run.id)  # its hooks are the run's too
-
-        async with anyio.create_task_group() as tasks:
-            handle = await tasks.start(execute)
-            if task_status:
-                task_status.started(handle.pid)
+        result = await executor.submit(task_status=_Started(task_status))
+        await self.shared.cancelled(flow_run.id)  # its hooks are the run's too
+        entry = self.journal.entry(flow_run.id)
+        if end := entry.end:  # the process could not report it
+            await self.reporter.end(entry, end)
         if result is None or result.status_code is None:
-            raise RuntimeError("Failed to start flow run process.")
+            return NOT_STARTED  # the executor has reported that
         return ProcessWorkerResult(
             status_code=result.status_code, identifier=str(result.handle.pid)
         )
+
+
+class _Started(anyio.abc.TaskStatus["ProcessHandle"]):
+    """Passes on which process has started."""
+
+    def __init__(self, task_status: anyio.abc.TaskStatus[int] | None) -> None:
+        self._task_status = task_status
+
+    def started(self, value: ProcessHandle | None = None) -> None:
+        if self._task_status and value and value.pid:
+            self._task_status.started(value.pid)

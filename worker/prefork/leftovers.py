@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from prefect.exceptions import Abort, ObjectNotFound
-from prefect.states import Crashed
-from prefect.utilities.engine import propose_state
+
+from worker.prefork.reporting import Return, StoppedError
 
 if TYPE_CHECKING:
     import logging
@@ -16,36 +16,44 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
     from worker.prefork.journal import Entry, Journal
+    from worker.prefork.reporting import Reporter
 
 MESSAGE = "The worker was killed, and the process of this run with it."
+KILLED = Return("The worker was killed before the run began.")
 
 
 async def settle(
-    journal: Journal, client: PrefectClient, logger: logging.Logger | logging.LoggerAdapter[Any]
+    journal: Journal,
+    client: PrefectClient,
+    reporter: Reporter,
+    logger: logging.Logger | logging.LoggerAdapter[Any],
 ) -> None:
     """End and report what workers of the same name have left, all at once.
 
-    What cannot be reported is left to the next start, and is in the way of nothing.
+    Goes on until the server has taken it all, or the worker stops: the next start goes on then.
     """
-    with journal.left_behind() as entries:
-        results = await asyncio.gather(
-            *(_settle(entry, client) for entry in entries), return_exceptions=True
-        )
+    entries = journal.take_over()
+    results = await asyncio.gather(
+        *(_settle(entry, client, reporter) for entry in entries), return_exceptions=True
+    )
     for entry, result in zip(entries, results, strict=True):
-        if isinstance(result, Exception):
-            logger.warning(
-                "Flow run '%s', which a killed worker has left, could not be reported; the next"
-                " start of the worker tries again: %r",
+        if isinstance(result, Exception) and not isinstance(result, StoppedError):
+            logger.error(
+                "Flow run '%s', which a killed worker has left, could not be reported: %r",
                 *(entry.flow_run_id, result),
             )
 
 
-async def _settle(entry: Entry, client: PrefectClient) -> None:
-    await entry.end()
+async def _settle(entry: Entry, client: PrefectClient, reporter: Reporter) -> None:
+    await entry.stop()
     try:
-        flow_run = await client.read_flow_run(entry.flow_run_id)
-        if is_left(flow_run, entry):
-            await propose_state(client, Crashed(message=MESSAGE), flow_run_id=flow_run.id)
+        if end := entry.end:
+            await reporter.end(entry, end)
+        elif not await reporter.give_back(entry, KILLED):
+            what = f"Reading flow run '{entry.flow_run_id}', which a killed worker has left"
+            flow_run = await reporter.insist(what, lambda: client.read_flow_run(entry.flow_run_id))
+            if is_left(flow_run, entry):
+                await reporter.crashed(entry, MESSAGE)
     except (ObjectNotFound, Abort):  # it was deleted, or has ended
         pass
     entry.forget()
@@ -56,7 +64,10 @@ def is_left(flow_run: FlowRun, entry: Entry) -> bool:
     state = flow_run.state
     if state is None or flow_run.infrastructure_pid not in (None, str(entry.pid), entry.before):
         return False
-    if not entry.pid:  # it had no process; where it goes on, it is another's
-        return state.is_pending()
-    waits = state.is_paused() and state.name != "Suspended"  # in its process, which is gone
-    return state.is_running() or state.is_pending() or state.is_cancelling() or waits
+    if not entry.pid and entry.pid_namespace:
+        return False  # it had no process: where it goes on, it is another worker's
+    in_process = state.is_paused() and state.name != "Suspended"  # it waited in its process
+    retries = state.is_scheduled() and state.name == "AwaitingRetry"  # and so did this one
+    return (
+        state.is_running() or state.is_pending() or state.is_cancelling() or in_process or retries
+    )

@@ -42,6 +42,7 @@ def main() -> None:
         from worker.prefork import child, upstream  # noqa: PLC0415
 
         upstream.share_certificates()
+        upstream.retry_first_connections()
         packages.complete_models()
         kept, left_out = packages.keep_warm(order["preload"])
     before = child.Before.now()

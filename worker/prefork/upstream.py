@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import os
 import ssl
 import sys
@@ -21,7 +22,7 @@ from prefect import flow_engine, flows, results
 from prefect._internal.control_listener import configure_from_env
 from prefect._internal.metrics import RunMetrics
 from prefect._internal.observers import FlowRunCancellingObserver, FlowRunSuspendingObserver
-from prefect.client import orchestration
+from prefect.client import base, orchestration
 from prefect.context import refresh_global_settings_context
 from prefect.engine import _drive_run_flow_result, handle_engine_signals
 from prefect.flow_engine import MINIMUM_HEARTBEAT_INTERVAL, run_flow
@@ -36,6 +37,7 @@ from prefect.runner._flow_run_executor import (
 from prefect.runner._hook_runner import FlowRunHookRunner, HookRunner
 from prefect.runner._process_manager import ProcessHandle
 from prefect.runner._starter_engine import EngineCommandStarter
+from prefect.runner._state_proposer import StateProposer
 from prefect.runner._workspace_resolver import PreparedWorkspace, _resolve_runtime_entrypoint
 from prefect.runner._workspace_starter import (
     WorkspaceResolvingEngineCommandStarter,
@@ -63,6 +65,7 @@ __all__ = [
     "ProcessHandle",
     "ProcessStarter",
     "RunMetrics",
+    "StateProposer",
     "SuspendingObserver",
     "WorkspaceResolvingEngineCommandStarter",
     "bring_code",
@@ -75,6 +78,9 @@ __all__ = [
     "read_result_storage_once",
     "refresh_global_settings_context",
     "replace_observers",
+    "replace_proposals",
+    "report_by",
+    "retry_first_connections",
     "run_flow",
     "runtime_entrypoint",
     "setup_logging",
@@ -166,6 +172,36 @@ def _send_heartbeats(engine: Any, join_on_exit: bool = True) -> Iterator[None]: 
         yield
     finally:
         over.set()
+
+
+def replace_proposals(propose: Callable[..., Any], apropose: Callable[..., Awaitable[Any]]) -> None:
+    """Have the engine propose states by `propose` and `apropose`.
+
+    Each gets Prefect's own function first, then what that takes.
+    """
+    engine = cast("Any", flow_engine)
+    engine.propose_state_sync = functools.partial(propose, engine.propose_state_sync)
+    engine.propose_state = functools.partial(apropose, engine.propose_state)
+
+
+def retry_first_connections() -> None:
+    """Have clients try again also before they have reached the server once.
+
+    Prefect takes a server that a new client cannot connect to for a wrong address. Each run has a
+    client of its own, whose first call may meet a server that is just starting again.
+    """
+    for client in (base.PrefectHttpxAsyncClient, base.PrefectHttpxSyncClient):
+        # Each instance sets it to False when it is made, and Prefect's own code reads it.
+        cast("Any", client)._has_connected = property(  # noqa: SLF001
+            lambda _: True, lambda _, __: None
+        )
+
+
+def report_by(context: FlowRunExecutorContext, proposer: StateProposer) -> None:
+    """Have `context`, which has been entered, report what its processes come to by `proposer`."""
+    private = cast("Any", context)
+    private._state_proposer = proposer  # noqa: SLF001
+    private._cancellation_manager._state_proposer = proposer  # noqa: SLF001
 
 
 def read_result_storage_once(answer: Mapping[str, str | None] | None) -> None:

@@ -8,27 +8,29 @@ import functools
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.abc
-from prefect.exceptions import Abort, ObjectNotFound
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
-from prefect.states import Pending
 from prefect.types._datetime import now
-from prefect.utilities.engine import propose_state
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from worker.prefork import leftovers, lineage, stopping
 from worker.prefork.ahead import Ahead
 from worker.prefork.configuration import PreforkJobConfiguration, PreforkVariables
+from worker.prefork.ends import passes
 from worker.prefork.executing import Executing
 from worker.prefork.hooks import ForkedHooks
 from worker.prefork.journal import Journal
 from worker.prefork.reads import Reads, ResultStorage
+from worker.prefork.reporting import Proposer, Reporter, StoppedError
 from worker.prefork.shared import Shared
 from worker.prefork.stopping import Stop
+from worker.prefork.taking import Taking
 from worker.prefork.templates import Templates
+from worker.prefork.upstream import report_by
 from worker.prefork.wake import Wake
 
 if TYPE_CHECKING:
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import Flow, FlowRun, WorkPool
     from prefect.client.schemas.responses import DeploymentResponse, WorkerFlowRunResponse
+
+# The variable that names the folder of the journals; it should not be one that flows fill.
+JOURNAL_FOLDER = "PREFORK_JOURNAL_FOLDER"
 
 
 class PreforkWorker(ProcessWorker):
@@ -63,6 +68,9 @@ class PreforkWorker(ProcessWorker):
         self._ahead = Ahead(self._submit_held)
         self._journal: Journal | None = None
         self._executing: Executing | None = None
+        self._taking: Taking | None = None
+        self._reporter: Reporter | None = None
+        self._settling: asyncio.Task[None] | None = None
         self._taken: set[UUID] = set()
         self._again: set[UUID] = set()  # of those, what came once more
         self._once = False
@@ -106,6 +114,8 @@ class PreforkWorker(ProcessWorker):
                 task.result()
 
     def _cancel_all(self) -> None:
+        if self._reporter:
+            self._reporter.stop()
         self._shared.cancel_all(stopping.MESSAGE, stopping.END_SECONDS)
         self._hooks.hurry(stopping.END_SECONDS + stopping.HOOKS_SECONDS)
 
@@ -116,24 +126,38 @@ class PreforkWorker(ProcessWorker):
             self._say_once(f"Runs are started as subprocesses: {problem}.")
             return
         lineage.adopt_orphans()
-        folder = Path(os.environ.get("STACK_DATA_DIR") or get_current_settings().home)
-        self._journal = Journal(folder / ".prefork" / self.get_name_slug())
-        self._executing = Executing(
-            *(self._shared, self._templates, self._hooks, self._journal),
-            lambda: self._storage.read(self.client),
-            self._say_once,
-        )
+        folder = os.environ.get(JOURNAL_FOLDER) or get_current_settings().home / ".prefork"
+        self._journal = Journal(Path(folder) / self.get_name_slug(), self._logger)
         try:
             await self._shared.start()
-            await leftovers.settle(self._journal, self.client, self._logger)
+            self._prepare(self._journal)
             await self._warm()
         except BaseException:
             await self.teardown(*sys.exc_info())  # who enters and fails is not left
             raise
 
+    def _prepare(self, journal: Journal) -> None:
+        """Be ready to execute runs, and to report them for as long as that takes."""
+        client = self._shared.context.client
+        reporter = self._reporter = Reporter(client, journal, self.name, self._logger)
+        proposer = Proposer(client, reporter, journal)
+        report_by(self._shared.context, proposer)
+        self._taking = Taking(
+            client, journal, reporter, self._storage, self._mark_flow_run_as_cancelled
+        )
+        self._executing = Executing(
+            *(self._shared, self._templates, self._hooks, journal, reporter, proposer),
+            lambda: self._storage.read(self.client),
+            self._say_once,
+        )
+        settling = leftovers.settle(journal, client, reporter, self._logger)
+        self._settling = asyncio.create_task(settling)
+
     async def teardown(self, *exc_info: Any) -> None:
         """Give back what `setup` has taken."""
         self._ahead.close()
+        if self._reporter:
+            self._reporter.stop()
         if self._waking:
             self._waking.cancel()
         if self._stop.told:
@@ -141,10 +165,16 @@ class PreforkWorker(ProcessWorker):
         async with contextlib.AsyncExitStack() as parts:  # from the last one on, whichever fails
             if self._journal:
                 parts.callback(self._journal.close)
+            if self._settling:
+                parts.push_async_callback(self._stop.close, self._settled)
             parts.push_async_callback(self._stop.close, self._templates.close)
             parts.push_async_callback(self._stop.close, self._shared.close)
             part = functools.partial(super().teardown, *exc_info)
             parts.push_async_callback(self._stop.close, part)
+
+    async def _settled(self) -> None:
+        if self._settling:
+            await asyncio.wait([self._settling])
 
     async def _initialize_after_sync(self) -> None:
         await super()._initialize_after_sync()
@@ -181,9 +211,25 @@ class PreforkWorker(ProcessWorker):
                 return []
             if self._journal:
                 self._shared.check()
-            found = await super().get_and_submit_flow_runs()
+            try:
+                found = await super().get_and_submit_flow_runs()
+            except Exception as error:
+                if not passes(error):
+                    raise
+                # Prefect's own worker ends when this goes on, and its runs with it. Ours waits: its
+                # health says that it does not ask for work.
+                self._logger.warning("The server could not be asked for work: %r", error)
+                return []
             self._wake.polled()
             return found
+
+    async def _sync_and_initialize(self) -> None:
+        try:
+            await super()._sync_and_initialize()
+        except Exception as error:
+            if not self.is_setup or not passes(error):
+                raise
+            self._logger.warning("The server could not be told that the worker lives: %r", error)
 
     async def _poll_now(self) -> Collection[UUID]:
         await self.get_and_submit_flow_runs()
@@ -214,13 +260,19 @@ class PreforkWorker(ProcessWorker):
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
         """Take `flow_run` from Scheduled to its end, with fewer calls than Prefect's own way."""
+        if self._taking is None:
+            await super()._submit_run(flow_run)
+            return
         self._taken.add(flow_run.id)
         try:
-            deployment = await self._take(flow_run)
+            deployment = await self._taking.take(flow_run, self.get_flow_run_logger(flow_run))
             if deployment is not None:
-                await self._execute(flow_run, deployment)
-            if self._journal:
-                self._journal.remove(flow_run.id)  # not before its hooks have run
+                await self._execute(flow_run, deployment, self._taking)
+            self._taking.journal.remove(flow_run.id)  # not before its hooks have run
+        except StoppedError as what:
+            self._logger.warning("%s: left to the next start of the worker.", what)
+        except Exception:  # which would end all other runs of the worker
+            self._logger.exception("Flow run '%s' is left to the next start.", flow_run.id)
         finally:
             self._taken.discard(flow_run.id)
             self._release_limit_slot(flow_run.id)
@@ -234,47 +286,9 @@ class PreforkWorker(ProcessWorker):
         if self._cancelling_observer is not None:
             self._cancelling_observer.remove_in_flight_flow_run_id(flow_run.id)
 
-    async def _take(self, flow_run: FlowRun) -> DeploymentResponse | None:
-        """Read the run's deployment and make the run Pending; None when it is not to be run."""
-        logger = self.get_flow_run_logger(flow_run)
-        if self._journal:
-            self._journal.add(flow_run.id, before=flow_run.infrastructure_pid)
-        state, deployment, _ = await asyncio.gather(
-            propose_state(self.client, Pending(), flow_run_id=flow_run.id),
-            self._read_deployment(flow_run),
-            self._storage.read(self.client),  # `run` will want it
-            return_exceptions=True,
-        )
-        if isinstance(deployment, ObjectNotFound):
-            message = f"Deployment {flow_run.deployment_id} no longer exists, cancelled run."
-            self._logger.error("%s Flow run %s.", message, flow_run.id)
-            await self._mark_flow_run_as_cancelled(flow_run, state_updates={"message": message})
-            return None
-        if isinstance(state, Abort):
-            logger.info("Aborted submission of flow run '%s'. %s", flow_run.id, state)
-            return None
-        if isinstance(state, BaseException):
-            logger.error("Failed to update state of flow run '%s'", flow_run.id, exc_info=state)
-            return None
-        if not state.is_pending():
-            logger.info(
-                "Aborted submission of flow run '%s': Server returned a non-pending state %r",
-                *(flow_run.id, state.type.value),
-            )
-            return None
-        flow_run.state = state
-        if isinstance(deployment, BaseException):
-            message = f"The deployment of the run could not be read: {deployment}"
-            await self._propose_crashed_state(flow_run, message)
-            return None
-        return cast("DeploymentResponse", deployment)
-
-    async def _read_deployment(self, flow_run: FlowRun) -> DeploymentResponse:
-        if flow_run.deployment_id is None:  # the API takes such a run all the same
-            raise ValueError("Flow run does not have an associated deployment")
-        return await self.client.read_deployment(flow_run.deployment_id)
-
-    async def _execute(self, flow_run: FlowRun, deployment: DeploymentResponse) -> None:
+    async def _execute(
+        self, flow_run: FlowRun, deployment: DeploymentResponse, taking: Taking
+    ) -> None:
         logger = self.get_flow_run_logger(flow_run)
         try:
             configuration = await self.job_configuration.resolve_for_flow_run(
@@ -290,12 +304,14 @@ class PreforkWorker(ProcessWorker):
                 started = _Started(lambda pid: tasks.start_soon(self._started, flow_run, pid))
                 result = await self.run(flow_run, configuration, started)
         except Exception as error:
-            logger.exception("Failed to submit flow run '%s' to infrastructure.", flow_run.name)
             cause = _cause(error)
+            if isinstance(cause, StoppedError):
+                raise cause from None
+            logger.exception("Failed to submit flow run '%s' to infrastructure.", flow_run.name)
             message = (
                 f"Failed to submit flow run to infrastructure: {type(cause).__name__}: {cause}"
             )
-            await self._propose_crashed_state(flow_run, message)
+            await taking.not_started(flow_run, cause, message)
             return
         if submitted:
             self._emit_flow_run_executed_event(result, configuration, submitted)
