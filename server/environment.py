@@ -160,6 +160,7 @@ def _server(settings: Settings, place: Place) -> dict[str, str]:
 def _worker(settings: Settings, place: Place) -> dict[str, str]:
     return {
         "STACK_DATA_DIR": str(place.data),
+        "PREFORK_JOURNAL_FOLDER": str(place.journal),
         "PREFECT_LOCAL_STORAGE_PATH": str(place.data / "results"),
         "PREFECT_WORKER_QUERY_SECONDS": str(WORKER_QUERY_SECONDS[settings.worker_type]),
         "PREFECT_WORKER_PREFETCH_SECONDS": str(WORKER_PREFETCH_SECONDS),

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 VARIABLE = "STACK_PLACE"
+PATHS = ("root", "secrets", "scratch", "data", "journal")
 
 DATABASE_NAME = "prefect"
 DATABASE_USER = "prefect"
@@ -22,6 +23,7 @@ class Place:
     secrets: Path  # see server.secrets
     scratch: Path  # what a process may lose: Prefect's home, the UI's files
     data: Path  # what flows write and must keep
+    journal: Path  # the runs that the worker has, not where flows write: they may fill that
     database_host: str  # a host name, or the folder of a unix socket
     listen_host: str
     listen_port: int
@@ -39,6 +41,7 @@ DOCKER = Place(
     secrets=Path("/run/stack/secrets"),
     scratch=Path("/tmp/stack"),  # noqa: S108 - a tmpfs of the container's own
     data=Path("/data"),
+    journal=Path("/journal"),
     database_host="postgres",
     listen_host="0.0.0.0",  # noqa: S104 - inside the container; compose.yaml publishes STACK_BIND
     listen_port=4200,
@@ -58,5 +61,5 @@ def current() -> Place:
     if text is None:
         return DOCKER
     values = json.loads(text)
-    paths = {name: Path(values[name]) for name in ("root", "secrets", "scratch", "data")}
+    paths = {name: Path(values[name]) for name in PATHS}
     return Place(**{**values, **paths})

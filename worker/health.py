@@ -7,6 +7,7 @@ Docker starts this every few seconds.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import sys
@@ -19,7 +20,9 @@ from server import remote, secrets
 from server.place import DOCKER, WORK_POOL, worker_name
 from server.probe import check_http
 from server.remote import Api
+from worker.prefork import END
 
+UNREPORTED_SECONDS = 60.0  # after which a run's end that the server has not taken is a fault
 STALE_SECONDS = 100.0  # a heartbeat comes every 30
 CLOCK_SECONDS = 2.0  # the server tells its time in whole seconds: less is no difference
 
@@ -48,6 +51,20 @@ def check(api: Api, health_port: int, name: str, since: float) -> str | None:
     return None
 
 
+def check_reports(journal: Path) -> str | None:
+    """None when the worker can report how its runs end, else how many it could not.
+
+    Args:
+        journal: the folder of the worker's journals; it need not be there.
+    """
+    now = time.time()
+    count = 0
+    for path in journal.glob(f"*/*/*{END}"):
+        with contextlib.suppress(OSError):  # it is reported just now
+            count += now - path.stat().st_mtime > UNREPORTED_SECONDS
+    return f"the server has not taken the ends of {count} runs" if count else None
+
+
 def last_heartbeat(api: Api, name: str) -> float | None:
     """When the server last heard of a worker, in seconds of the epoch; None if never.
 
@@ -72,7 +89,8 @@ def main() -> None:
     """Check the worker of this container; exit with 1 if it is ill."""
     api = remote.read(DOCKER.secrets) or _own_api()
     name = worker_name(os.environ["STACK_NAME"])
-    if problem := check(api, DOCKER.worker_health_port, name, _container_started()):
+    problem = check(api, DOCKER.worker_health_port, name, _container_started())
+    if problem := problem or check_reports(DOCKER.journal):
         sys.exit(problem)
 
 

@@ -103,6 +103,7 @@ def place(layout: Layout, settings: Settings, socket: Path, worker_health_port: 
         secrets=layout.secrets,
         scratch=layout.scratch,
         data=layout.data,
+        journal=layout.scratch / "journal",
         database_host=str(socket),
         listen_host=settings.stack_bind,
         listen_port=settings.stack_port,

@@ -92,7 +92,9 @@ def of(layout: Layout, values: Settings) -> list[Service | OneShot]:
 
         def check(pid: int) -> str | None:
             # Asked for anew each time: it moves with the clock, as the server's answer does.
-            return worker_health.check(api, port, name, psutil.Process(pid).create_time() - 1)
+            since = psutil.Process(pid).create_time() - 1
+            problem = worker_health.check(api, port, name, since)
+            return problem or worker_health.check_reports(place.journal)
 
         return Start(argv, env, check)
 

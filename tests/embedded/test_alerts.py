@@ -181,7 +181,7 @@ class TestAlerts(FailedRuns):
     ) -> None:
         run = _cut_power_from_a_run(stack)
         shutil.rmtree(
-            stack.root / ".stack" / stack.name / "data/.prefork"
+            stack.root / ".stack" / stack.name / "scratch/journal"
         )  # what the worker knew of its runs
         over = time.monotonic() + POWER_CUT
         wait_for("end of the power cut", lambda: time.monotonic() > over, 2 * POWER_CUT)

@@ -253,6 +253,7 @@ class TestMounts:
         assert written == {
             ("postgres", "/var/lib/postgresql"),
             ("worker", str(DOCKER.data)),
+            ("worker", str(DOCKER.journal)),
             *(("init", folder) for folder in SECRET_FOLDERS.values()),
         }
 

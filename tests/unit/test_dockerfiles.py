@@ -93,7 +93,13 @@ def test_signals_reach_the_process(path: Path) -> None:
 def test_what_is_mounted_there_belongs_to_its_user(path: Path) -> None:
     made = next(line for line in final_stage(path) if "install -d" in line)
     assert "install -d -o 999 -g 999 " in made
-    for folder in ("/data", "/stack", "/run/stack/secrets/database", "/run/stack/secrets/api"):
+    for folder in (
+        "/data",
+        "/journal",
+        "/stack",
+        "/run/stack/secrets/database",
+        "/run/stack/secrets/api",
+    ):
         assert f" {folder}" in made
 
 

@@ -19,6 +19,7 @@ from server.environment import Role
 from server.place import DOCKER, Place
 from server.remote import Api
 from server.settings import Settings
+from worker.prefork.worker import JOURNAL_FOLDER
 
 ROLES: tuple[Role, ...] = get_args(Role)
 CLIENTS: tuple[Role, ...] = ("bootstrap", "worker")
@@ -92,7 +93,7 @@ class TestNames:
         read_there = {"PREFECT_SERVER_ENCRYPTION_KEY"}
         assert '"PREFECT_SERVER_ENCRYPTION_KEY"' in inspect.getsource(encryption)
         assert ours - read_there - _get_valid_setting_names(prefect.settings.Settings) == set()
-        assert given - ours == {"DO_NOT_TRACK", "PYTHONTZPATH", "STACK_DATA_DIR"}
+        assert given - ours == {"DO_NOT_TRACK", "PYTHONTZPATH", "STACK_DATA_DIR", JOURNAL_FOLDER}
 
 
 class TestWorker:
@@ -203,6 +204,11 @@ class TestClients:
         read = as_prefect_reads("worker", place, CLOSED, monkeypatch)
         assert read.results.local_storage_path == place.data / "results"
         assert environ("worker", place)["STACK_DATA_DIR"] == str(place.data)
+
+    def test_the_worker_keeps_its_journal_where_no_flow_writes(self, place: Place) -> None:
+        journal = environ("worker", place)[JOURNAL_FOLDER]
+        assert journal == str(place.journal)
+        assert not place.journal.is_relative_to(place.data)
 
     def test_the_worker_is_asked_for_its_health_from_inside_only(
         self, place: Place, monkeypatch: pytest.MonkeyPatch

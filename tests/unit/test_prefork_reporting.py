@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import os
+import time
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -25,7 +26,8 @@ from prefect.states import (
     Scheduled,
 )
 
-from worker.prefork import leftovers, reporting
+from worker import health
+from worker.prefork import END, leftovers, reporting
 from worker.prefork.ending import VARIABLE, Ending
 from worker.prefork.ends import NOT_BEGUN, End, passes
 from worker.prefork.journal import Journal
@@ -229,6 +231,15 @@ def test_a_run_that_was_deleted_is_forgotten(tmp_path: Path) -> None:
     left_by_a_dead_worker(tmp_path, run_in(Running()), end=Completed())
     settle(tmp_path, Api())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_worker_is_ill_when_it_cannot_report_for_a_minute(tmp_path: Path) -> None:
+    run = run_in(Running())
+    folder = left_by_a_dead_worker(tmp_path / "w", run, end=Completed())
+    assert health.check_reports(tmp_path) is None
+    then = time.time() - health.UNREPORTED_SECONDS - 1
+    os.utime(folder / f"{run.id}{END}", (then, then))
+    assert "the ends of 1 runs" in str(health.check_reports(tmp_path))
 
 
 def attempt(run: FlowRun, code: int | None, error: Exception | None = None) -> Attempt:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from worker.prefork import lineage
+from worker.prefork import END, lineage
 from worker.prefork.ends import End
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 LOCK = "lock"
 NEW = ".new"  # an entry that is being written
-END = ".end"
 GRACE_SECONDS = 10
 LOOK_SECONDS = 0.05
 
