@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from sqlalchemy import URL
 
@@ -28,6 +29,9 @@ WORKER_PREFETCH_SECONDS = 10
 HEARTBEAT_SECONDS = 30
 # How long the server may be down and still see, when it is back, which heartbeats did not come.
 EXPIRED_BUCKET_BUFFER = "P30D"  # 30 days, as Prefect wants it written
+# How long a request waits for the database to take a connection, and for one of the server's own to
+# be free, before it is told to come back later (see `server.app.outage`).
+DATABASE_WAIT_SECONDS = 5
 
 COMMON = {
     # Prefect lists all time zones of the machine for each schedule that it reads, which takes 7 ms
@@ -41,16 +45,16 @@ COMMON = {
 
 def command(role: Role, settings: Settings, place: Place) -> list[str]:
     """The program of `role` and its arguments."""
-    prefect = [sys.executable, "-m", "prefect"]
     match role:
         case "migrate" | "bootstrap":
             return [sys.executable, "-m", f"server.{role}"]
         case "server":
             port = str(place.listen_port)
-            return [*prefect, "server", "start", "--host", place.listen_host, "--port", port]
+            program = [sys.executable, "-m", "server.app"]
+            return [*program, "--host", place.listen_host, "--port", port]
         case "worker":
             return [
-                *prefect,
+                *(sys.executable, "-m", "prefect"),
                 *("worker", "start", "--pool", WORK_POOL, "--type", settings.worker_type),
                 *("--name", worker_name(settings.stack_name), "--with-healthcheck"),
                 *("--no-create-pool-if-not-found", "--install-policy", "never"),
@@ -139,6 +143,9 @@ def _server(settings: Settings, place: Place) -> dict[str, str]:
         f"http://127.0.0.1:{settings.stack_port}",
     ]
     values = {
+        "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": str(DATABASE_WAIT_SECONDS),
+        "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_TIMEOUT": str(DATABASE_WAIT_SECONDS),
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "server.app.leases",
         "PREFECT_SERVER_ENCRYPTION_KEY": secrets.encryption_key(place.secrets),
         # UI and API share an origin, so any name and any proxy works.
         "PREFECT_SERVER_UI_API_URL": "/api",
@@ -154,6 +161,10 @@ def _server(settings: Settings, place: Place) -> dict[str, str]:
     }
     if settings.auth:
         values["PREFECT_SERVER_API_AUTH_STRING"] = login(settings, place)
+    else:  # the names that its own clients call it, besides localhost: see `server.app.access`
+        values["STACK_TRUSTED_HOSTS"] = ",".join(
+            sorted({str(urlsplit(url).hostname) for url in (settings.url, place.api_url)})
+        )
     return values
 
 

@@ -113,7 +113,7 @@ def test_flows_run_here_and_only_the_worker_is_here(using: Stack, server: Stack)
     assert [each["name"] for each in status["services"]] == ["init", "bootstrap", "worker"]
     running = [" ".join(each["cmdline"]) for each in facts(using, "cmdline")]
     assert any("prefect worker" in each for each in running)
-    assert [each for each in running if "postgres" in each or "prefect server" in each] == []
+    assert [each for each in running if "postgres" in each or "server.app" in each] == []
     base = using.root / ".stack" / using.name
     assert not (base / "postgres").exists()
     assert [path for path in (base / "secrets").rglob("*") if path.is_file()] == []

@@ -1,5 +1,6 @@
 """Each process gets the environment that it needs, and no secret that it does not."""
 
+import importlib
 import inspect
 import os
 from dataclasses import replace
@@ -9,6 +10,7 @@ from urllib.parse import unquote
 
 import prefect.settings
 import pytest
+from prefect.server.concurrency.lease_storage import ConcurrencyLeaseStorageModule
 from prefect.server.utilities import encryption
 from prefect.settings.legacy import _get_valid_setting_names
 from pydantic import SecretStr
@@ -93,7 +95,9 @@ class TestNames:
         read_there = {"PREFECT_SERVER_ENCRYPTION_KEY"}
         assert '"PREFECT_SERVER_ENCRYPTION_KEY"' in inspect.getsource(encryption)
         assert ours - read_there - _get_valid_setting_names(prefect.settings.Settings) == set()
-        assert given - ours == {"DO_NOT_TRACK", "PYTHONTZPATH", "STACK_DATA_DIR", JOURNAL_FOLDER}
+        trusted = set() if settings.auth else {"STACK_TRUSTED_HOSTS"}
+        others = {"DO_NOT_TRACK", "PYTHONTZPATH", "STACK_DATA_DIR", JOURNAL_FOLDER}
+        assert given - ours == others | trusted
 
 
 class TestWorker:
@@ -136,6 +140,31 @@ class TestServer:
             "http://localhost:4300",
             "http://127.0.0.1:4300",
         ]
+
+    def test_without_a_login_it_answers_to_the_names_that_its_clients_use(
+        self, place: Place
+    ) -> None:
+        open_v6 = OPEN.model_copy(update={"stack_bind": "::1"})
+        assert environ("server", place, open_v6)["STACK_TRUSTED_HOSTS"] == "::1,server"
+        assert "STACK_TRUSTED_HOSTS" not in environ("server", place, CLOSED)
+
+    def test_it_listens_where_the_place_says(self, place: Place) -> None:
+        argv = environment.command("server", CLOSED, replace(place, listen_port=4300))
+        assert argv[1:] == ["-m", "server.app", "--host", "0.0.0.0", "--port", "4300"]
+
+    def test_its_leases_are_kept_by_a_store_that_prefect_takes(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read = as_prefect_reads("server", place, CLOSED, monkeypatch).server
+        module = importlib.import_module(read.concurrency.lease_storage)
+        assert isinstance(module, ConcurrencyLeaseStorageModule)
+        assert set(LeaseStorage.__protocol_attrs__) <= set(vars(module.ConcurrencyLeaseStorage))
+
+    def test_a_request_waits_seconds_for_a_connection(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read = as_prefect_reads("server", place, CLOSED, monkeypatch).server.database
+        assert (read.connection_timeout, read.sqlalchemy.pool_timeout) == (5, 5)
 
     def test_its_ui_calls_where_it_came_from(
         self, place: Place, monkeypatch: pytest.MonkeyPatch
