@@ -1,0 +1,103 @@
+"""One stack for the faults that leave none behind, and a line on the page for each of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests import stack as stacks
+from tests.faults import ledger, report
+from tests.faults import results as kept
+from tests.faults.ground import Ground, declare
+from tests.faults.results import Row
+from tests.stack import Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+MARKS = (
+    "fault(name, promises, bound): the fault of a test, the promises it holds, and within what.",
+    "slow: takes minutes, or a machine to itself; only scripts/stack test faults runs it.",
+)
+Measured = dict[str, int | float | str]
+MEASURED = pytest.StashKey[Measured]()
+MINUTES = 60
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--reliability`."""
+    parser.addoption(
+        "--reliability",
+        type=Path,
+        metavar="FILE",
+        help="add what was measured to FILE, and write the page beside it",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say which marks there are."""
+    for each in MARKS:
+        config.addinivalue_line("markers", each)
+
+
+def make(factory: pytest.TempPathFactory, name: str = "faults") -> Stack:
+    """A stack with the flow of the suite in a clone of its own, not started."""
+    root = stacks.clone(factory.mktemp(name))
+    return declare(Stack(root, f"test-{name}-{os.getpid()}", stacks.free_port(), "embedded"))
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """The stack that faults share."""
+    with ledger.kept() as path, stacks.stack(make(tmp_path_factory)) as made:
+        yield Ground(made, path)
+
+
+@pytest.fixture
+def ground(shared: Ground) -> Ground:
+    """The shared stack, running, well, with nothing left of the fault before."""
+    shared.ready()
+    return shared
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Measured:
+    """What the page of reliability shows of this fault; the test fills it."""
+    stash: pytest.Stash = request.node.stash
+    return stash.setdefault(MEASURED, {})
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep the line of a fault that was tried, whether the promise held or not."""
+    result = yield
+    path, mark = item.config.getoption("--reliability"), item.get_closest_marker("fault")
+    if path and mark and (call.when == "call" or result.outcome != "passed"):
+        kept.add(path, _row(item, mark, result, call))
+        report.write(path)
+    return result
+
+
+def _row(
+    item: pytest.Item, mark: pytest.Mark, result: pytest.TestReport, call: pytest.CallInfo[None]
+) -> Row:
+    values: dict[str, Any] = dict(mark.kwargs)
+    why = ""
+    if result.outcome == "failed" and call.excinfo:
+        why = str(call.excinfo.value).strip().split("\n", maxsplit=1)[0][:300]
+    if result.outcome == "skipped" and isinstance(result.longrepr, tuple):
+        why = str(result.longrepr[2]).removeprefix("Skipped: ")
+    outcome = {"passed": "held", "failed": "did not hold", "skipped": "not tried"}[result.outcome]
+    return Row(
+        test=item.nodeid,
+        fault=mark.args[0],
+        outcome=outcome,
+        why=why,
+        measured=item.stash.get(MEASURED, {}),
+        **values,
+    )
