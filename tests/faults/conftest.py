@@ -64,6 +64,16 @@ def ground(shared: Ground) -> Ground:
 
 
 @pytest.fixture
+def expendable(ground: Ground) -> Iterator[Ground]:
+    """The shared stack, of which nothing is left afterwards: neither its data nor declarations."""
+    declared = ground.stack.root / "prefect.yaml"
+    text = declared.read_text()
+    yield ground
+    declared.write_text(text)
+    ground.stack.down("--volumes")
+
+
+@pytest.fixture
 def measured(request: pytest.FixtureRequest) -> Measured:
     """What the page of reliability shows of this fault; the test fills it."""
     stash: pytest.Stash = request.node.stash
@@ -76,7 +86,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Keep the line of a fault that was tried, whether the promise held or not."""
     result = yield
-    path, mark = item.config.getoption("--reliability"), item.get_closest_marker("fault")
+    path, mark = item.config.getoption("--reliability", None), item.get_closest_marker("fault")
     if path and mark and (call.when == "call" or result.outcome != "passed"):
         kept.add(path, _row(item, mark, result, call))
         report.write(path)

@@ -48,12 +48,12 @@ def supervisor(ground: Ground) -> psutil.Process:
 
 def runs(ground: Ground) -> list[psutil.Process]:
     """The processes of runs: children of the worker that lead a session of their own."""
-    return [each for each in _children(ground) if _leads_session(each)]
+    return [each for each in _children(ground) if leads_session(each)]
 
 
 def templates(ground: Ground) -> list[psutil.Process]:
     """What runs are forked from."""
-    return [each for each in _children(ground) if not _leads_session(each)]
+    return [each for each in _children(ground) if not leads_session(each)]
 
 
 def kill(process: psutil.Process) -> None:
@@ -160,7 +160,8 @@ def _children(ground: Ground) -> list[psutil.Process]:
     return found
 
 
-def _leads_session(process: psutil.Process) -> bool:
+def leads_session(process: psutil.Process) -> bool:
+    """Whether it is a run: a template is of its worker's session."""
     try:
         return os.getsid(process.pid) == process.pid
     except ProcessLookupError:
