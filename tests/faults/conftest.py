@@ -18,13 +18,8 @@ from tests.stack import Stack
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-MARKS = (
-    "fault(name, promises, bound): the fault of a test, the promises it holds, and within what.",
-    "slow: takes minutes, or a machine to itself; only scripts/stack test faults runs it.",
-)
 Measured = dict[str, int | float | str]
 MEASURED = pytest.StashKey[Measured]()
-MINUTES = 60
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,12 +30,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="add what was measured to FILE, and write the page beside it",
     )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Say which marks there are."""
-    for each in MARKS:
-        config.addinivalue_line("markers", each)
 
 
 def make(factory: pytest.TempPathFactory, name: str = "faults") -> Stack:
