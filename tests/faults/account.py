@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from tests.stack import TERMINAL, post
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     import httpx
 
@@ -31,7 +31,8 @@ class Account(BaseModel):
     completed_without_end: int  # Completed, and the ledger has no end of it
     failed_though_done: int  # Failed or Crashed, and the ledger has its end
     failed: int  # Failed, and its work is not done
-    crashed_at_work: int  # Crashed between its beginning and its end: its process was ended
+    killed: int  # Crashed, and its process is one that the fault itself has ended
+    crashed_at_work: int  # Crashed between its beginning and its end, by nobody's hand
     crashed_unbegun: int  # Crashed, and its work never began
     cancelled: int
     stuck: int  # not ended when the bound was over
@@ -45,7 +46,7 @@ class Account(BaseModel):
         """What no fault excuses."""
         names = (
             *("executed_twice", "completed_without_end", "failed_though_done"),
-            *("failed", "crashed_unbegun", "cancelled", "stuck"),
+            *("failed", "crashed_at_work", "crashed_unbegun", "cancelled", "stuck"),
         )
         found = {name: getattr(self, name) for name in names}
         return {name: count for name, count in found.items() if count}
@@ -85,18 +86,31 @@ def make(  # noqa: PLR0913 - all that is known
     runs: Mapping[str, dict[str, Any]],
     ledger: Ledger,
     *,
+    ended: Collection[int],
     taken: dict[str, int],
     recovery_seconds: float | None,
     places_seconds: float | None,
 ) -> Account:
-    """Count."""
+    """Count.
+
+    Args:
+        accepted: The ids of the runs by key.
+        unanswered: The keys of what was asked for and never answered.
+        runs: What the server says of them by id.
+        ledger: What they say themselves.
+        ended: The processes of runs that the fault itself has ended.
+        taken: The places that are still taken.
+        recovery_seconds: From the end of the fault to the last end.
+        places_seconds: From the end of the fault until all places were free.
+    """
     counts: Counter[str] = Counter()
     messages: Counter[str] = Counter()
     stuck: Counter[str] = Counter()
     for key, run_id in accepted.items():
         run = runs.get(run_id, {"state_type": "UNKNOWN", "state": {"name": "unknown"}})
         state, done, begun = run["state_type"], ledger.ends[key] > 0, ledger.starts[key] > 0
-        counts[_kind(state, done=done, begun=begun)] += 1
+        killed = ledger.pids.get(key) in ended
+        counts[_kind(state, done=done, begun=begun, killed=killed)] += 1
         if state not in TERMINAL:
             stuck[run["state"]["name"] + (", work done" if done else "")] += 1
         if state != "COMPLETED":
@@ -111,6 +125,7 @@ def make(  # noqa: PLR0913 - all that is known
         completed_without_end=counts["completed_without_end"],
         failed_though_done=counts["failed_though_done"],
         failed=counts["failed"],
+        killed=counts["killed"],
         crashed_at_work=counts["crashed_at_work"],
         crashed_unbegun=counts["crashed_unbegun"],
         cancelled=counts["cancelled"],
@@ -123,10 +138,12 @@ def make(  # noqa: PLR0913 - all that is known
     )
 
 
-def _kind(state: str, *, done: bool, begun: bool) -> str:
+def _kind(state: str, *, done: bool, begun: bool, killed: bool) -> str:
     match state:
         case "COMPLETED":
             return "completed" if done else "completed_without_end"
+        case "CRASHED" if killed:
+            return "killed"
         case "FAILED" | "CRASHED" if done:
             return "failed_though_done"
         case "CRASHED":

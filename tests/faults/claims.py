@@ -14,14 +14,13 @@ if TYPE_CHECKING:
 def ends_well(ground: Ground, found: Trial) -> None:
     """Every accepted run has ended truthfully, no place is lost, and the stack works and says so.
 
-    Only as many runs may be Crashed as the fault itself has ended while they worked.
+    Only those runs may be Crashed whose processes the fault itself has ended.
     """
     account = found.account
     said = f"{account.messages or ''} {account.stuck_states or ''}".strip()
     assert account.accepted, "no run was accepted"
     assert not account.lost(), f"{account.lost()}; {said}"
-    assert account.completed + account.crashed_at_work == account.accepted
-    assert account.crashed_at_work <= found.ended, said
+    assert account.completed + account.killed == account.accepted
     assert not account.places_taken, f"places that nobody holds: {account.places_taken}"
     assert found.well_seconds is not None, f"status does not say that all is well: {found.problems}"
     works(ground)

@@ -48,12 +48,38 @@ def supervisor(ground: Ground) -> psutil.Process:
 
 def runs(ground: Ground) -> list[psutil.Process]:
     """The processes of runs: children of the worker that lead a session of their own."""
-    return [each for each in _children(ground) if leads_session(each)]
+    return [each for each in children(service(ground, "worker")) if leads_session(each)]
 
 
 def templates(ground: Ground) -> list[psutil.Process]:
     """What runs are forked from."""
-    return [each for each in _children(ground) if not leads_session(each)]
+    return [each for each in children(service(ground, "worker")) if not leads_session(each)]
+
+
+def kill_worker(ground: Ground) -> set[int]:
+    """Kill the worker; the processes of the runs that die with it, which no new one is among."""
+    worker = service(ground, "worker")
+    ended = freeze(worker)
+    kill(worker)
+    return ended
+
+
+def freeze(worker: psutil.Process) -> set[int]:
+    """Have it start no more runs; those that it has, by the numbers that they know themselves."""
+    for each in (worker, *(each for each in children(worker) if not leads_session(each))):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.suspend()
+    return {own_pid(each) for each in children(worker) if leads_session(each)}
+
+
+def own_pid(process: psutil.Process) -> int:
+    """What the process takes for its number: in a container, another than the host's."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except OSError:
+        return process.pid
+    [line] = [each for each in status.splitlines() if each.startswith("NSpid:")]
+    return int(line.split()[-1])
 
 
 def kill(process: psutil.Process) -> None:
@@ -63,14 +89,16 @@ def kill(process: psutil.Process) -> None:
     wait_for(f"end of process {process.pid}", lambda: not _alive(process), 30)
 
 
-def kill_all(ground: Ground) -> None:
-    """End every process of the stack at once, supervisor first, as a power cut does."""
+def kill_all(ground: Ground) -> set[int]:
+    """End every process of the stack at once, as a power cut does; those of runs."""
     first = supervisor(ground)
+    ended = freeze(service(ground, "worker"))
     found = [first, *first.children(recursive=True)]
     for each in found:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
     wait_for("end of all processes", lambda: not any(map(_alive, found)), 30)
+    return ended
 
 
 def postgres_data(ground: Ground) -> Path:
@@ -151,9 +179,10 @@ def exhaust_connections(ground: Ground, seconds: float) -> int:
             each.close()
 
 
-def _children(ground: Ground) -> list[psutil.Process]:
+def children(process: psutil.Process) -> list[psutil.Process]:
+    """Those of its children that live."""
     found = []
-    for each in service(ground, "worker").children():
+    for each in process.children():
         with contextlib.suppress(psutil.NoSuchProcess):
             if each.status() != psutil.STATUS_ZOMBIE:
                 found.append(each)

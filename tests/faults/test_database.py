@@ -11,6 +11,8 @@ from tests.faults import inject, trial
 from tests.faults.claims import ends_well
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tests.faults.conftest import Measured
     from tests.faults.ground import Ground
 
@@ -25,10 +27,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 def test_nothing_is_lost_when_the_database_is_away_for_20_seconds(
     ground: Ground, measured: Measured
 ) -> None:
-    def away() -> int:
+    def away() -> Collection[int]:
         with inject.postgres_away(ground):
             time.sleep(20)
-        return 0
+        return ()
 
     found = trial.run(ground, away, runs=40, spread_seconds=15)
     measured |= found.measured()
@@ -44,13 +46,13 @@ def test_nothing_is_lost_when_the_database_is_away_for_20_seconds(
 def test_nothing_is_lost_when_the_database_dies_again_and_again(
     ground: Ground, measured: Measured
 ) -> None:
-    def again_and_again() -> int:
+    def again_and_again() -> Collection[int]:
         socket = inject.socket_folder(ground)
         for _ in range(5):
             inject.kill(inject.service(ground, "postgres"))
             time.sleep(6)
         inject.wait_for_postgres(ground, socket)
-        return 0
+        return ()
 
     found = trial.run(ground, again_and_again, runs=120, spread_seconds=25, bound_seconds=240)
     measured |= found.measured()
@@ -65,9 +67,9 @@ def test_nothing_is_lost_when_the_database_dies_again_and_again(
 def test_nothing_is_lost_when_no_connection_is_left(ground: Ground, measured: Measured) -> None:
     held: list[int] = []
 
-    def exhausted() -> int:
+    def exhausted() -> Collection[int]:
         held.append(inject.exhaust_connections(ground, 45))
-        return 0
+        return ()
 
     found = trial.run(ground, exhausted, runs=40, spread_seconds=30)
     measured |= {**found.measured(), "connections taken": held[0]}

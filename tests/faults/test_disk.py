@@ -16,7 +16,7 @@ from tests.faults.load import PLAIN
 from tests.stack import Stack, finished, start_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from tests.faults.conftest import Measured
 
@@ -63,10 +63,10 @@ def small_data() -> Iterator[Ground]:
 def test_nothing_is_lost_when_the_disk_is_full(small: Ground, measured: Measured) -> None:
     before = inject.supervisor(small).pid, inject.service(small, "worker").pid
 
-    def full() -> int:
+    def full() -> Collection[int]:
         with disk.filled(small.base):
             time.sleep(FULL_SECONDS)
-        return 0
+        return ()
 
     found = trial.run(small, full, runs=40, spread_seconds=40, bound_seconds=180)
     measured |= found.measured()
@@ -84,13 +84,13 @@ def test_a_full_data_folder_hurts_its_writer_only(small_data: Ground, measured: 
     data = small_data.base / "data"
     written = {"ledger": str(small_data.ledger), "writes": str(data / "written"), "key": "writer"}
 
-    def full() -> int:
+    def full() -> Collection[int]:
         with disk.filled(data), small_data.stack.client() as client:
             told = finished(client, start_run(client, f"accounted/{PLAIN}", written), 60)
             assert told["state_type"] == "FAILED", told["state"]
             assert "No space left" in told["state"]["message"]
             time.sleep(20)
-        return 0
+        return ()
 
     found = trial.run(small_data, full, runs=40, spread_seconds=20)
     measured |= found.measured()

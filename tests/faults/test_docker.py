@@ -23,7 +23,7 @@ from tests.faults.ground import Ground, declare
 from tests.stack import finished, start_run, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from tests.faults.conftest import Measured
     from tests.stack import Stack
@@ -78,12 +78,6 @@ def main_process(ground: Ground, service: str) -> psutil.Process:
     return psutil.Process(int(inspect(ground.stack, service)["State"]["Pid"]))
 
 
-def at_work(ground: Ground) -> int:
-    """How many runs have a process."""
-    [worker] = main_process(ground, "worker").children()
-    return sum(inject.leads_session(each) for each in worker.children())
-
-
 @pytest.mark.parametrize("service", ["postgres", "server", "worker"])
 @pytest.mark.fault(
     "Docker: the first process of a container is killed -9",
@@ -93,9 +87,10 @@ def at_work(ground: Ground) -> int:
 def test_no_run_is_lost_when_a_container_dies(
     ground: Ground, measured: Measured, service: str
 ) -> None:
-    def killed() -> int:
-        ended = at_work(ground) if service == "worker" else 0
-        inject.kill(main_process(ground, service))
+    def killed() -> Collection[int]:
+        first = main_process(ground, service)
+        ended = inject.freeze(first.children()[0]) if service == "worker" else ()
+        inject.kill(first)
         return ended
 
     found = trial.run(ground, killed, runs=40, spread_seconds=10)
@@ -112,11 +107,11 @@ def test_no_run_is_lost_when_the_worker_is_cut_off(ground: Ground, measured: Mea
     network = f"{ground.stack.name}_default"
     container = inspect(ground.stack, "worker")["Id"]
 
-    def cut() -> int:
+    def cut() -> Collection[int]:
         docker("network", "disconnect", network, container)
         time.sleep(CUT_SECONDS)
         docker("network", "connect", "--alias=worker", network, container)
-        return 0
+        return ()
 
     found = trial.run(ground, cut, runs=40, spread_seconds=60)
     measured |= found.measured()
@@ -132,10 +127,10 @@ def test_no_run_is_lost_when_the_worker_is_cut_off(ground: Ground, measured: Mea
 def test_no_run_is_lost_on_a_bad_line(ground: Ground, measured: Measured) -> None:
     pid = main_process(ground, "worker").pid
 
-    def bad() -> int:
+    def bad() -> Collection[int]:
         with netem(pid, "delay", "500ms", "loss", "20%"):
             time.sleep(SLOW_SECONDS)
-        return 0
+        return ()
 
     found = trial.run(ground, bad, runs=40, spread_seconds=40)
     measured |= found.measured()
@@ -152,7 +147,7 @@ def test_nothing_is_lost_when_the_databases_disk_is_full(
 ) -> None:
     folder = Path(f"/proc/{main_process(ground, 'postgres').pid}/root/var/lib/postgresql")
 
-    def full() -> int:
+    def full() -> Collection[int]:
         path = folder / "filler"
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -161,7 +156,7 @@ def test_nothing_is_lost_when_the_databases_disk_is_full(
         finally:
             os.ftruncate(file, 0)  # the container may be another one by now
             os.close(file)
-        return 0
+        return ()
 
     found = trial.run(ground, full, runs=40, spread_seconds=40, bound_seconds=180)
     measured |= found.measured()
@@ -177,12 +172,12 @@ def test_the_kernel_ends_the_greedy_and_no_other(ground: Ground, measured: Measu
     worker = inspect(ground.stack, "worker")
     told: list[str] = []
 
-    def eaten() -> int:
+    def eaten() -> Collection[int]:
         with ground.stack.client() as client:
             for _ in range(3):
                 greedy = start_run(client, "eats/eats", {"megabytes": 2 * WORKER_MEGABYTES})
                 told.append(finished(client, greedy, 120)["state_type"])
-        return 0
+        return ()
 
     with memory(worker, WORKER_MEGABYTES):
         found = trial.run(ground, eaten, runs=40, spread_seconds=15)

@@ -14,6 +14,8 @@ from tests.faults.trial import PLACES_SECONDS
 from tests.stack import finished, get, start_run, wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tests.faults.conftest import Measured
     from tests.faults.ground import Ground
 
@@ -26,9 +28,9 @@ if TYPE_CHECKING:
 def test_no_run_and_no_slot_is_lost_when_the_server_dies(
     ground: Ground, measured: Measured
 ) -> None:
-    def killed() -> int:
+    def killed() -> Collection[int]:
         inject.kill(inject.service(ground, "server"))
-        return 0
+        return ()
 
     found = trial.run(ground, killed, runs=40, spread_seconds=5)
     measured |= found.measured()
@@ -43,10 +45,8 @@ def test_no_run_and_no_slot_is_lost_when_the_server_dies(
 def test_only_what_was_at_work_crashes_when_the_worker_dies(
     ground: Ground, measured: Measured
 ) -> None:
-    def killed() -> int:
-        ended = len(inject.runs(ground))
-        inject.kill(inject.service(ground, "worker"))
-        return ended
+    def killed() -> Collection[int]:
+        return inject.kill_worker(ground)
 
     found = trial.run(ground, killed, runs=40, spread_seconds=5)
     measured |= found.measured()
@@ -59,10 +59,10 @@ def test_only_what_was_at_work_crashes_when_the_worker_dies(
     bound="all Completed after 120 s",
 )
 def test_no_run_is_lost_when_the_template_dies(ground: Ground, measured: Measured) -> None:
-    def killed() -> int:
+    def killed() -> Collection[int]:
         for each in inject.templates(ground):
             inject.kill(each)
-        return 0
+        return ()
 
     found = trial.run(ground, killed, runs=40, spread_seconds=5)
     measured |= found.measured()
@@ -104,8 +104,8 @@ def test_the_slot_of_a_run_that_was_killed_is_free_after_a_minute(
 def test_up_brings_back_what_a_killed_supervisor_has_left(
     ground: Ground, measured: Measured
 ) -> None:
-    def killed() -> int:
-        ended = len(inject.runs(ground))
+    def killed() -> Collection[int]:
+        ended = {each.pid for each in inject.runs(ground)}
         inject.kill(inject.supervisor(ground))
         ground.stack.up()
         return ended
@@ -126,9 +126,8 @@ def test_up_brings_back_what_a_killed_supervisor_has_left(
 def test_up_brings_back_what_a_power_cut_has_left(
     ground: Ground, measured: Measured, number: int
 ) -> None:
-    def killed() -> int:
-        ended = len(inject.runs(ground))
-        inject.kill_all(ground)
+    def killed() -> Collection[int]:
+        ended = inject.kill_all(ground)
         ground.stack.up()
         return ended
 

@@ -15,7 +15,7 @@ from tests.faults.claims import ends_well
 from tests.stack import finished, start_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from tests.faults.conftest import Measured
     from tests.faults.ground import Ground
@@ -37,12 +37,12 @@ def test_the_kernel_ends_the_greedy_and_all_others_are_done(
     worker = inject.service(ground, "worker")
     told: list[str] = []
 
-    def eaten() -> int:
+    def eaten() -> Collection[int]:
         with ground.stack.client() as client:
             for _ in range(3):
                 greedy = start_run(client, "eats/eats", {"megabytes": 4 * ROOM_MEGABYTES})
                 told.append(finished(client, greedy, 120)["state_type"])
-        return 0
+        return ()
 
     with limited([worker.pid, *(each.pid for each in worker.children(recursive=True))]) as group:
         found = trial.run(ground, eaten, runs=40, spread_seconds=15)

@@ -12,6 +12,8 @@ from tests.faults import inject, trial
 from tests.faults.claims import ends_well
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import psutil
 
     from tests.faults.conftest import Measured
@@ -36,13 +38,14 @@ def test_only_what_the_monkey_killed_is_crashed(
     chance = random.Random(seed)  # noqa: S311 - no secret
     killed: list[str] = []
 
-    def monkey() -> int:
-        began, ended = time.monotonic(), 0
+    def monkey() -> Collection[int]:
+        began = time.monotonic()
+        ended: set[int] = set()
         moments = sorted(chance.uniform(0, SECONDS) for _ in range(KILLS))
         for moment in moments:
             time.sleep(max(0.0, began + moment - time.monotonic()))
             victim = chance.choice(VICTIMS)
-            ended += kill(ground, victim, chance)
+            ended |= kill(ground, victim, chance)
             killed.append(victim)
         return ended
 
@@ -52,8 +55,8 @@ def test_only_what_the_monkey_killed_is_crashed(
     ends_well(ground, found)
 
 
-def kill(ground: Ground, victim: str, chance: random.Random) -> int:
-    """Kill one; how many runs end with it."""
+def kill(ground: Ground, victim: str, chance: random.Random) -> set[int]:
+    """Kill one; the processes of the runs that end with it."""
     match victim:
         case "postmaster":
             inject.kill(inject.service(ground, "postgres"))
@@ -66,15 +69,14 @@ def kill(ground: Ground, victim: str, chance: random.Random) -> int:
         case "run":
             return _kill_any(inject.runs(ground), chance)
         case "worker":
-            ended = len(inject.runs(ground))
-            inject.kill(inject.service(ground, "worker"))
-            return ended
-    return 0
+            return inject.kill_worker(ground)
+    return set()
 
 
-def _kill_any(processes: list[psutil.Process], chance: random.Random) -> int:
-    """Kill one of them, if there is any; how many were killed."""
+def _kill_any(processes: list[psutil.Process], chance: random.Random) -> set[int]:
+    """Kill one of them, if there is any; which it was."""
     if not processes:
-        return 0
-    inject.kill(chance.choice(processes))
-    return 1
+        return set()
+    chosen = chance.choice(processes)
+    inject.kill(chosen)
+    return {chosen.pid}

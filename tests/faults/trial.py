@@ -14,7 +14,7 @@ from tests.faults.watch import Watch
 from tests.stack import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from tests.faults.account import Account
     from tests.faults.ground import Ground
@@ -32,7 +32,7 @@ class Trial:
     """What a fault has done."""
 
     account: Account
-    ended: int  # how many processes of runs the fault itself has ended
+    ended: frozenset[int]  # the processes of runs that the fault itself has ended
     fault_seconds: float
     ill_said: int  # how often status said so while the fault lasted
     asked: int  # of so many times
@@ -46,8 +46,8 @@ class Trial:
             "accepted": found.accepted,
             "Completed": found.completed,
             "executed once": found.executed_once,
-            "ended by the fault": self.ended or None,
-            "Crashed while it worked": found.crashed_at_work or None,
+            "killed": len(self.ended) or None,
+            "of these Crashed": found.killed or None,
             **{name.replace("_", " "): count for name, count in found.lost().items()},
             **{f"places of {name} taken": count for name, count in found.places_taken.items()},
             "unanswered": found.unanswered or None,
@@ -55,14 +55,15 @@ class Trial:
             "last end after it, s": _rounded(found.recovery_seconds),
             "places free after it, s": _rounded(found.places_seconds),
             "status well after it, s": _rounded(self.well_seconds),
-            "status said ill": f"{self.ill_said} of {self.asked}",
+            "status said ill": f"{self.ill_said} of {self.asked}" if self.asked else None,
+            "status denied what is stuck": "yes" if found.stuck and self.well_seconds else None,
         }
         return {name: value for name, value in values.items() if value is not None}
 
 
 def run(
     ground: Ground,
-    fault: Callable[[], int],
+    fault: Callable[[], Collection[int]],
     *,
     runs: int = 40,
     spread_seconds: float = 20,
@@ -72,7 +73,7 @@ def run(
 
     Args:
         ground: a stack that is ready.
-        fault: returns when the fault is over, with how many processes of runs it has ended.
+        fault: returns when the fault is over, with the processes of runs that it has ended.
         runs: how many are created, the first third at once.
         spread_seconds: over how long the others are.
         bound_seconds: how long after the fault the last run may end.
@@ -88,9 +89,9 @@ def run(
     looking.start()
     began = time.monotonic()
     try:
-        ended = fault()
+        ended = frozenset(fault())
         over = time.monotonic()
-        counted = _count(ground, load, over, bound_seconds)
+        counted = _count(ground, load, over, bound_seconds, ended)
         well = _steadily_well(looking, over)
     finally:
         looking.end()
@@ -107,7 +108,9 @@ def run(
     )
 
 
-def _count(ground: Ground, load: Load, over: float, bound_seconds: float) -> Account:
+def _count(
+    ground: Ground, load: Load, over: float, bound_seconds: float, ended: Collection[int]
+) -> Account:
     """Wait until every accepted run has ended and every place is free; count."""
     recovery: float | None = None
     free: float | None = None
@@ -135,6 +138,7 @@ def _count(ground: Ground, load: Load, over: float, bound_seconds: float) -> Acc
         load.unanswered,
         runs,
         ledger.read(ground.ledger),
+        ended=ended,
         taken=taken,
         recovery_seconds=recovery,
         places_seconds=free,

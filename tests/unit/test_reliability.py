@@ -16,7 +16,7 @@ from tests.faults.promises import PROMISES
 from tests.faults.results import Results, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from tests.faults.account import Account
 
@@ -99,16 +99,17 @@ def test_a_line_of_the_ledger_that_is_being_written_is_not_read(tmp_path: Path) 
     assert (found.starts, found.ends) == ({"a": 1, "b": 2}, {"a": 1})
 
 
-def counted(state: str, starts: int, ends: int) -> Account:
+def counted(state: str, starts: int, ends: int, ended: Collection[int] = ()) -> Account:
     """The account of one run that is in `state`, and has written so many lines."""
     written = Ledger()
-    written.starts["key"], written.ends["key"] = starts, ends
+    written.starts["key"], written.ends["key"], written.pids["key"] = starts, ends, 7
     run = {"state_type": state, "state": {"name": state.title(), "message": "said"}}
     return account.make(
         {"key": "id"},
         [],
         {"id": run},
         written,
+        ended=ended,
         taken={},
         recovery_seconds=1.0,
         places_seconds=1.0,
@@ -125,24 +126,38 @@ def counted(state: str, starts: int, ends: int) -> Account:
         ("FAILED", 1, 1, {"failed_though_done": 1}),
         ("CRASHED", 1, 1, {"failed_though_done": 1}),
         ("FAILED", 1, 0, {"failed": 1}),
-        ("CRASHED", 1, 0, {}),
+        ("CRASHED", 1, 0, {"crashed_at_work": 1}),
         ("CRASHED", 0, 0, {"crashed_unbegun": 1}),
         ("CANCELLED", 0, 0, {"cancelled": 1}),
         ("PENDING", 0, 0, {"stuck": 1}),
         ("RUNNING", 1, 1, {"stuck": 1}),
     ],
 )
-def test_only_what_the_fault_itself_has_ended_may_be_crashed(
+def test_each_end_that_no_fault_excuses_is_counted(
     state: str, starts: int, ends: int, lost: dict[str, int]
 ) -> None:
-    found = counted(state, starts, ends)
-    assert found.lost() == lost
-    assert found.crashed_at_work == (state == "CRASHED" and starts > ends)
+    assert counted(state, starts, ends).lost() == lost
+
+
+@pytest.mark.parametrize(
+    ("state", "lost"), [("CRASHED", {}), ("FAILED", {"failed": 1}), ("RUNNING", {"stuck": 1})]
+)
+def test_what_the_fault_itself_has_ended_may_be_crashed_and_nothing_else(
+    state: str, lost: dict[str, int]
+) -> None:
+    assert counted(state, 1, 0, ended={7}).lost() == lost
 
 
 def test_a_run_that_the_server_does_not_know_is_stuck() -> None:
     made = account.make(
-        {"key": "id"}, [], {}, Ledger(), taken={}, recovery_seconds=None, places_seconds=None
+        {"key": "id"},
+        [],
+        {},
+        Ledger(),
+        ended=(),
+        taken={},
+        recovery_seconds=None,
+        places_seconds=None,
     )
     assert made.stuck == 1
     assert made.lost() == {"stuck": 1}
