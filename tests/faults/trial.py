@@ -126,7 +126,8 @@ def _count(
                     break
             time.sleep(LOOK_SECONDS)
         load.give_up()
-        deadline = time.monotonic() + PLACES_SECONDS
+        # What is stuck holds its place: one look tells.
+        deadline = time.monotonic() + (PLACES_SECONDS if recovery is not None else LOOK_SECONDS)
         while free is None and time.monotonic() < deadline:
             answer = _asked(lambda: account.places(client))
             taken = taken if answer is None else answer
