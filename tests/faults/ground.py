@@ -31,7 +31,7 @@ DEPLOYMENTS = f"""
     work_pool: {{name: default}}
   - name: {BY_DEPLOYMENT}
     entrypoint: flows/accounted.py:accounted
-    concurrency_limit: 3
+    concurrency_limit: 5
     work_pool: {{name: default}}
   - name: eats
     entrypoint: flows/accounted.py:eats
