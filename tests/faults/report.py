@@ -26,6 +26,15 @@ global limit, some are of a deployment with a limit. Each run notes its beginnin
 file outside the stack: what was executed twice shows there, and so does work that was done and is
 called Failed.
 """
+LEFT_OUT = """\
+## Left out
+
+- A cut, a delay and losses between worker and server are tried in Docker only: without it the two
+  talk over loopback, whose faults would be those of all that runs on the machine.
+- A clock that jumps is tried without Docker only: containers have the clock of their machine.
+- A disk that lies about what it has written, a kernel that panics and a file system that is damaged
+  are not tried.
+"""
 NOT_HELD = "Not every promise held in this run:"
 
 
@@ -50,6 +59,7 @@ def render(results: Results) -> str:
         "",
         *_reasons(NOT_HELD, results.rows, "did not hold"),
         *_reasons("## Not tried", results.rows, "not tried"),
+        LEFT_OUT,
     ]
     return "\n".join(lines).rstrip() + "\n"
 
