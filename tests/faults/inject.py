@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from tests.faults.ground import Ground
 
+UUID_NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SOCKET_OPTION = "unix_socket_directories="
 
 
@@ -99,6 +101,13 @@ def kill_all(ground: Ground) -> set[int]:
             each.kill()
     wait_for("end of all processes", lambda: not any(map(_alive, found)), 30)
     return ended
+
+
+def journals(ground: Ground) -> list[Path]:
+    """The folders in which the worker, and others before it, have noted their runs."""
+    return [
+        each.parent for each in ground.base.rglob("lock") if UUID_NAME.fullmatch(each.parent.name)
+    ]
 
 
 def postgres_data(ground: Ground) -> Path:

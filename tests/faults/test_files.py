@@ -120,7 +120,7 @@ def test_a_secret_that_others_may_read_is_refused_or_closed(
     bound="ignored: `up` exits with 0, a run is Completed, the worker is not started again",
 )
 def test_a_stray_file_in_the_journal_is_ignored(expendable: Ground, measured: Measured) -> None:
-    [journal] = expendable.base.rglob(".prefork/*")
+    journal = inject.journals(expendable)[0].parent
     expendable.stack.down()
     folder = journal / str(uuid4())
     folder.mkdir(parents=True, mode=0o700)
@@ -144,7 +144,8 @@ def test_a_stray_file_in_the_journal_is_ignored(expendable: Ground, measured: Me
 def test_runs_are_found_without_their_journal(expendable: Ground, measured: Measured) -> None:
     def killed() -> Collection[int]:
         ended = inject.kill_all(expendable)
-        entries = [each for each in expendable.base.rglob(".prefork/*/*/*") if each.name != "lock"]
+        folders = inject.journals(expendable)
+        entries = [each for folder in folders for each in folder.iterdir() if each.name != "lock"]
         assert entries, "no journal was found"
         for each in entries:
             os.truncate(each, 0)
