@@ -53,6 +53,7 @@ def test_only_what_was_at_work_crashes_when_the_worker_dies(
     ends_well(ground, found)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "the template that runs are forked from is killed -9",
     promises=[1, 2],
