@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 Measured = dict[str, int | float | str]
+FAILED = pytest.StashKey[bool]()
 MEASURED = pytest.StashKey[Measured]()
 
 
@@ -53,13 +54,14 @@ def ground(shared: Ground) -> Ground:
 
 
 @pytest.fixture
-def expendable(ground: Ground) -> Iterator[Ground]:
-    """The shared stack, of which nothing is left afterwards: neither its data nor declarations."""
+def expendable(ground: Ground, request: pytest.FixtureRequest) -> Iterator[Ground]:
+    """The shared stack for tests that damage it; after one that failed, nothing of it is left."""
     declared = ground.stack.root / "prefect.yaml"
     text = declared.read_text()
     yield ground
     declared.write_text(text)
-    ground.stack.down("--volumes")
+    if request.node.stash.get(FAILED, False):
+        ground.stack.down("--volumes")
 
 
 @pytest.fixture
@@ -75,6 +77,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Keep the line of a fault that was tried, whether the promise held or not."""
     result = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or result.failed
     path, mark = item.config.getoption("--reliability", None), item.get_closest_marker("fault")
     if path and mark and (call.when == "call" or result.outcome != "passed"):
         kept.add(path, _row(item, mark, result, call))
