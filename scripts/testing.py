@@ -14,6 +14,7 @@ from server.errors import MistakeError
 from server.settings import ROOT
 
 SIDE_BY_SIDE = 2  # processes that test; more stacks at once would wait for two cores, not for time
+RELIABILITY = ROOT / "docs" / "reliability.json"  # with the page of the same name beside it
 
 
 class Suite(enum.StrEnum):
@@ -23,6 +24,7 @@ class Suite(enum.StrEnum):
     embedded = "embedded"
     docker = "docker"
     browser = "browser"
+    faults = "faults"
     images = "images"
     all = "all"
 
@@ -40,11 +42,9 @@ def run(suite: Suite) -> int:
     folders = [str(ROOT / "tests" / each.value) for each in chosen]
     report.out.print(f"running {', '.join(chosen)}")
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "STACK_"))}
-    # Stacks mostly wait: two side by side take little more than half the time. What has to stay
-    # together is in one group, see tests/conftest.py, and groups are started in this order.
-    side_by_side = ["-n", str(SIDE_BY_SIDE), "--dist", "loadscope", "--no-loadscope-reorder"]
+    options = _options(suite)
     code = subprocess.run(
-        [sys.executable, "-m", "pytest", *side_by_side, *folders], check=False, cwd=ROOT, env=env
+        [sys.executable, "-m", "pytest", *options, *folders], check=False, cwd=ROOT, env=env
     ).returncode
     for name, reason in left_out.items():
         report.out.print(f"left out: {name}: {reason}")
@@ -59,7 +59,7 @@ def plan(suite: Suite) -> tuple[list[Suite], dict[str, str]]:
     Raises:
         MistakeError: a suite was asked for by name that this machine cannot run.
     """
-    everything = [Suite.unit, Suite.docker, Suite.browser, Suite.embedded]
+    everything = [Suite.unit, Suite.docker, Suite.browser, Suite.embedded, Suite.faults]
     chosen: list[Suite] = []
     left_out: dict[str, str] = {}
     for each in everything if suite is Suite.all else [suite]:
@@ -72,7 +72,19 @@ def plan(suite: Suite) -> tuple[list[Suite], dict[str, str]]:
             chosen.append(each)
     if Suite.browser in chosen and (problem := _why_not(Suite.docker)):
         left_out["browser with Docker"] = str(problem.found)
+    if Suite.faults in chosen and suite is Suite.all:
+        left_out["faults that take minutes"] = "asked for by name only: scripts/stack test faults"
     return chosen, left_out
+
+
+def _options(suite: Suite) -> list[str]:
+    """How pytest is to run `suite`."""
+    if suite is Suite.faults:  # one at a time, for it measures; the page says what
+        return ["--reliability", str(RELIABILITY)]
+    # Stacks mostly wait: two side by side take little more than half the time. What has to stay
+    # together is in one group, see tests/conftest.py, and groups are started in this order.
+    side_by_side = ["-n", str(SIDE_BY_SIDE), "--dist", "loadscope", "--no-loadscope-reorder"]
+    return [*side_by_side, "-m", "not slow"]
 
 
 def _install() -> None:

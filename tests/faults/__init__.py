@@ -1,0 +1,1 @@
+"""What the stack promises to a run, held against one fault at a time."""

@@ -1,0 +1,105 @@
+"""One stack for the faults that leave none behind, and a line on the page for each of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests import stack as stacks
+from tests.faults import ledger, report
+from tests.faults import results as kept
+from tests.faults.ground import Ground, declare
+from tests.faults.results import Row
+from tests.stack import Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+Measured = dict[str, int | float | str]
+FAILED = pytest.StashKey[bool]()
+MEASURED = pytest.StashKey[Measured]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--reliability`."""
+    parser.addoption(
+        "--reliability",
+        type=Path,
+        metavar="FILE",
+        help="add what was measured to FILE, and write the page beside it",
+    )
+
+
+def make(factory: pytest.TempPathFactory, name: str = "faults") -> Stack:
+    """A stack with the flow of the suite in a clone of its own, not started."""
+    root = stacks.clone(factory.mktemp(name))
+    return declare(Stack(root, f"test-{name}-{os.getpid()}", stacks.free_port(), "embedded"))
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """The stack that faults share."""
+    with ledger.kept() as path, stacks.stack(make(tmp_path_factory)) as made:
+        yield Ground(made, path)
+
+
+@pytest.fixture
+def ground(shared: Ground) -> Ground:
+    """The shared stack, running, well, with nothing left of the fault before."""
+    shared.ready()
+    return shared
+
+
+@pytest.fixture
+def expendable(ground: Ground, request: pytest.FixtureRequest) -> Iterator[Ground]:
+    """The shared stack for tests that damage it; after one that failed, nothing of it is left."""
+    declared = ground.stack.root / "prefect.yaml"
+    text = declared.read_text()
+    yield ground
+    declared.write_text(text)
+    if request.node.stash.get(FAILED, False):
+        ground.stack.down("--volumes")
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Measured:
+    """What the page of reliability shows of this fault; the test fills it."""
+    stash: pytest.Stash = request.node.stash
+    return stash.setdefault(MEASURED, {})
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep the line of a fault that was tried, whether the promise held or not."""
+    result = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or result.failed
+    path, mark = item.config.getoption("--reliability", None), item.get_closest_marker("fault")
+    if path and mark and (call.when == "call" or result.outcome != "passed"):
+        kept.add(path, _row(item, mark, result, call))
+        report.write(path)
+    return result
+
+
+def _row(
+    item: pytest.Item, mark: pytest.Mark, result: pytest.TestReport, call: pytest.CallInfo[None]
+) -> Row:
+    values: dict[str, Any] = dict(mark.kwargs)
+    why = ""
+    if result.outcome == "failed" and call.excinfo:
+        why = str(call.excinfo.value).strip().split("\n", maxsplit=1)[0][:300]
+    if result.outcome == "skipped" and isinstance(result.longrepr, tuple):
+        why = str(result.longrepr[2]).removeprefix("Skipped: ")
+    outcome = {"passed": "held", "failed": "did not hold", "skipped": "not tried"}[result.outcome]
+    return Row(
+        test=item.nodeid,
+        fault=mark.args[0],
+        outcome=outcome,
+        why=why,
+        measured=item.stash.get(MEASURED, {}),
+        **values,
+    )

@@ -1,0 +1,87 @@
+"""Writes `docs/reliability.md` from the lines of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.faults.promises import PROMISES
+from tests.faults.results import read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.faults.results import Results, Row
+
+OPENING = """\
+# What is promised to a run
+
+Written by `scripts/stack test faults` from what it has measured; every figure is in
+[reliability.json](reliability.json). Each promise has a number, which the tables below name.
+"""
+MEASURED = """\
+## What was measured
+
+While each fault goes on, 40 to 200 runs are created with idempotency keys; some hold a slot of a
+global limit, some are of a deployment with a limit. Each run notes its beginning and its end in a
+file outside the stack: what was executed twice shows there, and so does work that was done and is
+called Failed.
+"""
+LEFT_OUT = """\
+## Left out
+
+- A cut, a delay and losses between worker and server are tried in Docker only: without it the two
+  talk over loopback, whose faults would be those of all that runs on the machine.
+- A clock that jumps is tried without Docker only: containers have the clock of their machine.
+- A disk that lies about what it has written, a kernel that panics and a file system that is damaged
+  are not tried.
+"""
+NOT_HELD = "Not every promise held in this run:"
+
+
+def write(source: Path) -> Path:
+    """Write the page beside `source`; the page."""
+    page = source.with_suffix(".md")
+    page.write_text(render(read(source)))
+    return page
+
+
+def render(results: Results) -> str:
+    """The page."""
+    promises = [f"{number}. {text}" for number, text in PROMISES.items()]
+    tried = [each for each in results.rows if each.outcome != "not tried"]
+    lines = [
+        *(OPENING, *promises, "", MEASURED),
+        f"Measured on {results.machine}, {_days(results.rows)}.",
+        "",
+        "| promise | fault | bound | held | measured |",
+        "|---|---|---|---|---|",
+        *map(_line, tried),
+        "",
+        *_reasons(NOT_HELD, results.rows, "did not hold"),
+        *_reasons("## Not tried", results.rows, "not tried"),
+        LEFT_OUT,
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _line(row: Row) -> str:
+    numbers = ", ".join(map(str, row.promises))
+    values = "; ".join(f"{name} {value}" for name, value in row.measured.items())
+    held = "yes" if row.outcome == "held" else "**NO**"
+    cells = (numbers, row.fault, row.bound, held, values)
+    return "| " + " | ".join(each.replace("|", "\\|") for each in cells) + " |"
+
+
+def _reasons(heading: str, rows: list[Row], outcome: str) -> list[str]:
+    found = [f"- {each.fault}: {_plain(each.why)}" for each in rows if each.outcome == outcome]
+    return [heading, "", *found, ""] if found else []
+
+
+def _plain(text: str) -> str:
+    """Somebody else's words, as words of a page."""
+    return "`" + text.replace("`", "'").replace("\n", " ") + "`" if text else "no reason given"
+
+
+def _days(rows: list[Row]) -> str:
+    days = sorted({each.taken[:10] for each in rows})
+    return " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "never"
