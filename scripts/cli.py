@@ -11,7 +11,7 @@ import typer
 from python_on_whales.exceptions import DockerException
 
 from scripts import choose, report, status, testing
-from server import settings
+from server import advice, settings
 from server.errors import MistakeError, StackError
 
 app = typer.Typer(
@@ -49,6 +49,8 @@ def up(
     if values.auth and not values.remote:
         login = backend.client_environment()["PREFECT_API_AUTH_STRING"]
         report.out.print(f"login       {login}")
+    for line in advice.of(values):
+        report.err.print(f"warning: {line}")
     report.out.print('on the host  eval "$(scripts/stack env)"; prefect deployment run hello/hello')
 
 

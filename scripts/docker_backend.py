@@ -17,7 +17,7 @@ from python_on_whales.exceptions import DockerException, NoSuchContainer
 from scripts import docker_containers as containers
 from scripts import ports, report
 from scripts.status import StackStatus
-from server import environment, secrets
+from server import environment, secrets, shell_secrets
 from server.errors import MistakeError, StackError
 from server.place import DOCKER, VARIABLE
 from server.settings import ROOT
@@ -96,6 +96,7 @@ class Docker:
             StackError: a service did not become healthy; its last lines are in the message.
         """
         self._refuse_another_clone()
+        shell_secrets.check()
         before = {name: c.id for name, c in self._containers().items() if c.state.running}
         if "server" in self.order and "server" not in before:
             ports.check(self.settings.stack_bind, self.settings.stack_port)

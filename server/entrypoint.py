@@ -10,7 +10,7 @@ import os
 import sys
 from typing import cast, get_args
 
-from server import environment, remote, settings
+from server import declared_values, environment, remote, settings
 from server.errors import MistakeError, exit_with
 from server.place import DOCKER
 
@@ -30,9 +30,9 @@ def main() -> None:
             found=repr(role),
             do="start it with `docker compose up`",
         )
+    if role == "bootstrap":
+        os.environ.update(declared_values.read(DOCKER.secrets))
     values = settings.load()
-    for name in settings.FILE_ONLY:  # lines of .env that may be empty; `init` has kept what counts
-        os.environ.pop(name, None)
     if api := remote.read(DOCKER.secrets):
         values = values.using(api)
         if role == "bootstrap":  # the first that calls it

@@ -1,41 +1,49 @@
-"""The one-shot that starts first: checks the settings and makes the secrets that are missing.
+"""The one-shot that starts first in Docker: checks the settings, makes what secrets are missing.
 
-In Docker it sees every line of `.env` (Compose's `env_file`), so that a misspelt name is found here
-and not by wondering; what the image itself sets is listed in `IMAGE_ENVIRONMENT`.
+Of the containers it alone sees `.env`, whole, so that a misspelt name is found here and not by
+wondering; it gives each of the others what it needs, in a volume.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from server import disk, remote, secrets, settings
+from server import (
+    advice,
+    declared_values,
+    disk,
+    env_file,
+    remote,
+    secrets,
+    settings,
+    shell_secrets,
+)
 from server.errors import MistakeError, exit_with
 from server.place import DOCKER
 
 if TYPE_CHECKING:
     from server.settings import Settings
 
-IMAGE_ENVIRONMENT = Path("/opt/stack/image-environment")
-# LC_CTYPE is Python's own doing (PEP 538), the rest Docker's.
-GIVEN = {"HOSTNAME", "HOME", "PATH", "TERM", "PWD", "SHLVL", "_", "LC_CTYPE"}
-PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"}
+# Where compose.yaml mounts the database's volume, for nothing but to see whether it is empty.
+DATABASE = Path("/var/lib/postgresql")
 
 
 def main() -> None:
     """Check and make, or exit with 2 and one message."""
-    ignore = GIVEN | PROXIES | set(IMAGE_ENVIRONMENT.read_text().split())
-    given = [name for name in os.environ if name not in ignore and name.upper() not in PROXIES]
-    settings.check_names(dict.fromkeys(given), ".env")
-    values = settings.load(lines=os.environ)
+    given = env_file.take(env_file.PROJECT, DOCKER.scratch)
+    values = settings.load(given)
+    shell_secrets.check(given)
     refuse_loopback(values)
     disk.check(DOCKER.secrets / "database")
-    made = secrets.ensure(values, DOCKER.secrets)
+    data_exist = any(DATABASE.iterdir())
+    made = secrets.ensure(values, DOCKER.secrets, data_exist=data_exist)
+    for line in advice.of(values, env_file.PROJECT / env_file.NAME):
+        sys.stderr.write(f"warning: {line}\n")
     sys.stdout.write(f"secrets made: {', '.join(made) or 'none, all were there'}\n")
-    # Not by the environment: Compose lets a variable of the shell win over a line of .env there.
+    declared_values.save(given, DOCKER.root, DOCKER.secrets)
     remote.save(values.remote, DOCKER.secrets)
     if values.remote:
         sys.stdout.write(f"remote server: {values.remote.url}\n")

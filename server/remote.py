@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import ssl
 import urllib.error
 import urllib.request
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 from server.errors import MistakeError, StackError
 from server.probe import HTTP_TIMEOUT
@@ -42,14 +44,15 @@ class Answer:
     status: int
     content: bytes
     time: float | None  # the server's clock, in seconds of the epoch
+    location: str | None = None  # where a redirect leads; it is not followed
 
     def json(self) -> Any:
         """The content.
 
         Raises:
-            ValueError: the answer is an error, or no JSON.
+            ValueError: the answer is an error or a redirect, or no JSON.
         """
-        if self.status >= HTTPStatus.BAD_REQUEST:
+        if self.status >= HTTPStatus.MULTIPLE_CHOICES:
             raise ValueError(f"{self.asked} answers {self.status}")
         return json.loads(self.content)
 
@@ -116,17 +119,32 @@ class Api:
         request = urllib.request.Request(  # noqa: S310 - the settings take http and https only
             self.url + path, body.encode() if body else None, dict(headers), method=method
         )
-        context = None
+        handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
         if self.url.startswith("https:"):
             context = ssl.create_default_context(cafile=_authorities())
+            handlers.append(urllib.request.HTTPSHandler(context=context))
         try:
-            answer = urllib.request.urlopen(request, timeout=self.timeout, context=context)  # noqa: S310
+            answer = urllib.request.build_opener(*handlers).open(request, timeout=self.timeout)
         except urllib.error.HTTPError as error:
             answer = error
         with answer:
             date = answer.headers.get("Date")
             time = parsedate_to_datetime(date).timestamp() if date else None
-            return Answer(f"{method} {path}", answer.status, answer.read(), time)
+            location = answer.headers.get("Location")
+            return Answer(f"{method} {path}", answer.status, answer.read(), time, location)
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Answers with a redirect itself: followed, it would take the login or the key elsewhere."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow none."""
+
+
+def redacted(address: str) -> str:
+    """`address` without what may be a login or a key in it, for a message."""
+    without_login = re.sub(r"^([A-Za-z]+://)?.*@", r"\1...@", address)
+    return re.sub(r"[?#].*", "?...", without_login)
 
 
 def _authorities() -> str:
@@ -144,34 +162,48 @@ def check(api: Api, where: str = ".env") -> None:
         where: its address and login are set, for a message.
 
     Raises:
-        MistakeError: it does not take the login, or is no Prefect server.
+        MistakeError: it does not take the login, sends elsewhere, or is no Prefect server.
         StackError: it does not answer, or only with a fault.
     """
     try:
-        status = api.ask("GET", PROBE).status
+        answer = api.ask("GET", PROBE)
     except OSError as error:
         raise StackError(
-            f"the server {api.url} does not answer",
+            f"the server {redacted(api.url)} does not answer",
             expected="the API of a Prefect server, from here",
             found=str(getattr(error, "reason", error)),
             do=f"correct PREFECT_API_URL in {where}, or try again when the server is there",
         ) from None
+    status = answer.status
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        raise _redirected(api, where, answer)
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise _refused(api, where, status)
     if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
         raise MistakeError(
-            f"there is no Prefect server at {api.url}",
+            f"there is no Prefect server at {redacted(api.url)}",
             expected="the address of an API, as in `prefect config view` of a client of it",
             found=f"an answer {status}",
             do=f"correct PREFECT_API_URL in {where}",
         )
     if status != HTTPStatus.OK:
         raise StackError(
-            f"the server {api.url} has a fault",
+            f"the server {redacted(api.url)} has a fault",
             expected="an answer 200",
             found=str(status),
             do="try again when it has recovered",
         )
+
+
+def _redirected(api: Api, where: str, answer: Answer) -> MistakeError:
+    to = urljoin(api.url + PROBE, answer.location or "")
+    address = redacted(to).removesuffix(PROBE)
+    return MistakeError(
+        f"the server {redacted(api.url)} sends to another address",
+        expected="the API itself: a redirect is not followed, since that would hand on the login",
+        found=f"{answer.status} to {address}",
+        do=f"if that is your server, write {address} as PREFECT_API_URL in {where}",
+    )
 
 
 def _refused(api: Api, where: str, status: int) -> MistakeError:
@@ -184,7 +216,7 @@ def _refused(api: Api, where: str, status: int) -> MistakeError:
         do += ", and take PREFECT_API_KEY out: it is for Prefect Cloud" if api.key else ""
     found = "a key" if api.key else "a login" if api.login else "neither key nor login"
     return MistakeError(
-        f"the server {api.url} does not let the stack in",
+        f"the server {redacted(api.url)} does not let the stack in",
         expected=expected,
         found=f"{found}, answered with {status}",
         do=do,

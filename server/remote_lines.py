@@ -45,7 +45,7 @@ def login(value: SecretStr) -> SecretStr:
     Raises:
         ValueError: it is none.
     """
-    if not re.fullmatch(r"[^:\s]+:[^\x00-\x1f]+", value.get_secret_value()):
+    if not re.fullmatch(r"[^:\s]+:[^\x00-\x1f\x7f]+", value.get_secret_value()):
         raise ValueError("expected a login of the form user:password")
     return value
 

@@ -2,7 +2,8 @@
 
 Each stands in a folder of its own, so that a container can be given one without the others:
 `database/password`, `encryption/key` and `api/password`. A value set in `.env` wins over a
-generated one; the first two are in use from the first start on and cannot be changed after it.
+generated one. The first two are in use from the first start on and cannot be changed after it; the
+last one follows `.env`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+import stat
 from typing import TYPE_CHECKING
 
+from server import passwords
 from server.errors import MistakeError
 
 if TYPE_CHECKING:
+    import re
     from pathlib import Path
 
     from pydantic import SecretStr
@@ -26,24 +30,63 @@ ENCRYPTION_KEY = "encryption/key"
 API_PASSWORD = "api/password"  # noqa: S105 - a file's name
 PASSWORD_BYTES = 24
 FERNET_BYTES = 32
+OWNER_ONLY = 0o400
+
+# What each file has to hold, and how a message says that.
+CONTENTS: dict[str, tuple[re.Pattern[str], str]] = {
+    DATABASE_PASSWORD: (passwords.ONE_LINE, f"a password, {passwords.IS_ONE_LINE}"),
+    ENCRYPTION_KEY: (passwords.FERNET_KEY, passwords.IS_FERNET_KEY),
+    API_PASSWORD: (passwords.BASIC_PASSWORD, f"a password, {passwords.IS_BASIC}"),
+}
+# What is of no use without the first value, for a message.
+IN_USE_BY = {
+    DATABASE_PASSWORD: "the database keeps the password that it was made with",
+    ENCRYPTION_KEY: "the secrets in blocks are encrypted with it",
+}
+VARIABLES = {DATABASE_PASSWORD: "POSTGRES_PASSWORD", ENCRYPTION_KEY: "ENCRYPTION_KEY"}
 
 
-def ensure(settings: Settings, folder: Path) -> list[str]:
+def ensure(settings: Settings, folder: Path, *, data_exist: bool = False) -> list[str]:
     """Make the secrets that are missing under `folder`; return the names of the files made.
 
-    Never overwrites a file. Files are of mode 0400.
+    Nothing is overwritten, but for the login's password where `.env` sets another. Files are of
+    mode 0400; one that others could read is closed to them.
+
+    Args:
+        settings: of the stack.
+        folder: where the secrets are.
+        data_exist: whether there is a database already, which cannot be opened with new secrets.
 
     Raises:
-        MistakeError: `folder` cannot be written, or a value in `.env` differs from one in use.
+        MistakeError: `folder` cannot be written; a secret is damaged, or missing while there are
+            data; a value in `.env` differs from one in use, or is too short for a new stack.
     """
-    _refuse_change("POSTGRES_PASSWORD", settings.postgres_password, folder / DATABASE_PASSWORD)
-    _refuse_change("ENCRYPTION_KEY", settings.encryption_key, folder / ENCRYPTION_KEY)
-    wanted = {
-        DATABASE_PASSWORD: _plain(settings.postgres_password) or _password(),
-        ENCRYPTION_KEY: _plain(settings.encryption_key) or _fernet_key(),
-        API_PASSWORD: _password(),
+    if not data_exist:
+        passwords.refuse_short(settings)
+    chosen = {
+        DATABASE_PASSWORD: _plain(settings.postgres_password),
+        ENCRYPTION_KEY: _plain(settings.encryption_key),
     }
-    return [name for name, value in wanted.items() if _create(folder / name, value)]
+    for name, value in chosen.items():
+        if (folder / name).exists():
+            _close(folder / name)
+            _refuse_change(VARIABLES[name], value, folder / name)
+        elif data_exist and not value:
+            raise _lost(folder / name, "no such file")
+    login, path = _plain(settings.stack_password), folder / API_PASSWORD
+    if path.exists():
+        _close(path)
+        if not login:
+            read(path)
+    wanted = {
+        DATABASE_PASSWORD: chosen[DATABASE_PASSWORD] or _password(),
+        ENCRYPTION_KEY: chosen[ENCRYPTION_KEY] or _fernet_key(),
+        API_PASSWORD: login or _password(),
+    }
+    made = [name for name, value in wanted.items() if _create(folder / name, value)]
+    if login and API_PASSWORD not in made and not _holds(path, login):
+        _write(path, login)
+    return made
 
 
 def database_password(folder: Path) -> str:
@@ -75,24 +118,67 @@ def _password() -> str:
 
 
 def read(path: Path) -> str:
-    """The secret in `path`.
+    """The secret in `path`, one of the three.
 
     Raises:
-        MistakeError: there is none, or it cannot be read.
+        MistakeError: there is none, it cannot be read, or it is damaged.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        value = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise _damaged(path, "a file that is no text") from None
     except OSError as error:
         raise MistakeError(
-            f"the secret {path.parent.name}/{path.name} cannot be read",
+            f"the secret {_name(path)} cannot be read",
             expected="a file made by the stack's first start",
             found=str(error),
             do="scripts/stack up",
         ) from error
+    pattern, _ = CONTENTS[_name(path)]
+    if not value.strip():
+        raise _damaged(path, "an empty file")
+    if not pattern.fullmatch(value):
+        raise _damaged(path, "something else (it is not shown)")
+    return value
 
 
-def _refuse_change(name: str, value: SecretStr | None, path: Path) -> None:
-    if value and path.exists() and read(path) != value.get_secret_value():
+def _name(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def _holds(path: Path, value: str) -> bool:
+    try:
+        return path.read_bytes() == value.encode()
+    except OSError:
+        return False
+
+
+def _damaged(path: Path, found: str) -> MistakeError:
+    name = _name(path)
+    if name in IN_USE_BY:
+        return _lost(path, found)
+    return MistakeError(
+        f"the secret {name} is damaged",
+        expected=CONTENTS[name][1],
+        found=f"{found}, {path}",
+        do=f"set STACK_PASSWORD in .env, or remove {path}: then scripts/stack up makes a new one",
+    )
+
+
+def _lost(path: Path, found: str) -> MistakeError:
+    """A secret that no new value can take the place of."""
+    name = _name(path)
+    return MistakeError(
+        f"the secret {name} of this stack is lost",
+        expected=f"{CONTENTS[name][1]}; {IN_USE_BY[name]}",
+        found=f"{found}, {path}",
+        do=f"remove what is left of {path} and write the value of your backup into .env as "
+        f"{VARIABLES[name]}; or, to start anew and LOSE ALL DATA, scripts/stack down --volumes",
+    )
+
+
+def _refuse_change(name: str, value: str, path: Path) -> None:
+    if read(path) != value and value:
         raise MistakeError(
             f"{name} differs from the one that this stack was made with",
             expected="the first value, or none: the stack has kept it",
@@ -102,15 +188,41 @@ def _refuse_change(name: str, value: SecretStr | None, path: Path) -> None:
         )
 
 
+def _close(path: Path) -> None:
+    """Take the right to a secret from everybody but its owner.
+
+    Raises:
+        MistakeError: others can read or write it, and it belongs to somebody else.
+    """
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077 == 0:
+        return
+    try:
+        path.chmod(OWNER_ONLY)
+    except OSError as error:
+        raise MistakeError(
+            f"the secret {_name(path)} is open to others",
+            expected=f"a file of mode {OWNER_ONLY:04o}",
+            found=f"mode {mode:04o} on a file that belongs to somebody else: {path}",
+            do=f"as its owner or as root: chmod {OWNER_ONLY:o} {path}",
+        ) from error
+
+
 def _create(path: Path, value: str) -> bool:
+    if path.exists():
+        return False
+    _write(path, value)
+    return True
+
+
+def _write(path: Path, value: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if path.exists():
-            return False
         # Written whole before it has its name, so that a kill leaves no empty secret behind.
         new = path.with_suffix(".new")
         new.unlink(missing_ok=True)
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as file:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(value)
             file.flush()
             os.fsync(file.fileno())
@@ -122,4 +234,3 @@ def _create(path: Path, value: str) -> bool:
             found=str(error),
             do="correct its owner or its mode, then start the stack again",
         ) from error
-    return True

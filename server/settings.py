@@ -1,13 +1,12 @@
 """Every setting of a stack, read from the environment and from `.env`, in that order.
 
 The names are the upper-case forms of the fields. `.env.example` documents each one and
-`compose.yaml` passes each one on; tests/unit/test_settings.py keeps the three equal. Those of a
-remote server are read from `.env` alone.
+`compose.yaml` uses each one; tests/unit/test_settings.py keeps the three equal. Those of a remote
+server are read from `.env` alone, and in Docker so are all secrets: see server/shell_secrets.py.
 """
 
 from __future__ import annotations
 
-import base64
 import difflib
 import ipaddress
 import os
@@ -29,9 +28,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from server import dotenv, references, remote_lines
+from server import dotenv, passwords, references, remote_lines
 from server.errors import MistakeError
-from server.remote import Api
+from server.remote import Api, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 ENV_FILE = ROOT / ".env"
-FERNET_BYTES = 32
 ENVIRONMENT = "the environment"
 
 # Not taken from the environment: `eval "$(scripts/stack env)"` leaves them in a shell, and the next
@@ -59,25 +57,9 @@ FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_")
 PROJECT_NAME = "COMPOSE_PROJECT_NAME"
 
 
-def _fernet_key(value: SecretStr) -> SecretStr:
-    try:
-        key = base64.urlsafe_b64decode(value.get_secret_value())
-    except ValueError:
-        key = b""
-    if len(key) != FERNET_BYTES:
-        raise ValueError("expected a Fernet key: 32 bytes in URL-safe base64")
-    return value
-
-
 def _webhook(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith("https://"):
         raise ValueError("expected an address that starts with https://")
-    return value
-
-
-def _one_line(value: SecretStr) -> SecretStr:
-    if any(ord(character) < ord(" ") for character in value.get_secret_value()):
-        raise ValueError("expected one line without control characters")
     return value
 
 
@@ -91,7 +73,6 @@ def _address(value: str) -> str:
 
 Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][A-Za-z0-9._/:@-]*$")]
 WorkerType = Literal["prefork", "process"]
-Password = Annotated[SecretStr, AfterValidator(_one_line)]
 
 
 class _Environment(EnvSettingsSource):
@@ -114,13 +95,15 @@ class Settings(BaseSettings):
     stack_port: Annotated[int, Field(ge=1, le=65535)] = 4200
     stack_bind: Annotated[str, AfterValidator(_address)] = "127.0.0.1"
     stack_auth: Literal["on", "off"] = "on"
-    stack_user: Annotated[str, StringConstraints(pattern=r"^[^:\s]+$")] = "admin"
-    stack_password: Password | None = None
-    postgres_password: Password | None = None
-    encryption_key: Annotated[SecretStr, AfterValidator(_fernet_key)] | None = None
+    stack_user: Annotated[str, StringConstraints(pattern=f"^{passwords.BASIC_USER.pattern}$")] = (
+        "admin"
+    )
+    stack_password: Annotated[SecretStr, AfterValidator(passwords.basic)] | None = None
+    postgres_password: Annotated[SecretStr, AfterValidator(passwords.one_line)] | None = None
+    encryption_key: Annotated[SecretStr, AfterValidator(passwords.fernet_key)] | None = None
     slack_webhook_url: Annotated[SecretStr, AfterValidator(_webhook)] | None = None
     prefect_api_url: Annotated[str, AfterValidator(remote_lines.api_url)] | None = None
-    prefect_api_key: Password | None = None
+    prefect_api_key: Annotated[SecretStr, AfterValidator(passwords.bearer)] | None = None
     prefect_api_auth_string: Annotated[SecretStr, AfterValidator(remote_lines.login)] | None = None
     local_server: Annotated[int, Field(ge=0, le=1)] = 1
     worker_type: WorkerType = "prefork"
@@ -135,7 +118,7 @@ class Settings(BaseSettings):
         "STACK_NAME": "lower-case letters, digits, - and _, at most 41",
         "STACK_PORT": "a port number from 1 to 65535",
         "STACK_AUTH": "on or off",
-        "STACK_USER": "a name without a colon or a space",
+        "STACK_USER": "a name of ASCII characters, without a colon or a space",
         "LOCAL_SERVER": "1, or 0 where PREFECT_API_URL names a remote server",
         "WORKER_TYPE": "prefork or process",
         "WORKER_CONCURRENCY": "a whole number, 1 or more",
@@ -209,15 +192,11 @@ class Settings(BaseSettings):
         return (_Environment(settings_cls), init_settings)
 
 
-def load(env_file: Path = ENV_FILE, lines: Mapping[str, str] | None = None) -> Settings:
+def load(env_file: Path = ENV_FILE) -> Settings:
     """The settings that hold: a value in the environment wins over one in `env_file`.
 
     An empty value counts as not set; in the environment it also hides the file's, as in Compose.
     Where only `.env` counts, see `FILE_ONLY`, the environment neither wins nor hides.
-
-    Args:
-        env_file: the stack's `.env`.
-        lines: the lines of `.env` in a container, which has no such file.
 
     Raises:
         MistakeError: naming the setting and where it stands.
@@ -229,13 +208,12 @@ def load(env_file: Path = ENV_FILE, lines: Mapping[str, str] | None = None) -> S
         for name, entry in entries.items()
         if entry.value and (name in FILE_ONLY or name not in os.environ)
     }
-    given |= {name: value for name, value in (lines or {}).items() if name in FILE_ONLY and value}
     origins = dict.fromkeys(FILE_ONLY, env_file.name)
     origins |= {name: f"{env_file.name} line {entry.line}" for name, entry in entries.items()}
     origins |= {
         name: ENVIRONMENT
         for name in Settings.names()
-        if os.environ.get(name) and name not in FILE_ONLY
+        if os.environ.get(name) and name not in FILE_ONLY and not of_file(name, entries)
     }
     if given.get("PREFECT_API_URL") and "LOCAL_SERVER" not in {*given, *os.environ}:
         given["LOCAL_SERVER"] = "0"  # Compose cannot tell by itself, but we can
@@ -248,7 +226,12 @@ def load(env_file: Path = ENV_FILE, lines: Mapping[str, str] | None = None) -> S
     return found
 
 
-def check_names(names: Mapping[str, Any], source: str) -> None:
+def of_file(name: str, entries: Mapping[str, dotenv.Entry]) -> bool:
+    """Whether the environment only repeats the file, as Compose's does in a container."""
+    return name in entries and entries[name].value == os.environ[name]
+
+
+def check_names(names: Mapping[str, dotenv.Entry], source: str) -> None:
     """Refuse a name that is no setting and that no declaration refers to.
 
     Raises:
@@ -258,11 +241,10 @@ def check_names(names: Mapping[str, Any], source: str) -> None:
     for name, entry in names.items():
         if name in known or (name.startswith(FOREIGN_PREFIXES) and name != PROJECT_NAME):
             continue
-        where = f"{source} line {entry.line}" if isinstance(entry, dotenv.Entry) else source
         close = difflib.get_close_matches(name.upper(), known, n=1)
         close = ["STACK_NAME"] if name == PROJECT_NAME else close
         raise MistakeError(
-            f"{where}: {name} is no setting of the stack",
+            f"{source} line {entry.line}: {name} is no setting of the stack",
             expected=close[0]
             if close
             else "a name of .env.example, or one that stack.yaml or prefect.yaml asks for",
@@ -285,6 +267,13 @@ def _mistake(error: Any, origins: Mapping[str, str]) -> MistakeError:
     return MistakeError(
         f"{name} in {origins.get(name, ENVIRONMENT)} is not valid",
         expected=Settings.expectations.get(name, message),
-        found="a value that is not shown" if name in SECRETS else repr(value),
+        found="a value that is not shown" if name in SECRETS else repr(_shown(name, str(value))),
         do=f"correct {name} (see .env.example)",
     )
+
+
+def _shown(name: str, value: str) -> str:
+    """`value` without a password that was written where none belongs."""
+    if name == "STACK_USER" and ":" in value:
+        return value.partition(":")[0] + ":..."
+    return redacted(value)

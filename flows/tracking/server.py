@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 from typing import Any
@@ -20,6 +21,16 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault
 
 class Dropped(Exception):  # noqa: N818 - an answer, not a fault
     """The server will never take this one request."""
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Lets a redirect be an answer: followed, it would take the login or the key elsewhere."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow none."""
+
+
+OPENER = urllib.request.build_opener(_NoRedirects())
 
 
 class Server:
@@ -51,6 +62,12 @@ class Server:
             if error.code == http.client.FORBIDDEN and "CSRF" in said:
                 self._csrf = self._token()
                 return self._request(path, body)
+            if http.client.MULTIPLE_CHOICES <= error.code < http.client.BAD_REQUEST:
+                host = urllib.parse.urlsplit(error.headers.get("Location") or "").hostname
+                raise Refused(
+                    f"the server sends to {host or 'another path'} ({error.code}), where the login "
+                    "is not sent: PREFECT_API_URL has to be the address of the API itself"
+                ) from error
             if error.code in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
                 raise Refused(f"the server refuses the login ({error.code})") from error
             if error.code in {http.client.REQUEST_TIMEOUT, http.client.TOO_MANY_REQUESTS}:
@@ -73,6 +90,6 @@ class Server:
         data = None if body is None else json.dumps(body).encode()
         address = os.environ["PREFECT_API_URL"].rstrip("/") + path
         request = urllib.request.Request(address, data, headers)  # noqa: S310 - the user's own
-        with urllib.request.urlopen(request, timeout=REQUEST_SECONDS) as answer:  # noqa: S310
+        with OPENER.open(request, timeout=REQUEST_SECONDS) as answer:
             text = answer.read()
         return json.loads(text) if text else None

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,10 @@ def missing() -> str | None:
 
 
 def run(
-    folder: Path, environment: Mapping[str, str] | None = None, file: Path = COMPOSE_FILE
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    file: Path = COMPOSE_FILE,
+    form: Sequence[str] = ("--format", "json"),
 ) -> subprocess.CompletedProcess[str]:
     """Let Compose read `file` with the `.env` of `folder`; skips the test where there is none."""
     if reason := missing():
@@ -36,7 +39,7 @@ def run(
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     argv = ["docker", "compose", "--file", str(file), "--project-directory", str(folder)]
     return subprocess.run(
-        [*argv, "config", "--format", "json"],
+        [*argv, "config", *form],
         check=False,
         capture_output=True,
         text=True,
@@ -51,3 +54,10 @@ def config(
     result = run(folder, environment, file)
     assert result.returncode == 0, result.stderr
     return dict(json.loads(result.stdout))
+
+
+def hashes(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """What Compose tells by whether a service's container has to be made anew."""
+    result = run(folder, environment, form=("--hash", "*"))
+    assert result.returncode == 0, result.stderr
+    return dict(line.split() for line in result.stdout.splitlines())

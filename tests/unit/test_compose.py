@@ -8,9 +8,19 @@ from typing import Any, get_args
 
 import pytest
 
-from server import place, postgres, references, secrets
+from server import (
+    declared_values,
+    env_file,
+    init,
+    place,
+    postgres,
+    references,
+    secrets,
+    shell_secrets,
+)
 from server.environment import Role
 from server.place import DOCKER
+from server.settings import SECRETS
 from tests.unit import composing
 
 Service = dict[str, Any]
@@ -29,13 +39,29 @@ ORDER = [
 ]
 SECRET_FOLDERS = {
     f"secret-{name.split('/')[0]}": str((DOCKER.secrets / name).parent)
-    for name in (secrets.DATABASE_PASSWORD, secrets.ENCRYPTION_KEY, secrets.API_PASSWORD)
+    for name in (
+        *(secrets.DATABASE_PASSWORD, secrets.ENCRYPTION_KEY, secrets.API_PASSWORD),
+        declared_values.FILE,
+    )
 }
 
+
+def starts_as_root(service: Service) -> bool:
+    """Whether it is the one that reads `.env` and then becomes the user of the stack."""
+    return bool(
+        service["entrypoint"] == ["python", "-m", "server.init"]
+        and service["user"] == "0:0"
+        and set(service["cap_add"]) == {"DAC_OVERRIDE", "SETGID", "SETUID"}
+        and service["network_mode"] == "none"
+    )
+
+
 EVERY_SERVICE: dict[str, Callable[[Service], bool]] = {
-    "runs as the user of the stack": lambda it: it["user"] == "999:999",
+    "runs as the user of the stack": lambda it: it["user"] == "999:999" or starts_as_root(it),
     "cannot write to its image": lambda it: it["read_only"] is True,
-    "has no capability": lambda it: it["cap_drop"] == ["ALL"] and not it.get("cap_add"),
+    "has no capability": lambda it: (
+        it["cap_drop"] == ["ALL"] and (not it.get("cap_add") or starts_as_root(it))
+    ),
     "gains no privilege": lambda it: it["security_opt"] == ["no-new-privileges:true"],
     "is not privileged": lambda it: not it.get("privileged") and not it.get("devices"),
     "shares no namespace of the host": lambda it: (
@@ -142,12 +168,6 @@ class TestRemoteServer:
     def test_without_a_server_bootstrap_still_waits_for_init(self, services: Services) -> None:
         assert services["bootstrap"]["depends_on"]["init"]["condition"] == COMPLETED
 
-    def test_bootstrap_is_not_told_twice(self, tmp_path: Path) -> None:
-        (tmp_path / ".env").write_text("LOCAL_SERVER=0\n")
-        services = composing.config(tmp_path)["services"]
-        assert services["init"]["environment"]["LOCAL_SERVER"] == "0"
-        assert services["bootstrap"]["environment"]["LOCAL_SERVER"] == ""
-
 
 class TestNetworks:
     def test_the_server_alone_is_published_and_on_loopback_only(self, services: Services) -> None:
@@ -188,6 +208,7 @@ class TestSecrets:
             ("secret-database", {"init", "postgres", "migrate", "server"}),
             ("secret-encryption", {"init", "server"}),
             ("secret-api", {"init", "server", "bootstrap", "worker"}),
+            ("secret-bootstrap", {"init", "bootstrap"}),
         ],
     )
     def test_each_is_mounted_where_it_is_needed_only(
@@ -203,43 +224,56 @@ class TestSecrets:
             if re.search("PASSWORD|KEY|SECRET|TOKEN|WEBHOOK|AUTH_STRING", name)
         }
         file = str(DOCKER.secrets / secrets.DATABASE_PASSWORD)
-        assert {each for each in given if each[1]} == {("POSTGRES_PASSWORD_FILE", file)}
-        assert ("POSTGRES_PASSWORD", "") in given
+        given = {each for each in given if each[1].strip()}
+        assert given == {("POSTGRES_PASSWORD_FILE", file)}
 
-    def test_a_remote_server_is_read_from_the_file_whatever_the_shell_says(
-        self, tmp_path: Path
+    @pytest.mark.parametrize("source", ["file", "shell"])
+    def test_one_that_is_set_is_in_the_configuration_of_no_container(
+        self, source: str, tmp_path: Path
     ) -> None:
-        (tmp_path / ".env").write_text(
-            "PREFECT_API_URL=https://file/api\nPREFECT_API_KEY=of-file\n"
+        lines = {name: f"hidden-{name.lower()}" for name in SECRETS} | {"MY_TOKEN": "hidden-mine"}
+        if source == "file":
+            text = "".join(f"{name}={value}\n" for name, value in lines.items())
+            (tmp_path / ".env").write_text(text)
+        services = composing.config(tmp_path, lines if source == "shell" else None)["services"]
+        for service in services.values():
+            # Labels for Swarm: they are put on no container, which tests/docker holds.
+            labels = service.pop("deploy", {"labels": {}})["labels"]
+            assert labels in ({}, {"stack.login": "hidden-stack_password"})
+            assert "hidden" not in str(service)
+
+    def test_server_and_worker_are_made_anew_when_the_login_changes(self, tmp_path: Path) -> None:
+        first, second = (
+            composing.hashes(tmp_path, {"STACK_PASSWORD": value}) for value in ("one", "two")
         )
-        shell = {"PREFECT_API_URL": "https://shell/api", "PREFECT_API_AUTH_STRING": "of:shell"}
-        services = composing.config(tmp_path, shell)["services"]
-        assert having(services, "https://file/api") == having(services, "of-file")
-        assert having(services, "of-file") == {"init", "bootstrap"}
-        assert having(services, "shell") == set()
+        changed = {name for name in first if first[name] != second[name]}
+        assert changed == {"server", "worker"}
 
-    def test_those_that_are_set_go_where_they_are_used(self, tmp_path: Path) -> None:
-        set_ = {
-            "POSTGRES_PASSWORD": "of-database",
-            "ENCRYPTION_KEY": "of-blocks",
-            "SLACK_WEBHOOK_URL": "of-slack",
+    def test_init_is_told_which_are_set_and_nothing_more(self, tmp_path: Path) -> None:
+        given = {"STACK_PASSWORD": "hidden", "ENCRYPTION_KEY": "hidden"}
+        environment = composing.config(tmp_path, given)["services"]["init"]["environment"]
+        assert environment[shell_secrets.VARIABLE].split() == ["STACK_PASSWORD", "ENCRYPTION_KEY"]
+
+    def test_init_alone_sees_the_folder_with_the_file(
+        self, services: Services, tmp_path: Path
+    ) -> None:
+        seeing = {
+            name
+            for name, service in composing.config(tmp_path)["services"].items()
+            for mount in service["volumes"]
+            if mount["source"] == str(tmp_path)
         }
-        services = composing.config(tmp_path, set_)["services"]
-        assert {name: having(services, value) for name, value in set_.items()} == {
-            "POSTGRES_PASSWORD": {"init"},
-            "ENCRYPTION_KEY": {"init"},
-            "SLACK_WEBHOOK_URL": {"init", "bootstrap"},
-        }
+        assert seeing == {"init"}
+        targets = {mount["target"]: mount for mount in services["init"]["volumes"]}
+        assert targets[str(env_file.PROJECT)]["read_only"]
 
-    def test_init_and_bootstrap_see_every_line_of_the_file(self, tmp_path: Path) -> None:
-        (tmp_path / ".env").write_text("STACK_PROT=4300\n")
-        services = composing.config(tmp_path)["services"]
-        assert having(services, "STACK_PROT") == {"init", "bootstrap"}
-
-    def test_bootstrap_sees_none_of_the_secrets_of_the_server(self, tmp_path: Path) -> None:
-        (tmp_path / ".env").write_text("POSTGRES_PASSWORD=a\nENCRYPTION_KEY=b\n")
-        given = composing.config(tmp_path)["services"]["bootstrap"]["environment"]
-        assert (given["POSTGRES_PASSWORD"], given["ENCRYPTION_KEY"]) == ("", "")
+    def test_init_sees_whether_there_is_a_database_and_leaves_its_volume_alone(
+        self, services: Services
+    ) -> None:
+        mount = next(m for m in services["init"]["volumes"] if m["source"] == "postgres")
+        assert mount["target"] == str(init.DATABASE)
+        assert mount["read_only"]
+        assert mount["volume"]["nocopy"]
 
 
 class TestMounts:

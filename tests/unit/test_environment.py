@@ -246,7 +246,9 @@ class TestClients:
         assert (read.host, read.port) == ("127.0.0.1", place.worker_health_port)
 
 
-@pytest.mark.parametrize("password", ["plain", NASTY, "%41", "pässwörd🔑", "a@b/c?host=d#e"])
+@pytest.mark.parametrize(
+    "password", ["plain and long", NASTY, "%41%42%43%44", "pässwörd🔑 of it", "a@b/c?host=d#e"]
+)
 class TestDatabaseUrl:
     def test_a_host_is_read_back(self, password: str, tmp_path: Path) -> None:
         url = make_url(environment.database_url(a_place(tmp_path, password, "postgres")))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import prefect.settings
 import pytest
 
+from flows.tracking import server as tracking
 from server import init, remote, settings
 from server.errors import MistakeError, StackError
 from server.remote import Api
@@ -67,10 +68,6 @@ class TestLines:
         monkeypatch.setenv("PREFECT_API_URL", "")
         assert load(tmp_path, URL + OWN).remote == Api(OWN)
 
-    def test_a_container_is_told_them_in_its_environment(self, tmp_path: Path) -> None:
-        lines = {"PREFECT_API_URL": OWN, "PREFECT_API_KEY": "", "LOCAL_SERVER": "ignored"}
-        assert settings.load(tmp_path / ".env", lines).remote == Api(OWN)
-
     @pytest.mark.parametrize(
         ("lines", "message"),
         [
@@ -78,6 +75,11 @@ class TestLines:
             ((URL + "https://prefect.example",), "PREFECT_API_URL in .env line 1 is not valid"),
             ((URL + OWN + "/",), "PREFECT_API_URL in .env line 1 is not valid"),
             ((URL + "https://ada:x@host/api",), "PREFECT_API_URL in .env line 1 is not valid"),
+            ((URL + f"https://ada:{HIDDEN}@host/api",), "found:    'https://...@host/api'"),
+            ((URL + f"https://a:{HIDDEN}@/{HIDDEN}@host/api",), "found:    'https://...@host/api'"),
+            ((URL + f"ada:{HIDDEN}@host/api",), "found:    '...@host/api'"),
+            ((URL + f"https://host/api?token={HIDDEN}",), "found:    'https://host/api?...'"),
+            ((URL + OWN, KEY + HIDDEN + "ä"), "PREFECT_API_KEY in .env line 2 is not valid"),
             ((URL + CLOUD.rpartition("/")[0], KEY + HIDDEN), "PREFECT_API_URL in .env line 1"),
             ((URL + OWN, LOGIN + HIDDEN), "expected: a login of the form user:password"),
             ((URL + OWN, KEY + HIDDEN, LOGIN + "a:" + HIDDEN), "line 2 does not go with"),
@@ -135,6 +137,7 @@ class Server(ThreadingHTTPServer):
         self.status = 200
         self.content: object = {}
         self.csrf = 422
+        self.location: str | None = None
         self.ahead = 0.0  # seconds, of its clock
         self.asked: list[tuple[str, str, dict[str, str]]] = []
 
@@ -162,12 +165,21 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response_only(status)
         self.send_header("Date", formatdate(time.time() + self.server.ahead, usegmt=True))
         self.send_header("Content-Length", str(len(content)))
+        if self.server.location:
+            self.send_header("Location", self.server.location)
         self.end_headers()
         self.wfile.write(content)
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
+    with _serving(Server()) as serving:
+        yield serving
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Server]:
+    """A server of somebody else."""
     with _serving(Server()) as serving:
         yield serving
 
@@ -218,6 +230,52 @@ class TestCheck:
             remote.check(Api("http://127.0.0.1:1/api"), "the profile x")
         assert error.value.exit_code == 1
         assert "correct PREFECT_API_URL in the profile x" in str(error.value)
+
+
+class TestRedirects:
+    """Neither a login nor a key is sent where a server points to."""
+
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    @pytest.mark.parametrize("api", [{"login": f"a:{HIDDEN}"}, {"key": HIDDEN}], ids=str)
+    def test_it_is_a_mistake_that_names_the_address(
+        self, status: int, api: dict[str, str], server: Server, elsewhere: Server
+    ) -> None:
+        server.status, server.location = status, elsewhere.api().url + remote.PROBE
+        with pytest.raises(MistakeError) as error:
+            remote.check(server.api(**api))
+        assert elsewhere.asked == []
+        assert f"found:    {status} to {elsewhere.api().url}\n" in str(error.value)
+        assert f"write {elsewhere.api().url} as PREFECT_API_URL in .env" in str(error.value)
+        assert HIDDEN not in str(error.value)
+
+    def test_an_answer_of_one_is_no_json(self, server: Server, elsewhere: Server) -> None:
+        server.status, server.location = 302, elsewhere.api().url
+        with pytest.raises(ValueError, match="answers 302"):
+            server.api(key=HIDDEN).ask("POST", "/flows/filter", {}).json()
+        assert elsewhere.asked == []
+
+    def test_a_tracked_job_does_without(
+        self, server: Server, elsewhere: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PREFECT_API_URL", server.api().url)
+        monkeypatch.setenv("PREFECT_API_KEY", HIDDEN)
+        server.location = elsewhere.api().url
+        for server.status in (301, 302, 303, 307, 308):
+            with pytest.raises(tracking.Refused, match=r"sends to 127\.0\.0\.1 \(30"):
+                tracking.Server().post("/flows/", {"name": "x"})
+        assert len(server.asked) == 5
+        assert elsewhere.asked == []
+
+    @pytest.mark.parametrize(
+        ("address", "shown"),
+        [
+            (OWN, OWN),
+            (f"https://ada:{HIDDEN}@host/api", "https://...@host/api"),
+            (f"https://host/api?token={HIDDEN}#x", "https://host/api?..."),
+        ],
+    )
+    def test_an_address_is_shown_without_what_opens_it(self, address: str, shown: str) -> None:
+        assert remote.redacted(address) == shown
 
 
 class TestAsking:

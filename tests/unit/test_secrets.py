@@ -13,6 +13,9 @@ from server.errors import MistakeError
 from server.settings import Settings
 
 FILES = ["database/password", "encryption/key", "api/password"]
+# What nothing else can take the place of.
+KEPT = {"database/password": "POSTGRES_PASSWORD", "encryption/key": "ENCRYPTION_KEY"}
+FIRST, SECOND = "the first password", "the second password"
 KEY = Fernet.generate_key().decode()
 OTHER_KEY = Fernet.generate_key().decode()
 
@@ -91,13 +94,13 @@ class TestLaterStart:
         assert {**after, "api/password": None} == {**before, "api/password": None}
 
     def test_the_values_of_the_first_start_may_stay_set(self, tmp_path: Path) -> None:
-        same = settings(postgres_password="first", encryption_key=KEY)
+        same = settings(postgres_password=FIRST, encryption_key=KEY)
         secrets.ensure(same, tmp_path)
         assert secrets.ensure(same, tmp_path) == []
 
     @pytest.mark.parametrize(
         ("name", "first", "later"),
-        [("postgres_password", "first", "hunter2"), ("encryption_key", KEY, OTHER_KEY)],
+        [("postgres_password", FIRST, "hunter2-hunter2"), ("encryption_key", KEY, OTHER_KEY)],
         ids=["postgres_password", "encryption_key"],
     )
     def test_another_value_is_refused_and_nothing_changed(
@@ -125,14 +128,145 @@ class TestLogin:
         assert secrets.api_password(Settings(), tmp_path) == generated
 
     def test_a_set_password_wins_and_may_change(self, tmp_path: Path) -> None:
-        for password in ("first", "second"):
+        for password in (FIRST, SECOND):
             chosen = settings(stack_password=password)
             secrets.ensure(chosen, tmp_path)
             assert secrets.api_password(chosen, tmp_path) == password
 
-    def test_a_set_password_is_not_written_down(self, tmp_path: Path) -> None:
-        secrets.ensure(settings(stack_password="chosen"), tmp_path)
-        assert "chosen" not in {text for text, *_ in contents(tmp_path).values()}
+    def test_a_set_password_is_kept_for_containers_which_are_not_told_the_setting(
+        self, tmp_path: Path
+    ) -> None:
+        for password in (FIRST, SECOND):
+            secrets.ensure(settings(stack_password=password), tmp_path)
+            assert secrets.api_password(Settings(), tmp_path) == password
+            assert oct((tmp_path / "api/password").stat().st_mode) == "0o100400"
+
+    def test_it_stays_when_it_is_set_no_longer(self, tmp_path: Path) -> None:
+        secrets.ensure(settings(stack_password=FIRST), tmp_path)
+        assert secrets.ensure(Settings(), tmp_path, data_exist=True) == []
+        assert secrets.api_password(Settings(), tmp_path) == FIRST
+
+
+class TestLength:
+    @pytest.mark.parametrize("name", ["stack_password", "postgres_password"])
+    def test_a_short_password_is_refused_for_a_new_stack_and_nothing_made(
+        self, name: str, tmp_path: Path
+    ) -> None:
+        with pytest.raises(MistakeError) as error:
+            secrets.ensure(settings(**{name: "hunter2-hun"}), tmp_path)
+        assert str(error.value) == (
+            f"{name.upper()} is too short for a new stack\n"
+            "  expected: at least 12 characters\n"
+            "  found:    11\n"
+            f"  do:       choose a longer one, or leave {name.upper()} empty: then one is generated"
+        )
+        assert list(tmp_path.iterdir()) == []
+        secrets.ensure(settings(**{name: "hunter2-hunt"}), tmp_path)
+
+    def test_one_that_was_made_with_it_goes_on(self, tmp_path: Path) -> None:
+        secrets.ensure(Settings(), tmp_path)
+        secrets.ensure(settings(stack_password="a"), tmp_path, data_exist=True)
+        assert secrets.api_password(Settings(), tmp_path) == "a"
+
+    def test_a_password_that_is_not_asked_for_may_have_any_length(self, tmp_path: Path) -> None:
+        secrets.ensure(settings(stack_password="a", stack_auth="off"), tmp_path)
+
+
+DAMAGE = {
+    "emptied": b"",
+    "a line of blanks": b" \n",
+    "no text": b"\xff\xfe\x00",
+    "two lines": b"a\nb",
+}
+
+
+class TestDamage:
+    """What is damaged or gone is named and refused, with what to do; nothing is made of it."""
+
+    @pytest.mark.parametrize("content", DAMAGE.values(), ids=DAMAGE)
+    @pytest.mark.parametrize("name", FILES)
+    def test_a_damaged_secret_is_refused(self, name: str, content: bytes, tmp_path: Path) -> None:
+        secrets.ensure(Settings(), tmp_path)
+        path = overwrite(tmp_path / name, content)
+        with pytest.raises(MistakeError) as error:
+            secrets.ensure(Settings(), tmp_path, data_exist=True)
+        message = str(error.value)
+        assert message.startswith(f"the secret {name} ")
+        assert str(path) in message
+        assert KEPT.get(name, "set STACK_PASSWORD") in message
+        assert path.read_bytes() == content
+        with pytest.raises(MistakeError, match=name):
+            secrets.read(path)
+
+    @pytest.mark.parametrize("key", [KEY[:-1], KEY + "\n", "A" * 44, f" {KEY}"])
+    def test_an_encryption_key_that_is_none_is_refused(self, key: str, tmp_path: Path) -> None:
+        secrets.ensure(Settings(), tmp_path)
+        overwrite(tmp_path / "encryption/key", key.encode())
+        with pytest.raises(MistakeError, match="encryption/key of this stack is lost"):
+            secrets.ensure(Settings(), tmp_path)
+
+    @pytest.mark.parametrize("name", KEPT)
+    def test_one_that_was_removed_is_not_made_anew_over_data(
+        self, name: str, tmp_path: Path
+    ) -> None:
+        secrets.ensure(Settings(), tmp_path)
+        (tmp_path / name).unlink()
+        before = contents(tmp_path)
+        with pytest.raises(MistakeError) as error:
+            secrets.ensure(Settings(), tmp_path, data_exist=True)
+        assert f"the secret {name} of this stack is lost" in str(error.value)
+        assert f"no such file, {tmp_path / name}" in str(error.value)
+        assert f"into .env as {KEPT[name]}; or" in str(error.value)
+        assert contents(tmp_path) == before
+
+    def test_one_that_is_restored_by_a_setting_is_taken(self, tmp_path: Path) -> None:
+        secrets.ensure(settings(encryption_key=KEY), tmp_path)
+        (tmp_path / "encryption/key").unlink()
+        secrets.ensure(settings(encryption_key=KEY), tmp_path, data_exist=True)
+        assert secrets.encryption_key(tmp_path) == KEY
+
+    def test_the_password_of_the_login_is_made_anew_when_it_was_removed(
+        self, tmp_path: Path
+    ) -> None:
+        secrets.ensure(Settings(), tmp_path)
+        (tmp_path / "api/password").unlink()
+        assert secrets.ensure(Settings(), tmp_path, data_exist=True) == ["api/password"]
+        assert len(secrets.api_password(Settings(), tmp_path)) >= 32
+
+    def test_a_damaged_password_of_the_login_is_mended_by_the_setting(self, tmp_path: Path) -> None:
+        secrets.ensure(Settings(), tmp_path)
+        overwrite(tmp_path / "api/password", b"")
+        secrets.ensure(settings(stack_password=FIRST), tmp_path, data_exist=True)
+        assert secrets.api_password(Settings(), tmp_path) == FIRST
+
+    @pytest.mark.parametrize("name", FILES)
+    def test_one_that_others_could_read_is_closed_to_them(self, name: str, tmp_path: Path) -> None:
+        secrets.ensure(Settings(), tmp_path)
+        (tmp_path / name).chmod(0o644)
+        assert secrets.ensure(Settings(), tmp_path, data_exist=True) == []
+        assert oct((tmp_path / name).stat().st_mode) == "0o100400"
+
+    def test_one_of_somebody_else_that_is_open_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        secrets.ensure(Settings(), tmp_path)
+        (tmp_path / "database/password").chmod(0o644)
+        monkeypatch.setattr(Path, "chmod", _not_permitted)  # what the kernel says to no owner
+        with pytest.raises(MistakeError) as error:
+            secrets.ensure(Settings(), tmp_path)
+        assert "the secret database/password is open to others" in str(error.value)
+        assert f"chmod 400 {tmp_path}/database/password" in str(error.value)
+
+
+def _not_permitted(*_: object) -> None:
+    raise PermissionError(1, "Operation not permitted")
+
+
+def overwrite(path: Path, content: bytes) -> Path:
+    """Put `content` into a file that is there; its path."""
+    path.chmod(0o600)
+    path.write_bytes(content)
+    return path
 
 
 class TestFaults:

@@ -19,6 +19,9 @@ DEFAULTS = {
     for name, field in Settings.model_fields.items()
 }
 
+USER = "a name of ASCII characters, without a colon or a space"
+ASCII = "one line of ASCII characters: HTTP's login takes no others"
+
 # name, value, what is expected
 BAD = {
     "a stack's name with a space": (
@@ -45,8 +48,8 @@ BAD = {
         "an IP address of this machine, such as 127.0.0.1",
     ),
     "auth that is neither on nor off": ("STACK_AUTH", "yes", "on or off"),
-    "a user with a colon": ("STACK_USER", "ad:min", "a name without a colon or a space"),
-    "a user with a space": ("STACK_USER", "ad min", "a name without a colon or a space"),
+    "a user with a space": ("STACK_USER", "ad min", USER),
+    "a user that is not ASCII": ("STACK_USER", "ädmin", USER),
     "no concurrency": ("WORKER_CONCURRENCY", "0", "a whole number, 1 or more"),
 }
 BAD_SECRETS = {
@@ -73,7 +76,14 @@ BAD_SECRETS = {
     "a tab in the login's password": (
         "STACK_PASSWORD",
         f"{HIDDEN}\tx",
-        "one line without control characters",
+        ASCII,
+    ),
+    "a login's password that is not ASCII": ("STACK_PASSWORD", f"{HIDDEN}ä", ASCII),
+    "a delete character in the login's password": ("STACK_PASSWORD", f"{HIDDEN}\x7f", ASCII),
+    "an encryption key with something between": (
+        "ENCRYPTION_KEY",
+        f"{HIDDEN:A<20} {'A' * 23}=",
+        "a Fernet key: 32 bytes in URL-safe base64",
     ),
     "a tab in the database's password": (
         "POSTGRES_PASSWORD",
@@ -194,6 +204,22 @@ class TestMistakes:
     def test_a_name_in_small_letters_is_refused(self, tmp_path: Path) -> None:
         assert "expected: STACK_PORT" in mistake(tmp_path, "stack_port=4300\n")
 
+    def test_a_password_that_was_written_behind_the_user_is_not_shown(self, tmp_path: Path) -> None:
+        message = mistake(tmp_path, f"STACK_USER=admin:{HIDDEN}\n")
+        assert f"  expected: {USER}\n  found:    'admin:...'\n" in message
+
+    def test_what_compose_has_read_from_the_file_is_named_with_its_line(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("STACK_PORT", "many")
+        message = mistake(tmp_path, "\nSTACK_PORT=many\n")
+        assert message.startswith("STACK_PORT in .env line 2 is not valid\n")
+
+
+def test_an_image_may_be_held_to_its_content(tmp_path: Path) -> None:
+    image = f"docker.io/library/python:3.13-slim-trixie@sha256:{'0' * 64}"
+    assert load(tmp_path, f"PYTHON_IMAGE={image}\n").python_image == image
+
 
 class TestOpenStacks:
     @pytest.mark.parametrize("bind", ["0.0.0.0", "::", "192.0.2.7"])  # noqa: S104
@@ -257,11 +283,18 @@ class TestAgreement:
         assert settings.load(EXAMPLE) == Settings()
 
     def test_compose_uses_every_setting_with_the_same_default(self) -> None:
-        """But for those that a shell may not change: `init` finds them in the file."""
+        """But for those that `init` reads from the file, so that no container shows them."""
         text = re.sub(r"(?m)^\s*#.*$", "", (ROOT / "compose.yaml").read_text())
+        text, names = re.subn(r"\$\{([A-Z_]+):\+\1\}", "", text)  # which secrets are set
+        assert names == len(settings.SECRETS - FILE_ONLY)
         used = re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", text)
         assert len(used) == text.count("$"), "a variable without :- and a default"
-        assert set(used) == {it for it in DEFAULTS.items() if it[0] not in FILE_ONLY}
+        assert {name for name, _ in used} & settings.SECRETS == {"STACK_PASSWORD"}
+        assert set(used) == {
+            it
+            for it in DEFAULTS.items()
+            if it[0] == "STACK_PASSWORD" or it[0] not in FILE_ONLY | settings.SECRETS
+        }
 
 
 def test_a_name_that_a_declaration_refers_to_may_stand_in_env(
