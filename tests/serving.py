@@ -22,8 +22,8 @@ LOGIN = "ada:correct horse"
 
 
 @contextmanager
-def app(database_url: str, home: Path, login: str | None = LOGIN) -> Iterator[ASGIApp]:
-    """The app with the settings that a stack with this `login` has; its lifespan does not run."""
+def settings(database_url: str, home: Path, login: str | None = LOGIN) -> Iterator[None]:
+    """The settings of Prefect that the server of a stack with this `login` has."""
     values = {
         "PREFECT_HOME": home,
         "PREFECT_API_DATABASE_CONNECTION_URL": database_url,
@@ -35,6 +35,13 @@ def app(database_url: str, home: Path, login: str | None = LOGIN) -> Iterator[AS
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "server.app.leases",
     }
     with temporary_settings({getattr(prefect_settings, k): v for k, v in values.items()}):
+        yield
+
+
+@contextmanager
+def app(database_url: str, home: Path, login: str | None = LOGIN) -> Iterator[ASGIApp]:
+    """The app with these settings; its lifespan does not run."""
+    with settings(database_url, home, login):
         yield build(frozenset({"server"}) if login is None else None)
 
 

@@ -27,12 +27,12 @@ class Caller:
 
 
 NOBODY = Caller()
-_caller: ContextVar[Caller] = ContextVar("caller", default=NOBODY)
+CALLER: ContextVar[Caller] = ContextVar("caller", default=NOBODY)
 
 
 def current() -> Caller:
     """The caller of the request that this task answers."""
-    return _caller.get()
+    return CALLER.get()
 
 
 class Callers:
@@ -46,7 +46,7 @@ class Callers:
         """Pass the request on, in a context that holds its caller."""
         if scope["type"] == "http":
             run, deployment = b"x-prefect-flow-run-id", b"x-prefect-deployment-id"
-            _caller.set(Caller(_uuid(header(scope, run)), _uuid(header(scope, deployment))))
+            CALLER.set(Caller(_uuid(header(scope, run)), _uuid(header(scope, deployment))))
         await self.app(scope, receive, send)
 
 

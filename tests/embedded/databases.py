@@ -1,0 +1,137 @@
+"""A PostgreSQL and a server of a test's own, without a supervisor: to be stopped and killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from scripts.embedded import cluster as clusters
+from scripts.embedded import layout as layouts
+from scripts.embedded.service import Start, spawn
+from server import database, environment, secrets
+from server.place import VARIABLE
+from server.settings import ROOT, Settings
+from tests.stack import free_port, wait_for
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from scripts.embedded.cluster import Cluster
+    from server.environment import Role
+    from server.place import Place
+
+
+@dataclass
+class Database:
+    """A cluster with an empty database."""
+
+    cluster: Cluster
+    place: Place
+    logs: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start PostgreSQL and wait until it answers."""
+        start = Start(
+            self.cluster.command(), dict(os.environ), lambda _pid: None, self.cluster.account
+        )
+        self.process = spawn(start, self.cluster.home, self.logs / "postgres.log")
+        wait_for("database", lambda: clusters.check(self.place) is None, 30)
+
+    def stop(self) -> None:
+        """Stop it without waiting for its clients, if it runs."""
+        if self.process:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(30)
+            self.process = None
+
+    def execute(self, statement: str, *values: object) -> list[Any]:
+        """Run one statement; the rows that it gives."""
+        return execute(self.place, statement, *values)
+
+
+def execute(place: Place, statement: str, *values: object) -> list[Any]:
+    """Run one statement in the database at `place`; the rows that it gives."""
+    with database.connect(place, "test") as connection, connection.cursor() as cursor:
+        cursor.execute(statement, values or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Database]:
+    """A running PostgreSQL with an empty database, all of it in `folder`."""
+    layout = layouts.Layout("database", folder / "stack")
+    layout.make()
+    secrets.ensure(Settings(), layout.secrets)
+    cluster = clusters.of(layout)
+    place = layouts.place(layout, Settings(), cluster.socket)
+    place = replace(place, listen_port=free_port())
+    clusters.make(layout, cluster, secrets.database_password(layout.secrets))
+    made = Database(cluster, place, layout.logs)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(cluster.home)
+        shutil.rmtree(cluster.socket, ignore_errors=True)
+
+
+def start(role: Role, place: Place, log: Path) -> subprocess.Popen[bytes]:
+    """Start the process of `role`, as the supervisor does."""
+    settings = Settings()
+    own = environment.environment(role, settings, place)
+    env = {**os.environ, **own, VARIABLE: place.dump(), "PYTHONPATH": str(ROOT)}
+    env["PREFECT_SERVER_UI_ENABLED"] = "false"  # its files are copied for seconds
+    argv = environment.command(role, settings, place)
+    return spawn(Start(argv, env, lambda _pid: None), ROOT, log)
+
+
+@dataclass
+class Server:
+    """The server process of a database."""
+
+    database: Database
+    process: subprocess.Popen[bytes] | None = None
+    client: httpx.Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make its client."""
+        place = self.database.place
+        user, _, password = environment.login(Settings(), place).partition(":")
+        self.client = httpx.Client(
+            base_url=f"http://127.0.0.1:{place.listen_port}/api",
+            auth=(user, password),
+            timeout=30,
+        )
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        place = self.database.place
+        self.process = start("server", place, self.database.logs / "server.log")
+        wait_for("server", lambda: self.client.get("/ready").status_code == httpx.codes.OK)
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Send it a signal and wait until it is gone."""
+        if self.process:
+            self.process.send_signal(how)
+            self.process.wait(60)
+            self.process = None
+
+    def post(self, path: str, body: object) -> httpx.Response:
+        """POST, whatever the answer."""
+        return self.client.post(path, json=body)
+
+    def made(self, path: str, body: object) -> Any:
+        """POST and read the answer, which has to be good."""
+        answer = self.post(path, body)
+        assert answer.is_success, answer.text
+        return answer.json()
