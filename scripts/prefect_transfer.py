@@ -1,6 +1,6 @@
 """`prefect transfer`, mended; `scripts.transfer` runs it as a program of its own.
 
-Prefect 3.8.8 counts what it skips as not done, and leaves out without a word whatever depends on
+Prefect 3.9.1 counts what it skips as not done, and leaves out without a word whatever depends on
 it. What exists on the other side is skipped, so nothing is carried that needs it: no block, since
 the types of blocks are on every server, and no deployment of a work pool that is there. And a
 deployment that exists is not skipped but overwritten, with its schedules, paused or not.

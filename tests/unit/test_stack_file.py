@@ -106,7 +106,7 @@ MISTAKES = {
     ),
     "an automation with an action that there is not": (
         AUTOMATION + ACTIONS.replace("do-nothing", f"do-something{MARK}"),
-        "the automation 'alert' is not valid: ",
+        "the automation 'alert' is not valid: type",
     ),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from prefect.events.actions import UnknownAction
 from prefect.events.schemas.automations import AutomationCore
 from pydantic import Field, ValidationError
 
@@ -142,6 +143,7 @@ def _built(item: Declared[Automation], body: dict[str, Any]) -> AutomationCore:
             expected=first["msg"].removeprefix("Value error, "),
             found=repr(first["input"]) if not isinstance(first["input"], dict | list) else None,
         ) from None
+    _refuse_unknown_actions(item, built)
     unknown = _unknown(body, built.model_dump(mode="json"))
     if unknown:
         raise item.mistake(
@@ -151,6 +153,22 @@ def _built(item: Declared[Automation], body: dict[str, Any]) -> AutomationCore:
             found=str(unknown[-1]),
         )
     return built
+
+
+def _refuse_unknown_actions(item: Declared[Automation], built: AutomationCore) -> None:
+    """Refuse a type of action that this Prefect does not know.
+
+    Since 3.9 its model takes any type, for the sake of a newer Cloud; the server then refuses it.
+    """
+    for part in LISTS:
+        for index, action in enumerate(getattr(built, part)):
+            if isinstance(action, UnknownAction):
+                raise item.mistake(
+                    f"the automation {item.name!r} is not valid: type",
+                    *(part, index, "type"),
+                    expected="a type of action that Prefect has",
+                    found=repr(action.type),
+                )
 
 
 def _unknown(declared: Any, taken: Any) -> list[str | int]:
