@@ -18,7 +18,7 @@ from alembic.script.revision import RevisionError
 from prefect.server.database import provide_database_interface
 from prefect.server.database.alembic_commands import alembic_config
 
-from server import database, place
+from server import database, place, roles
 from server.errors import MistakeError, exit_with
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ def main() -> None:
     here = place.current()
     database.wait(here, WAIT_SECONDS)
     with database.connect(here, "migrate") as connection, lock(connection):
+        if roles.demote(here, connection):
+            sys.stdout.write("the stack's login to the database is no superuser any more\n")
         before = current_revision(connection)
         plan = pending(before)
         if not plan:

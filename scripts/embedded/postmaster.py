@@ -1,0 +1,145 @@
+"""Makes way for a PostgreSQL that is about to start: its data whole, and nobody else at them.
+
+PostgreSQL trusts its lock files by process id alone. After a kill of everything or a restart of the
+machine such an id may be another process's, and PostgreSQL refuses to start. Who is really at the
+data is told by the working directory, which all of PostgreSQL's processes keep in their data
+directory: it is the same after a rename, and it is not in a copy.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import psutil
+
+from server.errors import MistakeError, StackError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PID_FILE = "postmaster.pid"
+CONTROL_FILE_BYTES = 8192
+GRACE_SECONDS = (
+    10.0  # children of a killed PostgreSQL end within milliseconds, unless they are busy
+)
+
+
+def check(data: Path, version: str) -> None:
+    """Refuse data that are damaged in a way that a look at a few files shows.
+
+    Args:
+        data: the data directory.
+        version: the major version of PostgreSQL that made it, such as "18".
+
+    Raises:
+        MistakeError: naming the file.
+    """
+    try:
+        found = (data / "PG_VERSION").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError as error:
+        raise _damaged(data, "PG_VERSION", f"version {version}", str(error)) from error
+    if found.isdigit() and found != version:
+        raise MistakeError(
+            "the data of the stack are of another version of PostgreSQL",
+            expected=f"version {version}",
+            found=f"version {found} in {data}",
+            do="use the release of the stack that they were made with",
+        )
+    if found != version:
+        raise _damaged(data, "PG_VERSION", f"version {version}", repr(found))
+    control = data / "global" / "pg_control"
+    expected = f"a file of {CONTROL_FILE_BYTES} bytes"
+    try:
+        size = control.stat().st_size
+    except OSError as error:
+        raise _damaged(data, "global/pg_control", expected, str(error)) from error
+    if size != CONTROL_FILE_BYTES:
+        raise _damaged(data, "global/pg_control", expected, f"one of {size} bytes")
+
+
+def clear(data: Path, socket: Path, grace_seconds: float = GRACE_SECONDS) -> None:
+    """Remove the lock files of processes that are gone, from `data` and from the folder `socket`.
+
+    Waits until the children of a PostgreSQL that was killed have ended, for they write still, and
+    ends those that do not. A PostgreSQL that lives is never touched.
+
+    Raises:
+        StackError: a PostgreSQL runs on these data, or another listens in `socket`.
+    """
+    left = users(data)
+    _, left = psutil.wait_procs(left, timeout=grace_seconds if left else 0)
+    named = first_line(data / PID_FILE)
+    if any(process.pid == named for process in left):
+        raise StackError(
+            "PostgreSQL runs on the data of this stack already",
+            expected="nobody at them",
+            found=f"process {named}, in {data}",
+            do=f"end it, if it is not needed: kill -INT {named}; then scripts/stack up",
+        )
+    for process in left:
+        process.kill()  # its PostgreSQL is gone: what it had not written, the log of writes has
+    psutil.wait_procs(left, timeout=grace_seconds if left else 0)
+    if still := users(data):
+        raise StackError(
+            "processes of a PostgreSQL that was killed do not end",
+            expected=f"their end within {grace_seconds:.0f} s",
+            found=", ".join(str(process.pid) for process in still),
+            do="scripts/stack up, once they have ended",
+        )
+    (data / PID_FILE).unlink(missing_ok=True)
+    for lock in socket.glob(".s.PGSQL.*.lock"):
+        other = first_line(lock)
+        if other is not None and _is_postgres(other):
+            raise StackError(
+                "another PostgreSQL listens where that of this stack would",
+                expected=f"nobody in {socket}",
+                found=f"process {other}",
+                do=f"end it, if it is not needed: kill -INT {other}; then scripts/stack up",
+            )
+        lock.with_suffix("").unlink(missing_ok=True)
+        lock.unlink()
+
+
+def users(data: Path) -> list[psutil.Process]:
+    """PostgreSQL's processes on the data directory `data`."""
+    try:
+        wanted = data.stat()
+    except FileNotFoundError:
+        return []
+    found = []
+    for pid in psutil.pids():
+        try:
+            # Not Process.cwd(): that is a path, which a rename of a folder above leaves behind.
+            here = os.stat(f"/proc/{pid}/cwd")  # noqa: PTH116
+            if (here.st_dev, here.st_ino) == (wanted.st_dev, wanted.st_ino) and _is_postgres(pid):
+                found.append(psutil.Process(pid))
+        except (OSError, psutil.NoSuchProcess):  # ended, or another user's: that is not at our data
+            continue
+    return found
+
+
+def first_line(lock: Path) -> int | None:
+    """The process id in a lock file of PostgreSQL; None without one, or in a damaged one."""
+    try:
+        return int(lock.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0])
+    except (OSError, ValueError):
+        return None
+
+
+def _is_postgres(pid: int) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, ValueError, OverflowError):
+        return False
+
+
+def _damaged(data: Path, name: str, expected: str, found: str) -> MistakeError:
+    return MistakeError(
+        f"the data of the stack are damaged: {data / name}",
+        expected=expected,
+        found=found,
+        do="put the folder back from a backup; or, to start anew and LOSE ALL DATA, "
+        "scripts/stack down --volumes, then up",
+    )
