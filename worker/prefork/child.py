@@ -28,7 +28,7 @@ from prefect.logging.handlers import APILogHandler
 from prefect.logging.loggers import flow_run_logger
 from prefect.utilities.asyncutils import run_coro_as_sync
 
-from worker.prefork import lineage, packages, randomness, settled, upstream, wire
+from worker.prefork import lineage, messages, packages, randomness, settled, upstream, wire
 from worker.prefork.due import seconds_until_due
 from worker.prefork.ending import Ending
 from worker.prefork.ends import NOT_BEGUN
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from prefect.flows import Flow
+
+    from worker.prefork.messages import Request
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Before:
 
 
 def main(
-    answer: socket.socket, worker: int, before: Before, request: Any, files: list[int]
+    answer: socket.socket, worker: int, before: Before, request: Request, files: list[int]
 ) -> NoReturn:
     """Run what `request` asks for and end the process. Never returns, never raises.
 
@@ -76,7 +78,7 @@ def main(
     ending: Ending | None = None
     try:
         os.setsid()
-        wire.send(answer, {"pid": os.getpid()})
+        wire.send(answer, messages.Forked(pid=os.getpid()).encode())
         wire.receive(answer)
         answer.close()
     except (EOFError, OSError):
@@ -84,7 +86,7 @@ def main(
     try:
         line = socket.socket(fileno=files[0])
         _become(request, worker, before)
-        flow_run = FlowRun.model_validate(request["flow_run"])
+        flow_run = FlowRun.model_validate(request.flow_run)
         ending = Ending(flow_run.id, os.environ, flow_run_logger(flow_run=flow_run))
         code = _run(flow_run, request, line, before, ending)
     except SystemExit as error:
@@ -95,7 +97,7 @@ def main(
         _end(code)
 
 
-def _become(request: Any, worker: int, before: Before) -> None:
+def _become(request: Request, worker: int, before: Before) -> None:
     """Take the environment of the run, as an interpreter does that starts with it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminated)
@@ -105,13 +107,13 @@ def _become(request: Any, worker: int, before: Before) -> None:
     if not lineage.end_with_parent(worker):
         os._exit(1)  # the worker is gone: its next start says what became of the run
     os.environ.clear()
-    os.environ.update(request["env"])
-    if not request["stream_output"]:
+    os.environ.update(request.env)
+    if not request.stream_output:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
-    os.chdir(request["cwd"])
-    sys.path.insert(0, request["cwd"])
+    os.chdir(request.cwd)
+    sys.path.insert(0, request.cwd)
     sys.argv = ["prefect.engine"]
     # What a process that the flow spawns imports as its main module.
     sys.modules["__main__"].__spec__ = importlib.util.find_spec("prefect.engine")
@@ -120,13 +122,13 @@ def _become(request: Any, worker: int, before: Before) -> None:
     time.tzset()
     zoneinfo.reset_tzpath()
     randomness.reseed(before.generators)
-    if settled.sources(os.environ, request["cwd"]) != before.settings:
+    if settled.sources(os.environ, request.cwd) != before.settings:
         upstream.refresh_global_settings_context()
         upstream.setup_logging(incremental=False)
 
 
 def _run(
-    flow_run: FlowRun, request: Any, line: socket.socket, before: Before, ending: Ending
+    flow_run: FlowRun, request: Request, line: socket.socket, before: Before, ending: Ending
 ) -> int:
     """Load the flow and run it; the exit code."""
     upstream.configure_from_env()
@@ -137,13 +139,13 @@ def _run(
         except Exception:
             logger.exception("Unexpected exception encountered when trying to load flow")
             raise
-        if hooks := request.get("hooks"):
-            return _run_hooks(hooks, flow_run, flow, State.model_validate(request["state"]))
+        if hooks := request.hooks:
+            return _run_hooks(hooks, flow_run, flow, State.model_validate(request.state))
         _tell_learnt(line, before)
         _wait_until_due(flow_run)
         ending.take_over()
         upstream.replace_observers(_Observer(line, flow_run.id).observe)
-        upstream.read_result_storage_once(request["result_storage"])
+        upstream.read_result_storage_once(request.result_storage)
         with upstream.RunMetrics(flow_run, flow):
             result = upstream.run_flow(flow, flow_run=flow_run, error_logger=cast("Any", logger))
             upstream.drive(flow, result)
@@ -155,7 +157,7 @@ def _tell_learnt(line: socket.socket, before: Before) -> None:
     """Tell the worker which installed modules the run has imported by now."""
     if names := packages.learnt(before.modules):
         with contextlib.suppress(OSError):  # the worker may be gone, which is not the run's fault
-            wire.send(line, {"learnt": names})
+            wire.send(line, messages.Learnt(names=names).encode())
 
 
 def _wait_until_due(flow_run: FlowRun) -> None:
@@ -164,9 +166,9 @@ def _wait_until_due(flow_run: FlowRun) -> None:
         time.sleep(wait)
 
 
-def _load(flow_run: FlowRun, request: Any, before: Before) -> Flow[..., Any]:
+def _load(flow_run: FlowRun, request: Request, before: Before) -> Flow[..., Any]:
     """The flow from its file, with the deployment's pull steps, as the process worker does it."""
-    found = DeploymentResponse.model_validate(request["deployment"])
+    found = DeploymentResponse.model_validate(request.deployment)
     start, path = Path.cwd(), list(sys.path)
     # Where there is nothing to fetch, the code is where the run starts, and the log says so.
     known = _Known(found.model_copy(update={"path": found.path or str(start)}))
@@ -174,7 +176,7 @@ def _load(flow_run: FlowRun, request: Any, before: Before) -> Flow[..., Any]:
     run_coro_as_sync(upstream.bring_code(known, flow_run))
     entrypoint = upstream.runtime_entrypoint(cast("str", found.entrypoint))
     os.environ["PYTHONPATH"] = upstream.python_path(start, path)
-    if packages.state() != before.installed and not request.get("hooks"):
+    if packages.state() != before.installed and not request.hooks:
         _start_over(request, entrypoint)
     if settled.sources(os.environ, os.getcwd()) != settings:  # noqa: PTH109
         upstream.refresh_global_settings_context()
@@ -182,10 +184,10 @@ def _load(flow_run: FlowRun, request: Any, before: Before) -> Flow[..., Any]:
     return upstream.load_flow(entrypoint)
 
 
-def _start_over(request: Any, entrypoint: str) -> NoReturn:
+def _start_over(request: Request, entrypoint: str) -> NoReturn:
     """Go on as a new interpreter: a pull step has changed packages that are imported already."""
     run_coro_as_sync(APILogHandler.aflush())
-    control = {name: value for name, value in request["env"].items() if name in CONTROL}
+    control = {name: value for name, value in request.env.items() if name in CONTROL}
     env = {**os.environ, **control, "PREFECT__FLOW_ENTRYPOINT": entrypoint}
     os.execve(sys.executable, [sys.executable, "-m", "prefect.engine"], env)  # noqa: S606
 
@@ -229,7 +231,7 @@ class _Observer:
     def observe(
         self,
         flow_run_id: UUID,
-        request: Any,
+        request: Request,
         polling_interval: float = 10,  # noqa: ARG002
     ) -> Iterator[None]:
         """Mark `request` when the run is suspended; in place of Prefect's own observer."""
@@ -239,8 +241,8 @@ class _Observer:
 
     def _listen(self, request: Any) -> None:
         with contextlib.suppress(OSError, EOFError):
-            message, _ = wire.receive(self._line)
-            request.mark_requested(State.model_validate(message["suspended"]))
+            suspended = messages.Suspended.decode(wire.receive(self._line)[0])
+            request.mark_requested(State.model_validate(suspended.state))
 
 
 def _exit_code(error: SystemExit) -> int:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.logging.loggers import flow_run_logger
 
+from worker.prefork import wire
 from worker.prefork.process import ForkedProcess, SessionScope
-from worker.prefork.templates import line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -102,7 +102,7 @@ class ForkedHooks:
 
     async def _fork(self, job: Job, flow_run: FlowRun, more: dict[str, Any]) -> int:
         kind = job.kind()
-        ours, theirs = line()
+        ours, theirs = wire.pair()
         with ours, theirs:
             request = job.request(flow_run, kind.env, **more)
             process = ForkedProcess(await self._templates.fork(kind, request, [theirs.fileno()]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from worker.prefork import wire
+from worker.prefork import messages, wire
 from worker.prefork.upstream import SuspendingObserver
 
 if TYPE_CHECKING:
@@ -35,5 +35,5 @@ class Lines:
 
     def _tell(self, flow_run_id: UUID, state: State) -> None:
         if line := self._lines.get(flow_run_id):
-            with contextlib.suppress(OSError):  # it has ended meanwhile
-                wire.send(line, {"suspended": state.model_dump(mode="json")})
+            with contextlib.suppress(OSError):  # it has ended meanwhile, or does not listen
+                wire.send(line, messages.Suspended(state.model_dump(mode="json")).encode())

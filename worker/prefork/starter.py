@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio.abc
+from prefect.logging.loggers import flow_run_logger
 from prefect.utilities.processutils import sanitize_subprocess_env
 
 from worker.prefork import settled, wire
+from worker.prefork.hearing import Hearing
+from worker.prefork.messages import Learnt, Problem, Request
 from worker.prefork.process import ForkedProcess, SessionScope
-from worker.prefork.templates import Kind, Templates, line
+from worker.prefork.templates import Kind, Templates
 from worker.prefork.upstream import ControlChannel, ProcessHandle, handle
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
 
     from worker.prefork.lines import Lines
+    from worker.prefork.messages import FromRun
 
 
 @dataclass(frozen=True)
@@ -48,17 +51,17 @@ class Job:
         directory = "/" if self.temporary else str(self.working_dir)
         return Kind(self.environment(), self.preload, directory)
 
-    def request(self, flow_run: FlowRun, env: Mapping[str, str], **more: Any) -> dict[str, Any]:
+    def request(self, flow_run: FlowRun, env: Mapping[str, str], **more: Any) -> Request:
         """The message to the template."""
-        return {
-            "env": dict(env),
-            "cwd": os.path.realpath(self.working_dir),
-            "stream_output": self.stream_output,
-            "flow_run": flow_run.model_dump(mode="json"),
-            "deployment": self.deployment.model_dump(mode="json") if self.deployment else None,
-            "result_storage": self.result_storage,
+        return Request(
+            env=dict(env),
+            cwd=os.path.realpath(self.working_dir),
+            stream_output=self.stream_output,
+            flow_run=flow_run.model_dump(mode="json"),
+            deployment=self.deployment.model_dump(mode="json") if self.deployment else None,
+            result_storage=self.result_storage,
             **more,
-        }
+        )
 
 
 class ForkStarter:
@@ -76,6 +79,7 @@ class ForkStarter:
         self._templates = templates
         self._control = control
         self._lines = lines
+        self.problem: str | None = None  # why the flow could not be loaded, when that was so
 
     async def start(
         self,
@@ -96,7 +100,7 @@ class ForkStarter:
         with contextlib.suppress(RuntimeError):  # no listener: a cancellation is a plain kill
             port, token = self._control.register(flow_run.id)
             env |= {"PREFECT__CONTROL_PORT": str(port), "PREFECT__CONTROL_TOKEN": token}
-        ours, theirs = line()
+        ours, theirs = wire.pair()
         with ours:
             try:
                 with theirs:
@@ -106,7 +110,7 @@ class ForkStarter:
             except BaseException:
                 self._control.unregister(flow_run.id)
                 raise
-            hearing = asyncio.create_task(self._hear(ours, kind))
+            hearing = Hearing(ours, partial(self._hear, kind), flow_run_logger(flow_run))
             try:
                 self._lines.add(flow_run, ours)
                 task_status.started(handle(process))
@@ -115,20 +119,13 @@ class ForkStarter:
                 SessionScope().hard_kill(process.pid)  # nobody will wait for it any more
                 raise
             finally:
-                # Before the file is closed: its number may be another's at once.
-                asyncio.get_running_loop().remove_reader(ours)
-                hearing.cancel()
+                hearing.close()
                 self._lines.remove(flow_run.id)
 
-    async def _hear(self, ours: socket.socket, kind: Kind) -> None:
-        """Take what the run says of its imports, until it ends."""
-        loop = asyncio.get_running_loop()
-        readable = asyncio.Event()
-        loop.add_reader(ours, readable.set)
-        with contextlib.suppress(EOFError, OSError):
-            while True:
-                await readable.wait()
-                said, _ = wire.receive(ours)
-                readable.clear()
-                self._templates.learn(kind, said["learnt"])
-        loop.remove_reader(ours)  # when cancelled, `start` has done it, and has closed the file
+    def _hear(self, kind: Kind, said: FromRun) -> None:
+        """Take what the run says of itself."""
+        match said:
+            case Learnt():
+                self._templates.learn(kind, said.names)
+            case Problem():
+                self.problem = said.message

@@ -12,9 +12,9 @@ import os
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from worker.prefork import lineage, packages, randomness, wire
+from worker.prefork import lineage, messages, packages, randomness, wire
 
 if TYPE_CHECKING:
     from worker.prefork import child
@@ -34,7 +34,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's business
     channel = socket.socket(fileno=int(sys.argv[-1]))
     worker = os.getppid()
-    order, _ = wire.receive(channel)
+    order = messages.Order.decode(wire.receive(channel)[0])
     with randomness.noting_seeds():
         for name in ENGINE:
             importlib.import_module(name)
@@ -44,25 +44,29 @@ def main() -> None:
         upstream.share_certificates()
         upstream.retry_first_connections()
         packages.complete_models()
-        kept, left_out = packages.keep_warm(order["preload"])
+        kept, left_out = packages.keep_warm(order.preload)
     before = child.Before.now()
     sys.stdout.flush()  # else each run prints once more what a module has said
     gc.collect()
     gc.freeze()  # else the first collection in each child copies all of it
-    threads = lineage.threads()
-    wire.send(channel, {"kept": kept, "left_out": left_out, "threads": threads})
+    ready = messages.Ready(kept=kept, left_out=left_out, threads=lineage.threads())
+    wire.send(channel, ready.encode())
     while True:
         try:
-            request, files = wire.receive(channel)
+            content, files = wire.receive(channel)
         except EOFError:
             return  # the worker has ended, or has another template
-        _spawn(channel, worker, before, request, files)
+        _spawn(channel, worker, before, messages.Request.decode(content), files)
         for file in files:
             os.close(file)
 
 
 def _spawn(
-    channel: socket.socket, worker: int, before: child.Before, request: Any, files: list[int]
+    channel: socket.socket,
+    worker: int,
+    before: child.Before,
+    request: messages.Request,
+    files: list[int],
 ) -> None:
     """Fork twice: the child of a child that ends becomes the worker's own, which waits for it.
 
@@ -73,7 +77,8 @@ def _spawn(
     *rest, last = files
     with socket.socket(fileno=os.dup(last)) as answer:
         if (threads := lineage.threads()) != 1:  # a module may start one long after its import
-            wire.send(answer, {"error": f"it has {threads} threads by now"})
+            refused = messages.Refused(reason=f"it has {threads} threads by now")
+            wire.send(answer, refused.encode())
             return
         between = _fork(answer)
         if between:
@@ -93,5 +98,5 @@ def _fork(answer: socket.socket) -> int | None:
     try:
         return os.fork()
     except OSError as error:
-        wire.send(answer, {"error": str(error)})
+        wire.send(answer, messages.Refused(reason=str(error)).encode())
         return None

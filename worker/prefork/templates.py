@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import sys
 import time
 from collections import Counter, OrderedDict
@@ -12,11 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worker.prefork import packages, wire
+from worker.prefork import messages, packages, wire
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    import socket
+    from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+
+    from worker.prefork.messages import Request
 
 ROOT = Path(__file__).resolve().parents[2]
 # The folder of this code comes last: a run finds its modules where it would without a template.
@@ -27,7 +29,6 @@ BOOT = (
 START_SECONDS = 60  # Prefect is imported within 2 s, a large package on a busy machine takes longer
 FORK_SECONDS = 10
 RETRY_SECONDS = 60  # a kind of which none starts is not tried for each run
-LINE_SECONDS = 1  # a message on a line is small, and whoever sends it sends it whole
 MOST = 4  # templates at a time: each holds about 80 MB
 
 
@@ -73,7 +74,8 @@ class Template:
     @property
     def serves(self) -> bool:
         """Whether it lives, and the packages are those that it has imported."""
-        return self.process.returncode is None and self.installed == packages.state()
+        lives = self.process.returncode is None and not self.closed
+        return lives and self.installed == packages.state()
 
     @classmethod
     async def start(cls, kind: Kind, modules: Sequence[str]) -> Template:
@@ -82,7 +84,7 @@ class Template:
         Raises:
             TemplateError: it has died, hangs, or has a thread.
         """
-        ours, theirs = socket.socketpair()
+        ours, theirs = wire.pair()
         with theirs:
             try:
                 process = await asyncio.create_subprocess_exec(
@@ -95,71 +97,82 @@ class Template:
             except OSError as error:
                 ours.close()
                 raise TemplateError(str(error)) from error
-        ours.settimeout(START_SECONDS)
         template = cls(process, ours, frozenset(), {})
         try:
             said = await template.preload(modules)
-        except TemplateError:
+        except BaseException:
             await template.close()
             raise
-        if said["threads"] != 1:
+        if said.threads != 1:
             await template.close()
-            raise TemplateError(f"it has {said['threads']} threads, which no fork survives")
-        ours.settimeout(FORK_SECONDS)
-        template.kept = frozenset(said["kept"])
-        template.left_out = said["left_out"]
+            raise TemplateError(f"it has {said.threads} threads, which no fork survives")
+        template.kept = frozenset(said.kept)
+        template.left_out = said.left_out
         return template
 
-    async def fork(self, request: Any, files: Sequence[int]) -> int:
+    async def fork(self, request: Request, files: Sequence[int]) -> int:
         """Fork for `request`, with copies of `files`; the pid of the child, which is ours.
 
         Raises:
             TemplateError: it has died, or hangs.
         """
-
-        def exchange() -> Any:
-            ours, theirs = socket.socketpair()
-            ours.settimeout(FORK_SECONDS)
+        async with self.lock, self._answering(FORK_SECONDS):
+            ours, theirs = wire.pair()
             with ours:
                 with theirs:
-                    wire.send(self.channel, request, [*files, theirs.fileno()])
-                answer, _ = wire.receive(ours)
-                if "pid" in answer:
-                    wire.send(ours, {"go": True})
-                return answer
+                    await self._send(request.encode(), [*files, theirs.fileno()])
+                said = messages.answer(await wire.receive_in_loop(ours))
+                if isinstance(said, messages.Refused):
+                    raise TemplateError(f"it cannot fork: {said.reason}")
+                # From here to the return nothing waits: whoever gives up has not had it begin.
+                wire.send(ours, messages.GO)
+                return said.pid
 
-        said = await self._alone(exchange)
-        if "error" in said:
-            raise TemplateError(f"it cannot fork: {said['error']}")
-        return int(said["pid"])
-
-    async def preload(self, modules: Sequence[str]) -> Any:
+    async def preload(self, modules: Sequence[str]) -> messages.Ready:
         """Have it import `modules` and be ready; what it says of itself."""
+        async with self.lock, self._answering(START_SECONDS):
+            await self._send(messages.Order(list(modules)).encode())
+            return messages.ready(await wire.receive_in_loop(self.channel))
 
-        def exchange() -> Any:
-            wire.send(self.channel, {"preload": list(modules)})
-            answer, _ = wire.receive(self.channel)
-            return answer
+    async def _send(self, content: bytes, files: Sequence[int] = ()) -> None:
+        try:
+            await wire.send_in_loop(self.channel, content, files)
+        except BaseException:
+            self.closed = True  # a part of it may be on its way: nothing can follow
+            raise
 
-        return await self._alone(exchange)
+    @contextlib.asynccontextmanager
+    async def _answering(self, seconds: float) -> AsyncIterator[None]:
+        """What it has not answered in `seconds` it never will."""
+        if self.closed:
+            raise RetiredError("it has been replaced")
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except (OSError, EOFError, ValueError) as error:
+            raise TemplateError(str(error) or type(error).__name__) from error
 
-    async def _alone(self, exchange: Callable[[], Any]) -> Any:
-        """What `exchange` gives, in a thread; others wait for their turn."""
+    async def retire(self) -> None:
+        """End it when it has answered whom it is answering; what it has forked goes on."""
         async with self.lock:
-            if self.closed:
-                raise RetiredError("it has been replaced")
-            try:
-                return await asyncio.to_thread(exchange)
-            except (OSError, EOFError) as error:
-                raise TemplateError(str(error) or type(error).__name__) from error
+            self.closed = True
+            await self._end()
 
     async def close(self) -> None:
-        """End it; what it has forked goes on."""
+        """End it at once; what it has forked goes on."""
         self.closed = True
+        self._kill()
+        async with self.lock:  # the file is in use as long as somebody waits for an answer
+            await self._end()
+
+    async def _end(self) -> None:
+        self._kill()
         self.channel.close()
+        await self.process.wait()
+
+    def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
-        await self.process.wait()
 
 
 class Templates:
@@ -176,7 +189,7 @@ class Templates:
         self._failed: dict[Hashable, tuple[float, str]] = {}  # until when, and why
         self._renewals: dict[Hashable, asyncio.Task[None]] = {}
 
-    async def fork(self, kind: Kind, request: Any, files: Sequence[int]) -> int:
+    async def fork(self, kind: Kind, request: Request, files: Sequence[int]) -> int:
         """Fork for `request` from the template of `kind`, a new one where there is none.
 
         A template that fails is replaced and asked once more.
@@ -266,22 +279,17 @@ class Templates:
         old = self._ready.pop(kind.key, None)
         self._ready[kind.key] = template
         if old is not None:
-            await self._retire(old)
+            await old.retire()
         while len(self._ready) > MOST:
             key, old = self._ready.popitem(last=False)
             self._forget(key)
-            await self._retire(old)
+            await old.retire()
 
     def _forget(self, key: Hashable) -> None:
         self._learnt.pop(key, None)
         self._asked.pop(key, None)
         if (lock := self._locks.get(key)) and not lock.locked():
             del self._locks[key]
-
-    async def _retire(self, template: Template) -> None:
-        """End it when it has answered whom it is answering."""
-        async with template.lock:
-            await template.close()
 
     async def _drop(self, kind: Kind, template: Template) -> None:
         if self._ready.get(kind.key) is template:
@@ -295,10 +303,3 @@ class Templates:
             self._logger.warning("A template with what runs import did not start: %s", error)
         finally:
             del self._renewals[kind.key]
-
-
-def line() -> tuple[socket.socket, socket.socket]:
-    """A line between the worker and a run: the worker's end, the run's end."""
-    ours, theirs = socket.socketpair()
-    ours.settimeout(LINE_SECONDS)
-    return ours, theirs
