@@ -198,7 +198,9 @@ class TestDamage:
         with pytest.raises(MistakeError, match=name):
             secrets.read(path)
 
-    @pytest.mark.parametrize("key", [KEY[:-1], KEY + "\n", "A" * 44, f" {KEY}"])
+    @pytest.mark.parametrize(
+        "key", [KEY[:-1], KEY + "\n", "A" * 44, f" {KEY}"], ids=["short", "line", "A", "space"]
+    )
     def test_an_encryption_key_that_is_none_is_refused(self, key: str, tmp_path: Path) -> None:
         secrets.ensure(Settings(), tmp_path)
         overwrite(tmp_path / "encryption/key", key.encode())
