@@ -54,8 +54,7 @@ def _unreadable(found: str) -> MistakeError:
         f"{NAME} cannot be read in Docker",
         expected="a readable file, or none, in the folder of compose.yaml",
         found=found,
-        do=f"put a file {NAME} there that Docker can read: chmod 644 {NAME} where nothing else "
-        "helps",
+        do=f"put a file {NAME} there that Docker can read (in a user namespace: chmod 644 {NAME})",
     )
 
 

@@ -46,11 +46,16 @@ IN_USE_BY = {
 VARIABLES = {DATABASE_PASSWORD: "POSTGRES_PASSWORD", ENCRYPTION_KEY: "ENCRYPTION_KEY"}
 
 
+class DamagedError(MistakeError):
+    """A secret is not what it was, and only a person can have the value."""
+
+
 def ensure(settings: Settings, folder: Path, *, data_exist: bool = False) -> list[str]:
     """Make the secrets that are missing under `folder`; return the names of the files made.
 
-    Nothing is overwritten, but for the login's password where `.env` sets another. Files are of
-    mode 0400; one that others could read is closed to them.
+    Nothing is overwritten but the login's password, where `.env` sets another, and what is
+    damaged, where `.env` has the value. Files are of mode 0400; one that others could read is
+    closed to them.
 
     Args:
         settings: of the stack.
@@ -63,30 +68,14 @@ def ensure(settings: Settings, folder: Path, *, data_exist: bool = False) -> lis
     """
     if not data_exist:
         passwords.refuse_short(settings)
-    chosen = {
+    given = {
         DATABASE_PASSWORD: _plain(settings.postgres_password),
         ENCRYPTION_KEY: _plain(settings.encryption_key),
+        API_PASSWORD: _plain(settings.stack_password),
     }
-    for name, value in chosen.items():
-        if (folder / name).exists():
-            _close(folder / name)
-            _refuse_change(VARIABLES[name], value, folder / name)
-        elif data_exist and not value:
-            raise _lost(folder / name, "no such file")
-    login, path = _plain(settings.stack_password), folder / API_PASSWORD
-    if path.exists():
-        _close(path)
-        if not login:
-            read(path)
-    wanted = {
-        DATABASE_PASSWORD: chosen[DATABASE_PASSWORD] or _password(),
-        ENCRYPTION_KEY: chosen[ENCRYPTION_KEY] or _fernet_key(),
-        API_PASSWORD: login or _password(),
-    }
-    made = [name for name, value in wanted.items() if _create(folder / name, value)]
-    if login and API_PASSWORD not in made and not _holds(path, login):
-        _write(path, login)
-    return made
+    for name, value in given.items():
+        _check(folder / name, value, data_exist=data_exist)
+    return [name for name, value in given.items() if _make(folder / name, value)]
 
 
 def database_password(folder: Path) -> str:
@@ -121,7 +110,8 @@ def read(path: Path) -> str:
     """The secret in `path`, one of the three.
 
     Raises:
-        MistakeError: there is none, it cannot be read, or it is damaged.
+        DamagedError: it is empty, or not what it has to be.
+        MistakeError: there is none, or it cannot be read.
     """
     try:
         value = path.read_text(encoding="utf-8")
@@ -146,18 +136,11 @@ def _name(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
 
 
-def _holds(path: Path, value: str) -> bool:
-    try:
-        return path.read_bytes() == value.encode()
-    except OSError:
-        return False
-
-
-def _damaged(path: Path, found: str) -> MistakeError:
+def _damaged(path: Path, found: str) -> DamagedError:
     name = _name(path)
     if name in IN_USE_BY:
         return _lost(path, found)
-    return MistakeError(
+    return DamagedError(
         f"the secret {name} is damaged",
         expected=CONTENTS[name][1],
         found=f"{found}, {path}",
@@ -165,27 +148,53 @@ def _damaged(path: Path, found: str) -> MistakeError:
     )
 
 
-def _lost(path: Path, found: str) -> MistakeError:
+def _lost(path: Path, found: str) -> DamagedError:
     """A secret that no new value can take the place of."""
     name = _name(path)
-    return MistakeError(
+    return DamagedError(
         f"the secret {name} of this stack is lost",
         expected=f"{CONTENTS[name][1]}; {IN_USE_BY[name]}",
         found=f"{found}, {path}",
-        do=f"remove what is left of {path} and write the value of your backup into .env as "
-        f"{VARIABLES[name]}; or, to start anew and LOSE ALL DATA, scripts/stack down --volumes",
+        do=f"write the value of your backup into .env as {VARIABLES[name]}; or, to start anew and "
+        "LOSE ALL DATA, scripts/stack down --volumes",
     )
 
 
-def _refuse_change(name: str, value: str, path: Path) -> None:
-    if read(path) != value and value:
+def _check(path: Path, value: str, *, data_exist: bool) -> None:
+    """Refuse what is wrong with one secret, of which `.env` gives `value` or nothing."""
+    name = _name(path)
+    if not path.exists():
+        if data_exist and name in VARIABLES and not value:
+            raise _lost(path, "no such file")
+        return
+    _close(path)
+    try:
+        kept = read(path)
+    except DamagedError:
+        if value:  # which takes its place
+            return
+        raise
+    if name in VARIABLES and value and value != kept:
         raise MistakeError(
-            f"{name} differs from the one that this stack was made with",
+            f"{VARIABLES[name]} differs from the one that this stack was made with",
             expected="the first value, or none: the stack has kept it",
             found="another value (neither is shown)",
-            do=f"take {name} out of .env; or, to start anew and LOSE ALL DATA, "
+            do=f"take {VARIABLES[name]} out of .env; or, to start anew and LOSE ALL DATA, "
             "scripts/stack down --volumes",
         )
+
+
+def _make(path: Path, value: str) -> bool:
+    """Have `value` in `path`, or where there is none what is there or is generated.
+
+    True when there was no file.
+    """
+    if not path.exists():
+        _write(path, value or (_fernet_key() if _name(path) == ENCRYPTION_KEY else _password()))
+        return True
+    if value and path.read_bytes() != value.encode():
+        _write(path, value)
+    return False
 
 
 def _close(path: Path) -> None:
@@ -206,13 +215,6 @@ def _close(path: Path) -> None:
             found=f"mode {mode:04o} on a file that belongs to somebody else: {path}",
             do=f"as its owner or as root: chmod {OWNER_ONLY:o} {path}",
         ) from error
-
-
-def _create(path: Path, value: str) -> bool:
-    if path.exists():
-        return False
-    _write(path, value)
-    return True
 
 
 def _write(path: Path, value: str) -> None:

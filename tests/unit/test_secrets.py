@@ -221,11 +221,18 @@ class TestDamage:
         assert f"into .env as {KEPT[name]}; or" in str(error.value)
         assert contents(tmp_path) == before
 
-    def test_one_that_is_restored_by_a_setting_is_taken(self, tmp_path: Path) -> None:
-        secrets.ensure(settings(encryption_key=KEY), tmp_path)
-        (tmp_path / "encryption/key").unlink()
-        secrets.ensure(settings(encryption_key=KEY), tmp_path, data_exist=True)
-        assert secrets.encryption_key(tmp_path) == KEY
+    @pytest.mark.parametrize("damage", ["removed", *DAMAGE])
+    def test_one_that_is_restored_by_a_setting_is_taken(self, damage: str, tmp_path: Path) -> None:
+        backup = settings(encryption_key=KEY, postgres_password=FIRST)
+        secrets.ensure(backup, tmp_path)
+        before = {name: (tmp_path / name).read_text() for name in KEPT}
+        for name in KEPT:
+            if damage == "removed":
+                (tmp_path / name).unlink()
+            else:
+                overwrite(tmp_path / name, DAMAGE[damage])
+        secrets.ensure(backup, tmp_path, data_exist=True)
+        assert {name: secrets.read(tmp_path / name) for name in KEPT} == before
 
     def test_the_password_of_the_login_is_made_anew_when_it_was_removed(
         self, tmp_path: Path
@@ -259,8 +266,19 @@ class TestDamage:
         assert "the secret database/password is open to others" in str(error.value)
         assert f"chmod 400 {tmp_path}/database/password" in str(error.value)
 
+    def test_one_that_cannot_be_read_is_not_taken_for_a_damaged_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        secrets.ensure(Settings(), tmp_path)
+        before = contents(tmp_path)
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "read_text", _not_permitted)  # root could read it
+            with pytest.raises(MistakeError, match="password cannot be read"):
+                secrets.ensure(settings(postgres_password=FIRST), tmp_path)
+        assert contents(tmp_path) == before
 
-def _not_permitted(*_: object) -> None:
+
+def _not_permitted(*_: object, **__: object) -> None:
     raise PermissionError(1, "Operation not permitted")
 
 
