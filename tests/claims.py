@@ -254,12 +254,15 @@ def schedule_often(stack: Stack) -> None:
 
 def write_env(stack: Stack) -> None:
     """Give the clone an `.env` with the nastiest passwords, and a webhook."""
-    (stack.root / ".env").write_text(
+    path = stack.root / ".env"
+    path.write_text(
         f"STACK_PASSWORD={stacks.single_quoted(NASTY)}\n"
         f"POSTGRES_PASSWORD={stacks.single_quoted(NASTY)}\n"
         "WORKER_CONCURRENCY=7\n"
         "SLACK_WEBHOOK_URL=https://hooks.slack.com/services/T00000000/B00000000/xxxx\n"
     )
+    if stack.backend == "docker":  # closed to the user that containers run as
+        path.chmod(0o600)
 
 
 def _whole(stack: Stack) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("STACK_PROT=4300", ".env: STACK_PROT is no setting of the stack"),
-        ("WORKER_CONCURRENCY=0", "WORKER_CONCURRENCY in the environment is not valid"),
+        ("STACK_PROT=4300", ".env line 1: STACK_PROT is no setting of the stack"),
+        ("WORKER_CONCURRENCY=0", "WORKER_CONCURRENCY in .env line 1 is not valid"),
+        ("STACK_PASSWORD=hunter2", "STACK_PASSWORD is too short for a new stack"),
     ],
 )
 def test_plain_compose_stops_at_a_mistake_in_env(unstarted: Stack, line: str, message: str) -> None:
@@ -35,6 +37,21 @@ def test_plain_compose_stops_at_a_mistake_in_env(unstarted: Stack, line: str, me
     assert running.split() == []
 
 
+def test_a_secret_of_the_shell_is_refused_and_shown_by_nothing(unstarted: Stack) -> None:
+    unstarted.variables["STACK_PASSWORD"] = stacks.NASTY
+    message = "STACK_PASSWORD in the environment does not reach a stack in Docker"
+    result = unstarted.run("scripts/stack", "up", "--docker")
+    assert result.returncode == 2, unstarted.said[-1]
+    assert message in result.stderr
+    unstarted.run("docker", "compose", "build", "--quiet")
+    assert unstarted.run("docker", "compose", "up", "--wait").returncode != 0
+    assert message in unstarted.run("docker", "compose", "logs", "init").stdout
+    containers = unstarted.run("docker", "compose", "ps", "--all", "--quiet").stdout.split()
+    assert (
+        json.dumps(stacks.NASTY)[1:-1] not in unstarted.run("docker", "inspect", *containers).stdout
+    )
+
+
 def test_a_password_changed_after_the_database_was_made_is_refused(unstarted: Stack) -> None:
     unstarted.up()
     unstarted.down()
@@ -45,6 +62,9 @@ def test_a_password_changed_after_the_database_was_made_is_refused(unstarted: St
     assert stacks.NASTY not in result.stdout + result.stderr
     assert not unstarted.status()["running"]
     (unstarted.root / ".env").unlink()
+    _in_volumes(unstarted, "mv database/password database/kept")
+    assert "the secret database/password of this stack is lost" in _refused(unstarted)
+    _in_volumes(unstarted, "mv database/kept database/password")
     unstarted.up()
     prefect_yaml = unstarted.root / "prefect.yaml"
     prefect_yaml.write_text(prefect_yaml.read_text().replace("hello.py:hello", "hello.py:hullo"))
@@ -52,6 +72,20 @@ def test_a_password_changed_after_the_database_was_made_is_refused(unstarted: St
     assert result.returncode == 2, unstarted.said[-1]
     assert "prefect.yaml line" in result.stderr
     assert "names a flow that does not exist" in result.stderr
+
+
+def _refused(stack: Stack) -> str:
+    result = stack.run("scripts/stack", "up", "--docker")
+    assert result.returncode == 2, stack.said[-1]
+    return result.stderr
+
+
+def _in_volumes(stack: Stack, script: str) -> None:
+    """Run `script` where the volumes of secrets are folders."""
+    names = ("database", "encryption", "api")
+    volumes = [f"--volume={stack.name}_secret-{name}:/secrets/{name}" for name in names]
+    argv = ["docker", "run", "--rm", "--workdir", "/secrets", *volumes, "--entrypoint", "sh"]
+    subprocess.run([*argv, stack.variables["SERVER_IMAGE"], "-c", script], check=True)
 
 
 def test_docker_without_compose_is_refused(unstarted: Stack, tmp_path: Path) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from server import secrets
 from server.place import DOCKER
 from tests import stack as stacks
 from tests.claims import RestartedStack, RunningStack, heals
-from tests.stack import Stack, complete, get, wait_for
+from tests.stack import NASTY, Stack, complete, get, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +72,26 @@ class TestRunning(RunningStack):
         key = execute(stack, "server", "cat", str(DOCKER.secrets / secrets.ENCRYPTION_KEY))
         assert len(key) == 44
         assert key not in json.dumps(inspect(stack, service))
+
+    def test_a_secret_of_env_is_in_no_configuration(self, stack: Stack) -> None:
+        found = compose(stack, "ps", "--all", "--quiet").stdout.split()
+        assert len(found) == 6
+        inspected = docker("inspect", *found)
+        hidden = [NASTY, "hooks.slack.com", base64.b64encode(f"admin:{NASTY}".encode()).decode()]
+        for secret in hidden:
+            assert json.dumps(secret)[1:-1] not in inspected
+        assert f'"STACK_PORT={stack.port}"' in inspected  # as what is no secret would be
+
+    def test_what_has_read_env_is_root_no_longer(self, stack: Stack) -> None:
+        script = "from server import init, env_file as e; e.take(e.PROJECT, init.DOCKER.scratch); "
+        script += "print(open('/proc/self/status').read())"
+        argv = ["run", "--rm", "--no-deps", "--entrypoint", "python", "init", "-c", script]
+        result = compose(stack, *argv)
+        assert result.returncode == 0, result.stderr
+        fields = dict(line.split(":", 1) for line in result.stdout.splitlines() if ":" in line)
+        assert fields["Uid"].split() == fields["Gid"].split() == ["999"] * 4
+        assert fields["Groups"].split() == []
+        assert {fields[name].strip() for name in ("CapEff", "CapPrm", "CapInh")} == {"0" * 16}
 
     def test_secrets_are_for_their_owner_only(self, stack: Stack) -> None:
         found = execute(
@@ -127,6 +149,20 @@ class TestRestarted(RestartedStack):
         assert result.returncode == 0, result.stderr
         with stack.client() as client:
             assert get(client, f"/flow_runs/{run}")["state_type"] == "COMPLETED"
+
+    def test_another_password_in_env_is_the_login_after_the_next_compose_up(
+        self, stack: Stack
+    ) -> None:
+        stack.edit(".env", lambda text: text.replace("STACK_PASSWORD='", "STACK_PASSWORD='other "))
+        result = compose(stack, "up", "--wait", "--detach")
+        assert result.returncode == 0, result.stderr
+        answers = [
+            httpx.get(f"{stack.url}/api/version", auth=("admin", password)).status_code
+            for password in (NASTY, f"other {NASTY}")
+        ]
+        assert answers == [httpx.codes.UNAUTHORIZED, httpx.codes.OK]
+        with stack.client() as client:
+            complete(client, "hello/hello")
 
 
 @pytest.mark.usefixtures("base_images")
