@@ -27,8 +27,10 @@ from server.place import DOCKER
 if TYPE_CHECKING:
     from server.settings import Settings
 
-# Where compose.yaml mounts the database's volume, for nothing but to see whether it is empty.
+# Where compose.yaml mounts the database's volume, for nothing but to see whether it holds data; the
+# image keeps those of each major version in a folder of its own.
 DATABASE = Path("/var/lib/postgresql")
+DATA = "*/docker/PG_VERSION"
 
 
 def main() -> None:
@@ -38,7 +40,7 @@ def main() -> None:
     shell_secrets.check(given)
     refuse_loopback(values)
     disk.check(DOCKER.secrets / "database")
-    data_exist = any(DATABASE.iterdir())
+    data_exist = any(DATABASE.glob(DATA))
     made = secrets.ensure(values, DOCKER.secrets, data_exist=data_exist)
     for line in advice.of(values, env_file.PROJECT / env_file.NAME):
         sys.stderr.write(f"warning: {line}\n")

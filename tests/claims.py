@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 OPEN = {"/health", "/ready"}
 SLUG = "often"
+# See `write_env`.
+OPEN_FILE = "other users of this machine can read STACK_PASSWORD in .env: chmod 600 .env"
 
 
 class RunningStack:
@@ -100,6 +102,8 @@ class RunningStack:
             running = [(each["name"], each["detail"]) for each in stack.status()["services"]]
             said = stack.up()
             assert f"{stack.name} was already running" in said
+            warned = f"warning: {OPEN_FILE}" in stack.said[-1]
+            assert warned == (stack.backend == "embedded")
             after = [(each["name"], each["detail"]) for each in stack.status()["services"]]
             assert (running, before) == (after, deployment(client)["updated"])
 
@@ -261,8 +265,8 @@ def write_env(stack: Stack) -> None:
         "WORKER_CONCURRENCY=7\n"
         "SLACK_WEBHOOK_URL=https://hooks.slack.com/services/T00000000/B00000000/xxxx\n"
     )
-    if stack.backend == "docker":  # closed to the user that containers run as
-        path.chmod(0o600)
+    # In Docker, closed to the user that containers run as.
+    path.chmod(0o600 if stack.backend == "docker" else 0o644)
 
 
 def _whole(stack: Stack) -> bool:
