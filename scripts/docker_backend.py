@@ -15,6 +15,7 @@ from python_on_whales import ClientNotFoundError, Container, DockerClient
 from python_on_whales.exceptions import DockerException, NoSuchContainer
 
 from scripts import docker_containers as containers
+from scripts import docker_faults as faults
 from scripts import ports, report
 from scripts.status import Outcome, StackStatus
 from server import environment, secrets, shell_secrets
@@ -208,9 +209,9 @@ class Docker:
         for _ in range(BOOTSTRAP_ATTEMPTS):
             began = datetime.now().astimezone()
             failed = self._compose_up(steps, began)
-            problem = self._incomplete(began) if failed else None
+            problem = faults.incomplete(self._containers(), self.order, began) if failed else None
             if failed and problem is None:
-                raise self._failure(failed, began)
+                raise faults.failed(self._containers(), self.order, failed, began)
             if problem is None or isinstance(problem, MistakeError):
                 break
         if unsteady := self._unsteady():
@@ -221,17 +222,6 @@ class Docker:
             return problem
         self._report(steps, began)
         return problem
-
-    def _incomplete(self, began: datetime) -> StackError | None:
-        """Why bootstrap failed, if all that comes before it is well."""
-        found = self._containers()
-        for name in self.order[: self.order.index("bootstrap")]:
-            if name not in found or not containers.service_status(name, found[name]).healthy:
-                return None
-        container = found.get("bootstrap")
-        if container is None or container.state.status != "exited" or not container.state.exit_code:
-            return None
-        return containers.failure("bootstrap", container, began)
 
     def _unsteady(self) -> StackError | None:
         """Wait until all have been well for a while; what is wrong with one that is not."""
@@ -287,29 +277,6 @@ class Docker:
                 return
             note = containers.tail(found[name], began) if name == "bootstrap" else ""
             steps.done(name, containers.seconds(found[name]), report.last_line(note))
-
-    def _failure(self, error: DockerException, began: datetime) -> StackError:
-        found = self._containers()
-        for name in (name for name in self.order if name in found):
-            container = found[name]
-            status = containers.service_status(name, container)
-            if status.status == "failed":
-                return containers.failure(name, container, began)
-            if container.state.running and not status.healthy:
-                return StackError(
-                    f"{name} failed",
-                    expected="a healthy process",
-                    found=status.detail,
-                    do=f"scripts/stack logs {name}",
-                    details=containers.tail(container, began),
-                )
-        return StackError(
-            "docker compose up failed",
-            expected="it to end with 0",
-            found=str(error.return_code),
-            do="correct what its last lines say, then: scripts/stack up",
-            details=error.stderr or str(error),
-        )
 
     def _containers(self) -> dict[str, Container]:
         label = f"com.docker.compose.project={self.settings.stack_name}"
