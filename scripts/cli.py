@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from python_on_whales.exceptions import DockerException
 
-from scripts import choose, report, status, testing
+from scripts import choose, report, status, testing, turns
 from server import advice, settings
 from server.errors import MistakeError, StackError
 
@@ -37,9 +37,11 @@ def up(
 ) -> None:
     """Start the stack; return when it is healthy and the deployments are there."""
     values = settings.load()
-    backend, why = choose.to_start(values, wanted=docker)
-    report.out.print(f"{values.stack_name}, {backend.name} ({why})")
-    if not backend.up():
+    with turns.turn(values.stack_name, "up"):
+        backend, why = choose.to_start(values, wanted=docker)
+        report.out.print(f"{values.stack_name}, {backend.name} ({why})")
+        outcome = backend.up()
+    if outcome.was_running:
         report.out.print(f"{values.stack_name} was already running")
     if values.remote:
         report.out.print(f"\nUI          {values.ui_url}")
@@ -52,6 +54,12 @@ def up(
     for line in advice.of(values):
         report.err.print(f"warning: {line}")
     report.out.print('on the host  eval "$(scripts/stack env)"; prefect deployment run hello/hello')
+    if outcome.problem:
+        report.err.print(
+            f"\n{values.stack_name} is up, but not all that is declared could be made. "
+            "Correct what follows, then type scripts/stack up"
+        )
+        raise outcome.problem
 
 
 @app.command()
@@ -62,7 +70,8 @@ def down(
 ) -> None:
     """Stop the stack; its data stay unless told otherwise."""
     values = settings.load()
-    stopped = [backend.down(volumes=volumes) for backend in choose.available(values)]
+    with turns.turn(values.stack_name, "down"):
+        stopped = [backend.down(volumes=volumes) for backend in choose.available(values)]
     if not any(stopped) and (problem := choose.docker(values).problem()):
         report.out.print(f"in Docker it could not be looked for: {problem.found}")
     what = "stopped, its data removed" if volumes else "stopped, its data kept"

@@ -15,8 +15,9 @@ from python_on_whales import ClientNotFoundError, Container, DockerClient
 from python_on_whales.exceptions import DockerException, NoSuchContainer
 
 from scripts import docker_containers as containers
+from scripts import docker_faults as faults
 from scripts import ports, report
-from scripts.status import StackStatus
+from scripts.status import Outcome, StackStatus
 from server import environment, secrets, shell_secrets
 from server.errors import MistakeError, StackError
 from server.place import DOCKER, VARIABLE
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from server.settings import Settings
 
 POLL_SECONDS = 0.3
+BOOTSTRAP_ATTEMPTS = 3  # where it failed for no mistake of a person's
+STEADY_SECONDS = 3.0
+STEADY_SECONDS_AT_MOST = 30.0
 SERVICE_LABEL = "com.docker.compose.service"
 FOLDER_LABEL = "com.docker.compose.project.working_dir"
 ORDER = ["init", "postgres", "migrate", "server", "bootstrap", "worker"]
@@ -88,8 +92,8 @@ class Docker:
         label = f"com.docker.compose.project={self.settings.stack_name}"
         return bool(self._containers() or self.client.volume.list(filters=[("label", label)]))
 
-    def up(self) -> bool:
-        """Build, start and wait until all is healthy; False when it was running already.
+    def up(self) -> Outcome:
+        """Build, start and wait until all is steadily healthy, whether it ran already or not.
 
         Raises:
             MistakeError: a check failed, or a service ended with 2.
@@ -114,16 +118,16 @@ class Docker:
         steps = report.Steps()
         steps.done("images", time.monotonic() - began)
         try:
-            self._start(steps)
+            problem = self._start(steps)
         except StackError:
             if not before:  # nothing ran before, so nothing is left running; the logs stay
                 self.client.compose.stop()
             raise
         after = {name: c.id for name, c in self._containers().items() if c.state.running}
         if before and before == after:
-            return False
+            return Outcome(was_running=True, problem=problem)
         report.out.print(f"ready after {steps.seconds:.0f} s")
-        return True
+        return Outcome(was_running=False, problem=problem)
 
     def down(self, *, volumes: bool) -> bool:
         """Stop it, and with `volumes` remove all that it kept; False if there was nothing to do."""
@@ -193,11 +197,56 @@ class Docker:
         """What `server.bootstrap` needs, started by hand on this machine."""
         return {**environment.COMMON, **self.client_environment(), VARIABLE: DOCKER.dump()}
 
-    def _start(self, steps: report.Steps) -> None:
-        failed: list[DockerException] = []
-        began = datetime.now().astimezone()
+    def _start(self, steps: report.Steps) -> StackError | None:
+        """Start everything; why bootstrap failed, in a stack that is up all the same.
+
+        Raises:
+            StackError: something failed that the stack cannot be without.
+        """
         # What the settings derive from PREFECT_API_URL, and Compose cannot.
         os.environ["LOCAL_SERVER"] = str(self.settings.local_server)
+        problem = None
+        for _ in range(BOOTSTRAP_ATTEMPTS):
+            began = datetime.now().astimezone()
+            failed = self._compose_up(steps, began)
+            problem = faults.incomplete(self._containers(), self.order, began) if failed else None
+            if failed and problem is None:
+                raise faults.failed(self._containers(), self.order, failed, began)
+            if problem is None or isinstance(problem, MistakeError):
+                break
+        if unsteady := self._unsteady():
+            # Without the pool that bootstrap makes, a worker cannot be well; on a remote server
+            # that does not let the stack in, it is of no use either.
+            if problem is None or self.settings.remote:
+                raise problem or unsteady
+            return problem
+        self._report(steps, began)
+        return problem
+
+    def _unsteady(self) -> StackError | None:
+        """Wait until all have been well for a while; what is wrong with one that is not."""
+        deadline = time.monotonic() + STEADY_SECONDS_AT_MOST
+        since, before = time.monotonic(), None
+        while time.monotonic() < deadline:
+            found = {n: c for n, c in self._containers().items() if n in containers.LONG_RUNNING}
+            listed = [containers.service_status(name, found[name]) for name in found]
+            now = {name: (c.id, c.restart_count) for name, c in found.items()}
+            ill = [each for each in listed if not each.healthy]
+            if ill or now != before:
+                since, before = time.monotonic(), now
+            elif time.monotonic() - since > STEADY_SECONDS:
+                return None
+            time.sleep(POLL_SECONDS)
+        name = ill[0].name if ill else "a service"
+        return StackError(
+            f"{name} does not stay up",
+            expected=f"a process that is healthy for {STEADY_SECONDS:.0f} s",
+            found=ill[0].detail if ill else "one that starts again",
+            do=f"scripts/stack logs {name if ill else ''}".rstrip(),
+        )
+
+    def _compose_up(self, steps: report.Steps, began: datetime) -> DockerException | None:
+        failed: list[DockerException] = []
 
         def compose_up() -> None:
             try:
@@ -213,8 +262,9 @@ class Docker:
                     self._report(steps, began)
                 thread.join(POLL_SECONDS)
         if failed:
-            raise self._failure(failed[0], began)
+            return failed[0]
         self._report(steps, began)
+        return None
 
     def _report(self, steps: report.Steps, began: datetime) -> None:
         """Say what has ended or become healthy; of a one-shot, only since `began`."""
@@ -227,20 +277,6 @@ class Docker:
                 return
             note = containers.tail(found[name], began) if name == "bootstrap" else ""
             steps.done(name, containers.seconds(found[name]), report.last_line(note))
-
-    def _failure(self, error: DockerException, began: datetime) -> StackError:
-        found = self._containers()
-        for name in (name for name in self.order if name in found):
-            container = found[name]
-            status = containers.service_status(name, container)
-            text = containers.tail(container, began)
-            mistake = container.state.exit_code == MistakeError.exit_code
-            if status.status == "failed" and (mistake or "error: " in text):  # its words say it all
-                kind = MistakeError if mistake else StackError
-                return kind(text.rsplit("error: ", 1)[-1].rstrip())
-            if status.status == "failed" or (container.state.running and not status.healthy):
-                return StackError(f"{name} failed: {status.detail}", details=text)
-        return StackError("docker compose up failed", details=error.stderr or str(error))
 
     def _containers(self) -> dict[str, Container]:
         label = f"com.docker.compose.project={self.settings.stack_name}"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from scripts.status import ServiceStatus
+from server.errors import MistakeError, StackError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from python_on_whales import Container
 
 TAIL_LINES = 15
+LOOP_RESTARTS = 3
+STEADY_AFTER = 60.0  # seconds of life after which a container that was restarted is well again
 LONG_RUNNING = {"postgres", "server", "worker"}
 
 
@@ -25,6 +27,9 @@ def service_status(name: str, container: Container) -> ServiceStatus:
         detail = f"{container.name}, {state.status}, {health}"
         if container.restart_count:
             detail += f", {container.restart_count} restarts"
+        if loops(container, datetime.now(UTC)):
+            healthy = False
+            detail += f", ends again and again, see: scripts/stack logs {name}"
         return ServiceStatus(name=name, status=status, healthy=healthy, detail=detail)
     if state.status != "exited":
         return ServiceStatus(name=name, status="starting", healthy=False, detail=state.status or "")
@@ -33,8 +38,43 @@ def service_status(name: str, container: Container) -> ServiceStatus:
         name=name,
         status="done" if done else "failed",
         healthy=done,
-        detail="" if done else f"exit code {state.exit_code}",
+        detail="" if done else _why(name, container),
     )
+
+
+def loops(container: Container, now: datetime) -> bool:
+    """Whether the container ends again and again.
+
+    The engine counts its restarts since it was made, and tells only when it last started: a
+    container that has been started again often, and has not lived for long since.
+    """
+    started = container.state.started_at
+    often = (container.restart_count or 0) >= LOOP_RESTARTS
+    return often and (started is None or (now - started).total_seconds() < STEADY_AFTER)
+
+
+def failure(name: str, container: Container, since: datetime) -> StackError:
+    """What a container that has failed has said since then, as an error."""
+    code = container.state.exit_code
+    kind = MistakeError if code == MistakeError.exit_code else StackError
+    said = _logged(container, since).replace("\r", "")
+    own_words = f"\n{said}".rpartition("\nerror: ")[2].rstrip() if "error: " in said else ""
+    if own_words:  # they say it all
+        return kind(own_words)
+    return kind(
+        f"{name} failed",
+        expected="it to end with 0",
+        found=f"exit code {code}",
+        do=f"scripts/stack logs {name}",
+        details=tail(container, since),
+    )
+
+
+def _why(name: str, container: Container) -> str:
+    state = container.state
+    if state.started_at is None:
+        return f"exit code {state.exit_code}"
+    return str(failure(name, container, state.started_at))
 
 
 def seconds(container: Container) -> float | None:
@@ -51,5 +91,9 @@ def seconds(container: Container) -> float | None:
 
 def tail(container: Container, since: datetime) -> str:
     """The last lines that it has printed since then."""
-    text = container.logs(tail=TAIL_LINES, since=since)
+    return "\n".join(_logged(container, since).splitlines()[-TAIL_LINES:])
+
+
+def _logged(container: Container, since: datetime) -> str:
+    text = container.logs(since=since)
     return text if isinstance(text, str) else text.decode(errors="replace")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel
 from rich.table import Table
 
 from scripts import report
+
+if TYPE_CHECKING:
+    from server.errors import StackError
 
 
 class ServiceStatus(BaseModel):
@@ -27,6 +31,15 @@ class StackStatus(BaseModel):
     running: bool
     url: str
     services: list[ServiceStatus]
+    problem: str | None = None  # what is wrong with the stack as a whole, and what to type
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `up` has done: the stack is up, whatever the problem."""
+
+    was_running: bool
+    problem: StackError | None = None  # why bootstrap did not do all that is declared
 
 
 def show(status: StackStatus) -> None:
@@ -43,3 +56,5 @@ def show(status: StackStatus) -> None:
         healthy = "yes" if service.healthy else "NO"
         table.add_row(service.name, service.status, healthy, service.detail)
     report.out.print(table)
+    if status.problem:
+        report.out.print(f"\n{status.problem}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,9 @@ import psutil
 
 from scripts import ports, report
 from scripts.embedded import cluster as clusters
+from scripts.embedded import condition, following, outcome, processes, services, state
 from scripts.embedded import layout as layouts
-from scripts.embedded import processes, services, state
-from scripts.status import ServiceStatus, StackStatus
+from scripts.status import Outcome
 from server import environment, remote, secrets
 from server.errors import MistakeError, StackError
 from server.place import VARIABLE
@@ -22,11 +23,12 @@ from server.settings import ROOT
 
 if TYPE_CHECKING:
     from scripts.embedded.state import StackState
+    from scripts.status import StackStatus
     from server.settings import Settings
 
-POLL_SECONDS = 0.1
-STOP_SECONDS = 180
 READY_SECONDS = 90
+BOOTSTRAP_RETRIES = 2
+BOOTSTRAP_PAUSE = 2.0  # seconds
 
 
 class Embedded:
@@ -39,6 +41,7 @@ class Embedded:
         self.settings = settings
         self.layout = layouts.of(settings)
         self.cluster = clusters.of(self.layout)
+        self.following = following.Following(self.layout, self.cluster)
         self.place = layouts.place(self.layout, settings, self.cluster.socket)
 
     @property
@@ -51,16 +54,16 @@ class Embedded:
         """Whether there is anything of this stack, running or not."""
         return self.layout.base.exists()
 
-    def up(self) -> bool:
-        """Start the stack and wait until it is healthy; False when it was running already.
+    def up(self) -> Outcome:
+        """Start the stack and wait until it is healthy, whether it was running already or not.
 
         Raises:
             MistakeError: see the checks; nothing was started.
             StackError: a remote server does not answer, or a service did not start; all were
                 stopped again.
         """
-        if self.alive and self._join():
-            return False
+        if self.alive and (joined := self._join()):
+            return joined
         if self.settings.remote:
             remote.check(self.settings.remote)
         self.layout.make()
@@ -69,16 +72,15 @@ class Embedded:
             ports.check(self.settings.stack_bind, self.settings.stack_port)
             secrets.ensure(self.settings, self.layout.secrets)
         steps = report.Steps()
-        self._follow(steps, self._start_supervisor())
+        started = self.following.follow(steps, self._start_supervisor())
         report.out.print(f"ready after {steps.seconds:.0f} s")
-        return True
+        return Outcome(was_running=False, problem=_incomplete(started))
 
     def down(self, *, volumes: bool) -> bool:
         """Stop it, and with `volumes` remove all that it kept; False if there was nothing to do."""
         was = self.alive
-        found = state.read(self.layout)
-        if was and found:
-            self._stop_supervisor(psutil.Process(found.pid))
+        if was and (supervisor := self.following.supervisor()):
+            self._stop_supervisor(supervisor)
         if self.exists:
             was = self._end_leftovers() or was
             self.layout.state.unlink(missing_ok=True)
@@ -92,32 +94,7 @@ class Embedded:
 
     def status(self) -> StackStatus:
         """How each process is doing, as the supervisor last saw it."""
-        found = state.read(self.layout)
-        if found is None:
-            return StackStatus(
-                name=self.settings.stack_name,
-                backend="none",
-                running=False,
-                url=self.settings.ui_url,
-                services=[],
-            )
-        alive = self.alive
-        listed = [
-            ServiceStatus(
-                name=each.name,
-                status=each.status if alive else "unknown: the supervisor is gone",
-                healthy=each.healthy and alive,
-                detail=each.problem or _detail(each.pid, each.restarts),
-            )
-            for each in found.services
-        ]
-        return StackStatus(
-            name=self.settings.stack_name,
-            backend="embedded",
-            running=alive and found.phase == "running" and all(each.healthy for each in listed),
-            url=self.settings.ui_url,
-            services=listed,
-        )
+        return condition.of(self.layout, self.settings)
 
     def logs(self, service: str | None, *, follow: bool) -> None:
         """Print the logs of all processes, or of one.
@@ -152,39 +129,70 @@ class Embedded:
         own = environment.environment("bootstrap", self.settings, self.place)
         return {**own, VARIABLE: self.place.dump()}
 
-    def _join(self) -> bool:
-        """Wait until the stack that runs or starts is healthy; False when it has ended instead."""
-        began = time.monotonic()
-        found = state.read(self.layout)
-        while self.alive and (found is None or found.phase == "stopping"):
-            time.sleep(POLL_SECONDS)
-            found = state.read(self.layout)
-        if not self.alive or found is None:
-            return False
+    def _join(self) -> Outcome | None:
+        """Wait until the stack that runs or starts is healthy; None when it has ended instead.
+
+        Bootstrap comes before the worker's health: it makes the pool that the worker asks for.
+        """
+        found = self.following.told()
+        if found is None:
+            return None
         self._refuse_changed_settings(found)
-        if found.phase == "starting":
-            self._follow(report.Steps(), psutil.Process(found.pid))
-        while not (status := self.status()).running:
-            if time.monotonic() - began > READY_SECONDS:
-                ill = next(each for each in status.services if not each.healthy)
+        if found.phase == "starting" and (supervisor := self.following.supervisor()):
+            self.following.follow(report.Steps(), supervisor)
+        self._await_health({"bootstrap", "worker"})
+        problem = self._bootstrap()
+        if problem is None:
+            self._await_health({"bootstrap"})
+        return Outcome(was_running=True, problem=problem)
+
+    def _await_health(self, besides: set[str]) -> None:
+        """Wait until all services are steadily healthy, but for those of these names."""
+        began = time.monotonic()
+        while True:
+            status = self.status()
+            ill = [each for each in status.services if not (each.healthy or each.name in besides)]
+            if status.services and not ill and status.problem is None:
+                return
+            if not self.alive:
                 raise StackError(
-                    f"{ill.name} is not healthy",
-                    expected=f"a healthy process within {READY_SECONDS:.0f} s",
-                    found=ill.detail,
-                    do=f"scripts/stack logs {ill.name}",
+                    "the supervisor ended while it was waited for",
+                    expected="a running stack",
+                    found=status.problem,
+                    do="scripts/stack up",
                 )
-            time.sleep(POLL_SECONDS)
-        self._bootstrap()
-        return True
+            if time.monotonic() - began > READY_SECONDS:
+                raise StackError(
+                    f"{ill[0].name} is not healthy" if ill else "the stack is not healthy",
+                    expected=f"a healthy process within {READY_SECONDS:.0f} s",
+                    found=ill[0].detail if ill else status.problem,
+                    do=f"scripts/stack logs {ill[0].name if ill else ''}".rstrip(),
+                )
+            time.sleep(following.POLL_SECONDS)
 
     def _stop_supervisor(self, supervisor: psutil.Process) -> None:
         try:
             supervisor.terminate()
-            supervisor.wait(STOP_SECONDS)
+            supervisor.wait(following.STOP_SECONDS)
         except psutil.TimeoutExpired:
             supervisor.kill()
+        except psutil.NoSuchProcess:
+            return
 
-    def _bootstrap(self) -> None:
+    def _bootstrap(self) -> StackError | None:
+        """Run bootstrap, again if it failed for no mistake of a person's; why it failed."""
+        began = time.monotonic()
+        problem = self._bootstrap_once()
+        for _ in range(BOOTSTRAP_RETRIES):
+            if problem is None or isinstance(problem, MistakeError):
+                break
+            time.sleep(BOOTSTRAP_PAUSE)
+            problem = self._bootstrap_once()
+        with contextlib.suppress(OSError):  # then `status` shows the one before
+            outcome.keep(self.layout, problem, time.monotonic() - began)
+        return problem
+
+    def _bootstrap_once(self) -> StackError | None:
         argv = environment.command("bootstrap", self.settings, self.place)
         settings = services.settings_environment()
         env = {
@@ -192,9 +200,19 @@ class Embedded:
             **settings,
             **self.bootstrap_environment(),
         }
-        result = subprocess.run(argv, check=False, env=env, cwd=ROOT)
-        if result.returncode:
-            raise SystemExit(result.returncode)
+        result = subprocess.run(
+            argv,
+            check=False,
+            env=env,
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        if result.returncode == 0:
+            sys.stderr.write(result.stderr)
+            return None
+        return services.failure("bootstrap", result.returncode, result.stderr)
 
     def _refuse_changed_settings(self, found: StackState) -> None:
         if found.fingerprint != services.fingerprint(self.settings):
@@ -206,14 +224,13 @@ class Embedded:
             )
 
     def _end_leftovers(self) -> bool:
-        found = processes.find(self.layout, self.cluster)
-        if found:
+        if found := processes.find(self.layout, self.cluster):
             report.out.print(f"ending {len(found)} processes that a killed supervisor has left")
-            processes.end(found)
-        return bool(found)
+        return processes.end_all(self.layout, self.cluster) > 0
 
     def _start_supervisor(self) -> psutil.Process:
         self.layout.state.unlink(missing_ok=True)
+        outcome.forget(self.layout)
         settings = services.settings_environment()
         env = {**services.base_environment(self.layout), **settings, "PYTHONPATH": str(ROOT)}
         with (self.layout.logs / "supervisor.log").open("wb") as log:
@@ -228,36 +245,10 @@ class Embedded:
             )
         return psutil.Process(process.pid)
 
-    def _follow(self, steps: report.Steps, supervisor: psutil.Process) -> None:
-        with report.waiting("starting"):
-            while True:
-                found = state.read(self.layout)
-                for each in found.services if found else []:
-                    if each.healthy:
-                        steps.done(each.name, each.seconds, self._note(each.name))
-                if found and found.phase == "running":
-                    return
-                if found and found.phase == "failed":
-                    raise _failed(found)
-                if not supervisor.is_running() or supervisor.status() == psutil.STATUS_ZOMBIE:
-                    raise StackError(
-                        "the supervisor ended before the stack was up",
-                        details=services.tail(self.layout.logs / "supervisor.log"),
-                    )
-                time.sleep(POLL_SECONDS)
 
-    def _note(self, service: str) -> str:
-        if service != "bootstrap":
-            return ""
-        return report.last_line(services.tail(self.layout.logs / "bootstrap.log"))
-
-
-def _failed(found: StackState) -> StackError:
-    kind = MistakeError if found.exit_code == MistakeError.exit_code else StackError
-    return kind(found.error or "the stack did not start")
-
-
-def _detail(pid: int | None, restarts: int) -> str:
-    parts = [f"pid {pid}"] if pid else []
-    parts += [f"{restarts} restarts"] if restarts else []
-    return ", ".join(parts)
+def _incomplete(started: StackState) -> StackError | None:
+    """Why bootstrap failed in a stack that is up all the same."""
+    failed = next((each for each in started.services if each.status == "failed"), None)
+    return (
+        following.error(failed.exit_code, failed.problem or "bootstrap failed") if failed else None
+    )

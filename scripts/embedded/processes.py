@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from server.errors import StackError
+
 if TYPE_CHECKING:
     from scripts.embedded.cluster import Cluster
     from scripts.embedded.layout import Layout
@@ -15,22 +17,60 @@ if TYPE_CHECKING:
 # In the environment of every process of a stack, and so of all that they start.
 MARKER = "STACK_SUPERVISED"
 GRACE_SECONDS = 10
+ROUNDS = 3  # what is found may start another before it ends
 
 
 def find(layout: Layout, cluster: Cluster) -> list[psutil.Process]:
     """Every process that the stack's supervisor, or a child of it, has started; not ourselves."""
-    found = []
-    postgres = cluster.pid
-    for process in psutil.process_iter():
-        try:
-            marked = process.environ().get(MARKER) == str(layout.base)
-            # PostgreSQL writes its titles over its environment; its data directory names it.
-            ours = process.pid == postgres and str(cluster.data) in process.cmdline()
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
-        if (marked or ours) and process.pid != os.getpid():
-            found.append(process)
-    return found
+    return [
+        process
+        for process in psutil.process_iter()
+        if process.pid != os.getpid() and belongs(process, layout, cluster)
+    ]
+
+
+def belongs(process: psutil.Process, layout: Layout, cluster: Cluster) -> bool:
+    """Whether a process is the stack's: by its mark, or as one of PostgreSQL's, by its folder.
+
+    PostgreSQL writes its titles over its environment. Its postmaster names the data directory; its
+    children, which outlive a postmaster that was killed for a moment and keep the next one from
+    starting, stand in it.
+    """
+    data = str(cluster.data)
+    try:
+        if process.environ().get(MARKER) == str(layout.base):
+            return True
+        return process.name() == "postgres" and (
+            process.cwd() == data or (process.pid == cluster.pid and data in process.cmdline())
+        )
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        return False
+
+
+def end_all(layout: Layout, cluster: Cluster) -> int:
+    """End every process of the stack, and return when they are really gone; how many there were.
+
+    Raises:
+        StackError: one of them does not end, whatever it is sent.
+    """
+    ended: set[int] = set()
+    for _ in range(ROUNDS):
+        found = find(layout, cluster)
+        if not found:
+            return len(ended)
+        ended |= {process.pid for process in found}
+        end(found)
+    left = find(layout, cluster)
+    if not left:
+        return len(ended)
+    pids = " ".join(str(process.pid) for process in left)
+    raise StackError(
+        "processes that the stack has left do not end",
+        expected="their end after SIGKILL",
+        found=f"process {pids}",
+        do=f"find out what they wait for, a disk for example: ps -o pid,stat,wchan,args -p {pids}; "
+        "then type the same command again",
+    )
 
 
 def end(found: list[psutil.Process]) -> None:
@@ -47,9 +87,18 @@ def _signal(process: psutil.Process, *, hard: bool) -> None:
     try:
         if hard:
             process.kill()
-        elif process.name() == "postgres":
-            process.send_signal(signal.SIGINT)  # its fast shutdown: waits for nobody
-        else:
+        elif process.name() != "postgres":
             process.terminate()
+        elif not _titled(process):
+            process.send_signal(signal.SIGINT)  # its fast shutdown: waits for nobody
     except psutil.NoSuchProcess:
         return
+
+
+def _titled(process: psutil.Process) -> bool:
+    """Whether it is a child of a postmaster, which ends its children itself.
+
+    One of them takes the signal of a fast shutdown for the order to write the last checkpoint, too
+    early.
+    """
+    return "".join(process.cmdline()[:1]).startswith("postgres: ")

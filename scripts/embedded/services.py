@@ -149,13 +149,14 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def failure(name: str, code: int, log: Path) -> StackError:
+def failure(name: str, code: int, output: str) -> StackError:
     """What a one-shot that ended with `code` has said, as an error."""
-    text = tail(log)
     kind = MistakeError if code == MistakeError.exit_code else StackError
-    if code == MistakeError.exit_code and "error: " in text:  # its own words say it all
-        return kind(text.rsplit("error: ", 1)[1].rstrip())
-    return kind(f"{name} failed", expected="it to end with 0", found=f"{code}", details=text)
+    said = f"\n{output}".partition("\nerror: ")[2].rstrip()
+    if said and code in {MistakeError.exit_code, StackError.exit_code}:  # its own words say it all
+        return kind(said)
+    details = "\n".join(output.splitlines()[-TAIL_LINES:])
+    return kind(f"{name} failed", expected="it to end with 0", found=f"{code}", details=details)
 
 
 def tail(log: Path) -> str:

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import os
 import signal
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +111,58 @@ class TestRestarted(RestartedStack):
         wait_for("stack without supervisor", lambda: not stack.status()["running"])
         stack.up()
         heals(stack, "supervisor")
+
+    def test_a_damaged_state_is_soon_right_again(self, stack: Stack) -> None:
+        supervisor = supervisor_pid(stack)
+        (stack.root / ".stack" / stack.name / "state.json").write_text("")
+        assert "was already running" in stack.up()
+        assert supervisor_pid(stack) == supervisor
+        assert stack.status()["running"]
+
+    def test_a_work_pool_that_was_deleted_by_hand_is_made_again(self, stack: Stack) -> None:
+        with stack.client() as client:
+            client.delete("/work_pools/default").raise_for_status()
+        assert "was already running" in stack.up()
+        heals(stack, "the work pool")
+
+    def test_one_deployment_that_is_wrong_keeps_nobody_else_down(self, stack: Stack) -> None:
+        before = (stack.root / "prefect.yaml").read_text()
+        stack.edit("prefect.yaml", lambda text: text.replace("hello.py:hello", "hello.py:hullo"))
+        try:
+            for running_before in (True, False):
+                if not running_before:
+                    stack.down()
+                result = stack.run("scripts/stack", "up", "--embedded")
+                assert result.returncode == 2, stack.said[-1]
+                assert "names a flow that does not exist" in result.stderr
+                assert result.stderr.count("error: ") == 1
+                assert f"{stack.name} is up, but" in result.stderr
+                assert f"UI and API  {stack.url}" in result.stdout
+                status = stack.status()
+                shown = {each["name"]: each for each in status["services"]}
+                assert not status["running"]
+                assert [n for n, each in shown.items() if not each["healthy"]] == ["bootstrap"]
+                assert "names a flow that does not exist" in shown["bootstrap"]["detail"]
+        finally:
+            (stack.root / "prefect.yaml").write_text(before)
+        stack.up()
+        heals(stack, "bootstrap")
+
+    def test_two_commands_at_once_take_turns(self, stack: Stack) -> None:
+        stack.up()
+        lock = stack.root / ".stack" / f"{stack.name}.command"
+        with subprocess.Popen(
+            ["scripts/stack", "down"],
+            cwd=stack.root,
+            env=stack.environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as first:
+            wait_for("turn of the first", lambda: lock.exists() and "down" in lock.read_text())
+            result = stack.run("scripts/stack", "up", "--embedded")
+        assert (first.returncode, result.returncode) == (0, 0), stack.said[-1]
+        assert f"(pid {first.pid}: down) works on this stack; waiting for it" in result.stderr
+        assert stack.status()["running"]
 
     def test_sigterm_to_the_supervisor_stops_all_processes(self, stack: Stack) -> None:
         found = processes(stack)

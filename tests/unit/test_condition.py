@@ -1,0 +1,152 @@
+"""What `status` says of an embedded stack, from its lock and the file of its supervisor."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from scripts.embedded import condition, outcome, processes, state
+from scripts.embedded.cluster import Cluster
+from scripts.embedded.layout import Layout
+from scripts.embedded.state import ServiceState, StackState
+from server.errors import MistakeError
+from server.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from scripts.status import StackStatus
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """The folders of a stack."""
+    return Layout("unit", tmp_path)
+
+
+def written(phase: state.Phase = "running", error: str | None = None) -> StackState:
+    """A state in which all is well."""
+    services = [
+        ServiceState(name="bootstrap", status="done", healthy=True),
+        ServiceState(name="worker", status="running", healthy=True, pid=1),
+    ]
+    return StackState(pid=1, fingerprint="", phase=phase, services=services, error=error)
+
+
+def shown(layout: Layout, *, alive: bool) -> StackStatus:
+    """The status of a stack whose supervisor lives, or does not."""
+    held: AbstractContextManager[None] = state.locked(layout) if alive else nullcontext()
+    with held:
+        return condition.of(layout, Settings())
+
+
+def test_all_is_well(layout: Layout) -> None:
+    state.write(layout, written())
+    found = shown(layout, alive=True)
+    assert (found.running, found.problem) == (True, None)
+
+
+def test_without_state_and_supervisor_there_is_no_stack(layout: Layout) -> None:
+    assert shown(layout, alive=False).backend == "none"
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"pid": 1}', "\x00"])
+def test_a_damaged_state_of_a_supervisor_that_lives_is_no_stack_that_is_down(
+    layout: Layout, text: str
+) -> None:
+    layout.state.write_text(text)
+    found = shown(layout, alive=True)
+    assert (found.backend, found.running) == ("embedded", False)
+    assert "is damaged" in str(found.problem)
+    assert "scripts/stack up" in str(found.problem)
+
+
+def test_a_supervisor_that_is_gone_is_told_with_what_to_type(layout: Layout) -> None:
+    for text in (written().model_dump_json(), "damaged"):
+        layout.state.write_text(text)
+        found = shown(layout, alive=False)
+        assert not found.running
+        assert "the supervisor is gone" in str(found.problem)
+        assert "Type scripts/stack up" in str(found.problem)
+
+
+def test_a_start_that_failed_says_why(layout: Layout) -> None:
+    state.write(layout, written("failed", "postgres did not become healthy"))
+    found = shown(layout, alive=False)
+    assert "postgres did not become healthy" in str(found.problem)
+    assert "unknown" not in found.services[1].status
+
+
+def test_an_old_state_is_not_well_whatever_it_says(layout: Layout) -> None:
+    old = written()
+    old.written_at = time.monotonic() - 2 * condition.STALE_SECONDS
+    state.replace(layout.state, old)
+    found = shown(layout, alive=True)
+    assert not found.running
+    assert "could not write its state" in str(found.problem)
+    assert "df -h" in str(found.problem)
+
+
+def test_a_later_bootstrap_is_shown_instead_of_that_of_the_start(layout: Layout) -> None:
+    state.write(layout, written())
+    outcome.keep(layout, MistakeError("prefect.yaml line 3: wrong"), 1.0)
+    found = shown(layout, alive=True)
+    assert not found.running
+    assert (found.services[0].status, found.services[0].healthy) == ("failed", False)
+    assert found.services[0].detail == "prefect.yaml line 3: wrong"
+    outcome.keep(layout, None, 1.0)
+    assert shown(layout, alive=True).running
+    outcome.forget(layout)
+    assert shown(layout, alive=True).running
+
+
+@pytest.fixture
+def stubborn(layout: Layout) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the stack that does not end when it is asked to."""
+    script = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "print(flush=True); time.sleep(99)"
+    )
+    env = {**os.environ, processes.MARKER: str(layout.base)}
+    argv = [sys.executable, "-S", "-c", script]
+    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_what_was_left_is_really_gone_when_it_has_been_ended(
+    layout: Layout, stubborn: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.5)
+    cluster = Cluster(layout.base, layout.base, layout.base, None)
+    assert processes.end_all(layout, cluster) == 1
+    assert not psutil.pid_exists(stubborn.pid)
+    assert processes.end_all(layout, cluster) == 0
+
+
+def test_a_child_of_postgres_is_one_of_the_stack_and_is_not_signalled(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its environment is overwritten by its title, and its parent ends it, or its parent's end."""
+    cluster = Cluster(layout.base, layout.base, layout.base, None)
+    cluster.data.mkdir()
+    monkeypatch.chdir(cluster.data)
+    argv = ["postgres: checkpointer", "30"]
+    with subprocess.Popen(argv, executable="/bin/sleep", env={}) as process:
+        child = psutil.Process(process.pid)
+        monkeypatch.setattr(psutil.Process, "name", lambda _: "postgres")
+        assert processes.belongs(child, layout, cluster)
+        processes._signal(child, hard=False)  # noqa: SLF001 - what `end` does to each
+        assert process.poll() is None
+        process.kill()

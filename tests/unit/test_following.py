@@ -1,0 +1,102 @@
+"""What a command does that hears nothing, or nothing good, of the stack's supervisor."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from scripts import report
+from scripts.embedded import following, processes, state
+from scripts.embedded.cluster import Cluster
+from scripts.embedded.following import Following
+from scripts.embedded.layout import Layout
+from scripts.embedded.state import StackState
+from server.errors import MistakeError, StackError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HOLDS = (
+    "import fcntl, sys, time; file = open(sys.argv[1], 'ab'); "
+    "fcntl.flock(file, fcntl.LOCK_EX); print(flush=True); time.sleep(600)"
+)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits that nobody has to wait for."""
+    for name in ("TOLD_SECONDS", "SILENT_SECONDS"):
+        monkeypatch.setattr(following, name, 0.3)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """The folders of a stack."""
+    return Layout("unit", tmp_path)
+
+
+@pytest.fixture
+def listening(layout: Layout) -> Following:
+    """A command of the stack."""
+    return Following(layout, Cluster(layout.base, layout.base, layout.base, None))
+
+
+@pytest.fixture
+def holder(layout: Layout, request: pytest.FixtureRequest) -> Iterator[psutil.Process]:
+    """A process that holds the lock: the stack's supervisor if it has the mark, else a stranger."""
+    mark = {processes.MARKER: str(layout.base)} if request.param == "supervisor" else {}
+    argv = [sys.executable, "-S", "-c", HOLDS, str(layout.lock)]
+    with subprocess.Popen(argv, env={**os.environ, **mark}, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        yield psutil.Process(process.pid)
+        process.kill()
+
+
+@pytest.mark.parametrize("holder", ["stranger"], indirect=True)
+def test_a_lock_that_a_stranger_holds_is_not_waited_for_without_end(
+    listening: Following, holder: psutil.Process
+) -> None:
+    with pytest.raises(StackError) as raised:
+        listening.told()
+    assert f"held by process {holder.pid}, which is no supervisor" in str(raised.value)
+    assert f"do:       end that process (kill {holder.pid})" in str(raised.value)
+    assert listening.supervisor() is None
+
+
+@pytest.mark.parametrize("holder", ["supervisor"], indirect=True)
+@pytest.mark.parametrize("text", ["", "{", None])
+def test_a_supervisor_that_says_nothing_is_not_waited_for_without_end(
+    layout: Layout, listening: Following, holder: psutil.Process, text: str | None
+) -> None:
+    if text is not None:
+        layout.state.write_text(text)
+    for wait in (listening.told, lambda: listening.follow(report.Steps(), holder)):
+        with pytest.raises(StackError) as raised:
+            wait()
+        assert "does not say how it is doing" in str(raised.value)
+        assert "scripts/stack down, scripts/stack up" in str(raised.value)
+    assert listening.supervisor() == holder
+
+
+@pytest.mark.parametrize("holder", ["supervisor"], indirect=True)
+def test_the_last_words_of_a_supervisor_are_read_after_its_end(
+    layout: Layout, listening: Following, holder: psutil.Process
+) -> None:
+    holder.kill()
+    holder.wait()
+    with pytest.raises(StackError, match="the supervisor ended before the stack was up"):
+        listening.follow(report.Steps(), holder)
+    failed = StackState(
+        pid=holder.pid, fingerprint="", phase="failed", services=[], error="wrong", exit_code=2
+    )
+    state.write(layout, failed)
+    with pytest.raises(MistakeError, match="wrong"):
+        listening.follow(report.Steps(), holder)
+    assert listening.told() is None
