@@ -27,6 +27,7 @@ class StackStatus(BaseModel):
     running: bool
     url: str
     services: list[ServiceStatus]
+    warning: str | None = None  # what it does not protect the machine from
 
 
 def show(status: StackStatus) -> None:
@@ -43,3 +44,5 @@ def show(status: StackStatus) -> None:
         healthy = "yes" if service.healthy else "NO"
         table.add_row(service.name, service.status, healthy, service.detail)
     report.out.print(table)
+    if status.warning:
+        report.out.print(f"warning: {status.warning}")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import psutil
 
 from scripts import ports, report
+from scripts.embedded import accounts, processes, services, state
 from scripts.embedded import cluster as clusters
 from scripts.embedded import layout as layouts
-from scripts.embedded import processes, services, state
 from scripts.status import ServiceStatus, StackStatus
 from server import environment, remote, secrets
 from server.errors import MistakeError, StackError
@@ -71,6 +71,8 @@ class Embedded:
         steps = report.Steps()
         self._follow(steps, self._start_supervisor())
         report.out.print(f"ready after {steps.seconds:.0f} s")
+        if warning := accounts.warning(self.layout):
+            report.out.print(f"warning: {warning}")
         return True
 
     def down(self, *, volumes: bool) -> bool:
@@ -117,6 +119,7 @@ class Embedded:
             running=alive and found.phase == "running" and all(each.healthy for each in listed),
             url=self.settings.ui_url,
             services=listed,
+            warning=accounts.warning(self.layout),
         )
 
     def logs(self, service: str | None, *, follow: bool) -> None:
@@ -186,13 +189,22 @@ class Embedded:
 
     def _bootstrap(self) -> None:
         argv = environment.command("bootstrap", self.settings, self.place)
-        settings = services.settings_environment()
+        account = accounts.of_flows(self.layout)
         env = {
             **services.base_environment(self.layout),
-            **settings,
+            **services.bootstrap_environment(),
             **self.bootstrap_environment(),
+            **accounts.environment(account, self.layout.scratch),
         }
-        result = subprocess.run(argv, check=False, env=env, cwd=ROOT)
+        result = subprocess.run(
+            argv,
+            check=False,
+            env=env,
+            cwd=ROOT,
+            user=account,
+            group=account,
+            extra_groups=[] if account else None,
+        )
         if result.returncode:
             raise SystemExit(result.returncode)
 
