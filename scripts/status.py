@@ -32,6 +32,7 @@ class StackStatus(BaseModel):
     url: str
     services: list[ServiceStatus]
     problem: str | None = None  # what is wrong with the stack as a whole, and what to type
+    warning: str | None = None  # what it does not protect the machine from
 
 
 @dataclass(frozen=True)
@@ -56,5 +57,7 @@ def show(status: StackStatus) -> None:
         healthy = "yes" if service.healthy else "NO"
         table.add_row(service.name, service.status, healthy, service.detail)
     report.out.print(table)
+    if status.warning:
+        report.out.print(f"warning: {status.warning}")
     if status.problem:
         report.out.print(f"\n{status.problem}")

@@ -7,6 +7,7 @@ tests/unit/test_dotenv.py holds this file against `docker compose config`.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,6 +29,10 @@ ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
 DOLLAR = re.compile(r"\$\$|\$")
 
 
+# Set for a process that got what it needs of `.env` in its environment: its user may not read it.
+HANDED = "STACK_ENV_HANDED"
+
+
 @dataclass(frozen=True)
 class Entry:
     """One setting of the file: its value, unquoted, and the line that it stands on."""
@@ -37,12 +42,12 @@ class Entry:
 
 
 def read(path: Path) -> dict[str, Entry]:
-    """The settings of `path` by name; empty when there is no such file.
+    """The settings of `path` by name; empty when there is no such file, or with `HANDED`.
 
     Raises:
         MistakeError: a line that is no setting, or a value that Compose would read differently.
     """
-    if not path.exists():
+    if HANDED in os.environ or not path.exists():
         return {}
     try:
         text = path.read_text(encoding="utf-8")

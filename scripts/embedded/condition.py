@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scripts.embedded import outcome, state
+from scripts.embedded import accounts, outcome, state
 from scripts.status import ServiceStatus, StackStatus
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def of(layout: Layout, settings: Settings) -> StackStatus:
         url=settings.ui_url,
         services=listed,
         problem=problem,
+        warning=accounts.warning(layout),
     )
 
 

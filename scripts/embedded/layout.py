@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,8 +33,13 @@ class Layout:
 
     @property
     def scratch(self) -> Path:
-        """Prefect's home and the UI's files."""
+        """Prefect's home for bootstrap, worker and flows, and the worker's journal."""
         return self.base / "scratch"
+
+    @property
+    def server_scratch(self) -> Path:
+        """Prefect's home for the server, and the UI's files."""
+        return self.base / "scratch-server"
 
     @property
     def data(self) -> Path:
@@ -61,6 +67,11 @@ class Layout:
         return self.base / "home"
 
     @property
+    def warning(self) -> Path:
+        """Says what the stack does not protect the machine from; see `accounts`."""
+        return self.base / "warning"
+
+    @property
     def key(self) -> str:
         """Twelve hexadecimal digits that no other path on this machine has."""
         return hashlib.sha256(str(self.base).encode()).hexdigest()[:12]
@@ -76,6 +87,11 @@ class Layout:
         except OSError:
             return ""
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Those that every stack has."""
+        return (self.secrets, self.scratch, self.server_scratch, self.data, self.logs)
+
     def make(self) -> None:
         """Make the folders that are missing, closed to other users.
 
@@ -88,7 +104,7 @@ class Layout:
             self.base.mkdir(exist_ok=True)
             # Open to be walked through: as root, PostgreSQL runs as a user of its own below it.
             self.base.chmod(0o711)
-            for folder in (self.secrets, self.scratch, self.data, self.logs):
+            for folder in self.folders:
                 folder.mkdir(exist_ok=True, mode=0o700)
             if not self.id:
                 new = self.base / "id.new"
@@ -104,6 +120,13 @@ class Layout:
                 found=str(error),
                 do="correct its owner or mode, or use a clone of your own",
             ) from error
+        if os.geteuid() == 0 and (owner := self.base.stat().st_uid):
+            raise MistakeError(
+                f"the stack {self.name} of this clone belongs to another user",
+                expected="a stack of root's",
+                found=f"one of user {owner}",
+                do="type it as that user",
+            )
         disk.check(self.base)
 
 

@@ -202,9 +202,9 @@ def _bring_up(step: Service | services.OneShot) -> None:
         code = process.wait(START_SECONDS)
         kill_group(process.pid)
         if code:
-            raise services.failure(step.name, code, step.log)
+            raise services.failure(step.name, code, services.tail(step.log))
         return
-    step.start()
+    step.begin()
     while not step.state.healthy:
         step.tend()
         if time.monotonic() > deadline:

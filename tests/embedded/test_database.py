@@ -72,6 +72,7 @@ def test_three_migrations_at_once_on_an_empty_database_all_succeed(place: Place)
     said = [process.communicate(timeout=120)[0] for process in started]
     assert [process.returncode for process in started] == [0, 0, 0], said
     assert sum("migrating from an empty database" in each for each in said) == 1, said
+    assert sum("is no superuser any more" in each for each in said) == 1, said
     again = start_migration(place).communicate(timeout=60)[0]
     assert again.startswith("database is at "), again
 

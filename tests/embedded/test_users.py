@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from scripts.embedded import accounts
 from tests import stack as stacks
-from tests.embedded.processes import facts
-from tests.stack import Stack, complete
+from tests.embedded.processes import facts, service
+from tests.stack import SOURCE, Stack, complete
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,15 +57,33 @@ def test_an_ordinary_user_runs_it_from_a_clean_clone(open_folder: Path) -> None:
 
 
 @needs_root
-def test_root_runs_it_without_a_login_and_postgres_is_not_root(open_folder: Path) -> None:
+def test_root_runs_it_as_users_of_the_stack_who_cannot_reach_its_secrets(
+    open_folder: Path,
+) -> None:
     made = make(open_folder, "root", None)
-    made.variables["STACK_AUTH"] = "off"
+    made.variables |= {"STACK_AUTH": "off", "TOKEN_OF_THE_SHELL": "secret"}
+    if not accounts.open_to_all((SOURCE / ".venv/bin/python").resolve()):
+        (open_folder / ".venv").unlink()  # one of its own, of a Python that all may run
+        prepared = made.run("scripts/python", "-c", "pass", timeout=600, env=dict(os.environ))
+        assert prepared.returncode == 0, made.said[-1]
+    base = open_folder / ".stack" / made.name
+    old = base / "data" / "of an older release"
+    old.parent.mkdir(parents=True)
+    old.touch()
     with stacks.stack(made):
-        assert "login" not in made.up()
+        said = made.up()
+        assert "login" not in said
+        assert "warning" not in said, said
         found = facts(made, "name", "username")
         owners = {each["username"] for each in found if each["name"] == "postgres"}
-        assert owners == {"prefect-stack"}
-        assert (open_folder / ".stack" / made.name / "postgres").is_dir()
+        assert owners == {accounts.STACK}
+        assert (base / "postgres").is_dir()
+        server, worker = service(made, "server"), service(made, "worker")
+        assert server.username() == accounts.STACK
+        assert worker.username() == accounts.FLOWS
+        assert old.owner() == accounts.FLOWS
+        assert "TOKEN_OF_THE_SHELL" not in {**server.environ(), **worker.environ()}
+        refuses_flows(base, open_folder, server.pid)
         # As a browser sends it for another site: no token, and a body that needs no permission.
         refused = httpx.post(f"{made.url}/api/flows/filter", content="{}")
         assert refused.status_code == httpx.codes.FORBIDDEN
@@ -72,3 +92,44 @@ def test_root_runs_it_without_a_login_and_postgres_is_not_root(open_folder: Path
         result = made.run("sh", "-c", script)
         assert "finished successfully" in result.stdout, made.said[-1]
         assert f"URL: {made.url}/v2/runs/" in result.stdout
+        assert "was already running" in made.up()  # and bootstrap went well, as that user
+    assert not base.exists()
+
+
+def refuses_flows(base: Path, clone: Path, server_pid: int) -> None:
+    """Everything that the user of flows has no business with; and what it needs is there."""
+
+    def may(script: str, *arguments: object) -> bool:
+        argv = ["sh", "-c", script, "sh", *map(str, arguments)]
+        silent = subprocess.DEVNULL
+        return (
+            subprocess.run(
+                argv,
+                check=False,
+                user=accounts.FLOWS,
+                group=accounts.FLOWS,
+                extra_groups=[],
+                cwd="/",
+                stdout=silent,
+                stderr=silent,
+            ).returncode
+            == 0
+        )
+
+    for name in ("database/password", "encryption/key", "api/password"):
+        assert (base / "secrets" / name).is_file()
+        assert not may('cat "$1"', base / "secrets" / name)
+    assert not may('cat "$1"', f"/proc/{server_pid}/environ")
+    for folder in (clone, clone / "server", clone / "flows", clone / ".venv", base, base / "logs"):
+        assert not may('touch "$1/planted"', folder)
+    assert may('cat "$1"', clone / "flows" / "hello.py")
+    assert may('touch "$1/kept"', base / "data")
+
+
+@needs_root
+def test_a_stack_of_roots_that_cannot_protect_the_machine_says_so(stack: Stack) -> None:
+    assert "closed to other users; move the clone" in str(stack.status()["warning"])
+    assert (
+        "warning: server, worker and flows run as root"
+        in stack.run("scripts/stack", "status").stdout
+    )
