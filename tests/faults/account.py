@@ -33,7 +33,7 @@ class Account(BaseModel):
     failed: int  # Failed, and its work is not done
     killed: int  # Crashed, and its process is one that the fault itself has ended
     crashed_at_work: int  # Crashed between its beginning and its end, by nobody's hand
-    crashed_unbegun: int  # Crashed, and its work never began
+    crashed_unbegun: int  # Crashed, and it never was Running
     cancelled: int
     stuck: int  # not ended when the bound was over
     stuck_states: dict[str, int]
@@ -108,8 +108,12 @@ def make(  # noqa: PLR0913 - all that is known
     stuck: Counter[str] = Counter()
     for key, run_id in accepted.items():
         run = runs.get(run_id, {"state_type": "UNKNOWN", "state": {"name": "unknown"}})
-        state, done, begun = run["state_type"], ledger.ends[key] > 0, ledger.starts[key] > 0
-        killed = ledger.pids.get(key) in ended
+        state, done = run["state_type"], ledger.ends[key] > 0
+        # Running counts as begun: what was told so may not be run again, whether or not its code
+        # came to its first line.
+        begun = ledger.starts[key] > 0 or run.get("start_time") is not None
+        pid = ledger.pids.get(key) or int(run.get("infrastructure_pid") or 0)
+        killed = begun and pid in ended
         counts[_kind(state, done=done, begun=begun, killed=killed)] += 1
         if state not in TERMINAL:
             stuck[run["state"]["name"] + (", work done" if done else "")] += 1

@@ -51,7 +51,7 @@ def render(results: Results) -> str:
     tried = [each for each in results.rows if each.outcome != "not tried"]
     lines = [
         *(OPENING, *promises, "", MEASURED),
-        f"Measured on {results.machine}, {_days(results.rows)}.",
+        f"Measured on {results.machine}, {_days(results.rows)}, {_loads(results.rows)}.",
         "",
         "| promise | fault | bound | held | measured |",
         "|---|---|---|---|---|",
@@ -85,3 +85,9 @@ def _plain(text: str) -> str:
 def _days(rows: list[Row]) -> str:
     days = sorted({each.taken[:10] for each in rows})
     return " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "never"
+
+
+def _loads(rows: list[Row]) -> str:
+    """How busy the machine was, which is in every figure of seconds."""
+    loads = [each.load for each in rows] or [0.0]
+    return f"under a load of {min(loads)} to {max(loads)}"

@@ -148,6 +148,27 @@ def test_what_the_fault_itself_has_ended_may_be_crashed_and_nothing_else(
     assert counted(state, 1, 0, ended={7}).lost() == lost
 
 
+@pytest.mark.parametrize(
+    ("start_time", "lost"), [("2030-01-02T03:04:05Z", {}), (None, {"crashed_unbegun": 1})]
+)
+def test_what_was_killed_between_running_and_its_first_line_may_be_crashed(
+    start_time: str | None, lost: dict[str, int]
+) -> None:
+    state = {"name": "Crashed", "message": "said"}
+    run = {"state_type": "CRASHED", "state": state, "infrastructure_pid": "7"}
+    made = account.make(
+        {"key": "id"},
+        [],
+        {"id": {**run, "start_time": start_time}},
+        Ledger(),
+        ended={7},
+        taken={},
+        recovery_seconds=1.0,
+        places_seconds=1.0,
+    )
+    assert made.lost() == lost
+
+
 def test_a_run_that_the_server_does_not_know_is_stuck() -> None:
     made = account.make(
         {"key": "id"},
