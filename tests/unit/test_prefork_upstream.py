@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import socket
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
+import pytest
 from prefect import flow_engine, flows, results
 from prefect.client import orchestration
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.runner._cancellation_manager import CancellationManager
 from prefect.runner._process_manager import ProcessHandle
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelling, Running
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
 from worker.prefork import upstream
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    import pytest
+RUN = UUID(int=11)
 
 
 def parameters(function: object) -> list[str]:
@@ -81,10 +89,80 @@ def test_an_executor_takes_hooks_and_leaves_the_state_before_the_start_alone() -
     assert parameters(ProcessHandle)[1] == "termination_scope"
 
 
-def test_one_observer_watches_many_runs_each_from_a_state() -> None:
-    observer = upstream.SuspendingObserver
-    assert parameters(observer._create_watch) == ["self", "flow_run_id"]  # noqa: SLF001
-    assert hasattr(observer, "remove_in_flight_flow_run_id")
+class Told:
+    """What an observer tells, and what it gives up."""
+
+    def __init__(self) -> None:
+        """Of nothing yet."""
+        self.run: asyncio.Future[UUID] = asyncio.get_running_loop().create_future()
+        self.given_up: set[UUID] = set()
+
+    def cancelling(self, flow_run_id: UUID) -> None:
+        self.run.set_result(flow_run_id)
+
+    def suspended(self, flow_run_id: UUID, state: State[Any]) -> None:  # noqa: ARG002
+        self.run.set_result(flow_run_id)
+
+    def gave_up(self, flow_run_ids: set[UUID]) -> None:
+        self.given_up |= flow_run_ids
+
+
+def cancelling(told: Told) -> upstream.CancellingObserver:
+    return upstream.CancellingObserver(told.cancelling, 0.01, on_failure=told.gave_up)
+
+
+def suspending(told: Told) -> upstream.SuspendingObserver:
+    return upstream.SuspendingObserver(told.suspended, 0.01, on_failure=told.gave_up)
+
+
+class Client:
+    """Answers for the runs of an observer, at first with an error."""
+
+    def __init__(self, state: State[Any], failures: int) -> None:
+        """The run is in `state`, which is told after `failures` errors."""
+        self.run = FlowRun(id=RUN, flow_id=RUN, state=state)
+        self.failures = failures
+
+    async def read_flow_runs(self, **_filters: object) -> list[FlowRun]:
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("the database is away")
+        return [self.run]
+
+    async def read_flow_run(self, _run: UUID) -> FlowRun:
+        return self.run
+
+
+@pytest.mark.parametrize(
+    ("make", "before", "after"),
+    [
+        (cancelling, Running(), Cancelling()),
+        (suspending, Running(), State(type=StateType.PAUSED, name="Suspended")),
+    ],
+    ids=["cancelling", "suspending"],
+)
+def test_an_observer_tells_what_it_polls_after_any_number_of_polls_that_failed(
+    make: Callable[[Told], Any],
+    before: State[Any],
+    after: State[Any],
+) -> None:
+    async def main() -> None:
+        told = Told()
+        async with asyncio.timeout(60), make(told) as observer:
+            observer._client = Client(after, failures=20)  # noqa: SLF001
+            if isinstance(observer, upstream.SuspendingObserver):
+                observer.watch(FlowRun(id=RUN, flow_id=RUN, state=before))
+            else:
+                observer.add_in_flight_flow_run_id(RUN)
+            assert await told.run == RUN
+        assert told.given_up == set()
+
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # it does not listen: who connects is refused
+        with temporary_settings(
+            {PREFECT_API_URL: f"http://127.0.0.1:{nobody.getsockname()[1]}/api"}
+        ):
+            asyncio.run(main())
 
 
 def test_the_process_worker_has_what_ours_changes() -> None:
