@@ -11,8 +11,6 @@ import pytest
 from scripts import docker_containers as containers
 from server.errors import MistakeError, StackError
 
-NOW = datetime.now(UTC)
-
 
 def container(*, restarts: int = 0, lived: float = 600, exit_code: int = 0, said: str = "") -> Any:
     """A container as the engine tells of it."""
@@ -20,7 +18,7 @@ def container(*, restarts: int = 0, lived: float = 600, exit_code: int = 0, said
         running=exit_code == 0,
         status="exited" if exit_code else "running",
         exit_code=exit_code,
-        started_at=NOW - timedelta(seconds=lived),
+        started_at=datetime.now(UTC) - timedelta(seconds=lived),
         health=SimpleNamespace(status="healthy", log=[]),
     )
     return SimpleNamespace(
