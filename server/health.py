@@ -1,7 +1,10 @@
 """Health checks that ask for progress, not only for life.
 
 A server can answer while its background services stand still (upstream #22436): then no schedule
-makes a run and no run is ever marked late. Both leave traces in the database, which are read here.
+makes a run and no run is ever marked late. Both leave traces in the database, which are read here,
+and so do work pools that make no progress (`server.pools`). In the first minutes after the start
+of the stack only the first rule counts, so that nothing a schedule or a run does keeps `up` from
+ending.
 Docker runs this as a command; the supervisor of an embedded stack calls the functions.
 """
 
@@ -12,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 
-from server import database
+from server import database, pools
 from server.place import DOCKER, Place
 from server.probe import check_http
 
@@ -25,34 +28,32 @@ select count(*) from flow_run
 where state_type = 'SCHEDULED' and state_name = 'Scheduled'
   and next_scheduled_start_time < now() - interval '3 minutes'
 """
-# The scheduler goes round every 60 s. Only intervals up to a day and crons without a day of the
-# month or a month count: those always have a next run within the horizon that it plans for.
+# The scheduler goes round every 60 s. Only deployments of which each schedule is an interval of at
+# most a day, or a cron without a day of the month or a month, count: those always have a next run
+# within the horizon that it plans for. Any other schedule may yield none, or fail and take those
+# beside it along: that is a mistake of its deployment, not an illness of the server.
 SCHEDULES = """
-select count(*) as schedules, count(run.deployment_id) as planned
-from deployment_schedule
-join deployment on deployment.id = deployment_schedule.deployment_id
+with simple as (
+  select deployment.id, count(*) as schedules
+  from deployment
+  join deployment_schedule on deployment_schedule.deployment_id = deployment.id
+  where deployment_schedule.active and not deployment.paused
+  group by deployment.id
+  having greatest(max(deployment_schedule.updated), max(deployment.updated))
+      < now() - interval '5 minutes'
+    and bool_and(coalesce(
+      schedule::jsonb->>'cron' ~ '^\\s*\\S+\\s+\\S+\\s+\\*\\s+\\*\\s+\\S+\\s*$'
+      or (schedule::jsonb->>'interval')::float <= 86400, false))
+)
+select coalesce(sum(simple.schedules), 0), count(run.deployment_id) as planned
+from simple
 left join lateral (
   select flow_run.deployment_id from flow_run
-  where flow_run.deployment_id = deployment.id and flow_run.auto_scheduled
+  where flow_run.deployment_id = simple.id and flow_run.auto_scheduled
     and flow_run.next_scheduled_start_time > now()
   limit 1
 ) run on true
-where deployment_schedule.active and not deployment.paused
-  and deployment_schedule.updated < now() - interval '5 minutes'
-  and deployment.updated < now() - interval '5 minutes'
-  and (schedule::jsonb->>'cron' ~ '^\\s*\\S+\\s+\\S+\\s+\\*\\s+\\*\\s+\\S+\\s*$'
-       or (schedule::jsonb->>'interval')::float <= 86400)
 """
-
-
-def check_database(place: Place) -> str | None:
-    """None when the database answers a query, else why not."""
-    try:
-        with database.connect(place, "health") as connection, connection.cursor() as cursor:
-            cursor.execute("select 1")
-    except psycopg2.Error as error:
-        return str(error).strip()
-    return None
 
 
 def check_services(place: Place) -> str | None:
@@ -70,11 +71,13 @@ def _stalled(connection: Connection) -> str | None:
         (overdue,) = cursor.fetchone() or (0,)
         if overdue:
             return f"{overdue} runs are overdue and not marked late: the services stand still"
+        if pools.just_started(connection):
+            return None
         cursor.execute(SCHEDULES)
         schedules, planned = cursor.fetchone() or (0, 0)
         if schedules and not planned:
             return f"no run ahead for {schedules} active schedules: the scheduler stands still"
-    return None
+    return pools.stalled(connection)
 
 
 def check_server(place: Place) -> str | None:

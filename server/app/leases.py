@@ -138,7 +138,7 @@ class ConcurrencyLeaseStorage(LeaseStorage):
     async def list_holders_for_limit(self, limit_id: UUID) -> list[tuple[UUID, LeaseHolder]]:
         """The leases of one limit that have not ended, with their holders where they are known."""
         query = LEASES.select().where(
-            LEASES.c.resource_ids.any(limit_id),
+            sa.literal(limit_id) == sa.any_(LEASES.c.resource_ids),
             LEASES.c.expiration > _now(),
             LEASES.c.holder_id.is_not(None),
         )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
 import uuid
@@ -15,40 +13,39 @@ from typing import TYPE_CHECKING
 import psycopg2
 import pytest
 
-from scripts.embedded import cluster as clusters
-from scripts.embedded import layout as layouts
-from scripts.embedded.service import Start, spawn
-from server import database, environment, health, roles, secrets
+from server import database, environment, health, pools, roles, secrets
 from server.errors import MistakeError, StackError
 from server.place import DATABASE_NAME, VARIABLE, Place
 from server.settings import ROOT, Settings
-from tests.stack import wait_for
+from tests.embedded import databases
+from tests.embedded.pool_rows import PoolRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
+FULL_DEPLOYMENT = """
+with made as (
+  insert into concurrency_limit_v2 (id, name, "limit", active, active_slots, denied_slots,
+    slot_decay_per_second, avg_slot_occupancy_seconds)
+  values (gen_random_uuid(), 'x', 1, true, 1, 0, 0, 2) returning id
+)
+update deployment set concurrency_limit_id = (select id from made)
+"""
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A running PostgreSQL with an empty database."""
-    layout = layouts.Layout("database", tmp_path_factory.mktemp("database") / "stack")
-    settings = Settings()
-    layout.make()
-    secrets.ensure(settings, layout.secrets)
-    cluster = clusters.of(layout)
-    found = layouts.place(layout, settings, cluster.socket)
-    clusters.make(layout, cluster, secrets.database_password(layout.secrets))
-    start = Start(cluster.command(), dict(os.environ), lambda _pid: None, cluster.account)
-    process = spawn(start, cluster.home, layout.logs / "postgres.log")
-    try:
-        wait_for("database", lambda: clusters.check(found) is None, 30)
-        yield found
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(30)
-        shutil.rmtree(cluster.home)
-        shutil.rmtree(cluster.socket, ignore_errors=True)
+    with databases.running(tmp_path_factory.mktemp("database")) as made:
+        yield made.place
+
+
+@pytest.fixture
+def long_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the health check take the stack for one that has been up for long."""
+    monkeypatch.setattr(pools, "JUST_STARTED", "select false")
 
 
 def start_migration(place: Place) -> subprocess.Popen[str]:
@@ -59,12 +56,6 @@ def start_migration(place: Place) -> subprocess.Popen[str]:
     argv = environment.command("migrate", settings, place)
     pipe = subprocess.PIPE
     return subprocess.Popen(argv, env=env, stdout=pipe, stderr=subprocess.STDOUT, text=True)
-
-
-def execute(place: Place, statement: str, *values: object) -> None:
-    """Run one statement."""
-    with database.connect(place, "test") as connection, connection.cursor() as cursor:
-        cursor.execute(statement, values)
 
 
 def test_three_migrations_at_once_on_an_empty_database_all_succeed(place: Place) -> None:
@@ -99,16 +90,18 @@ def test_the_login_of_the_stack_is_a_plain_owner(place: Place) -> None:
         "where rolname !~ '^pg_' order by rolname",
     ) == [("postgres", True, True), ("prefect", False, False)]
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        execute(place, "create temp table t (x text); copy t from program 'id'")
+        databases.execute(place, "create temp table t (x text); copy t from program 'id'")
 
 
 def test_a_stack_that_was_made_with_a_superuser_keeps_its_data_and_loses_the_right(
     place: Place,
 ) -> None:
     # As an older release left it: one role, the bootstrap superuser, that owns everything.
-    execute(place, "create type mood as enum ('a'); create view moods as select 'a'::mood as x")
-    execute(place, "create function one() returns int language sql as 'select 1'")
-    execute(place, "insert into flow (id, name) values (gen_random_uuid(), 'kept')")
+    databases.execute(
+        place, "create type mood as enum ('a'); create view moods as select 'a'::mood as x"
+    )
+    databases.execute(place, "create function one() returns int language sql as 'select 1'")
+    databases.execute(place, "insert into flow (id, name) values (gen_random_uuid(), 'kept')")
     password = secrets.database_password(place.secrets)
     old = """
         alter database prefect owner to postgres;
@@ -133,16 +126,20 @@ def test_a_stack_that_was_made_with_a_superuser_keeps_its_data_and_loses_the_rig
         cursor.execute("alter role postgres rename to prefect")
         cursor.execute("alter role prefect password %s", (password,))
     helper.close()
-    execute(place, "drop owned by helper; drop role helper")
+    databases.execute(place, "drop owned by helper; drop role helper")
     said = start_migration(place).communicate(timeout=60)[0]
     assert "is no superuser any more" in said, said
     assert "is no superuser" not in start_migration(place).communicate(timeout=60)[0]
-    execute(place, "update flow set name = 'kept' where name = 'kept'")
-    execute(place, "alter table flow add column test int; alter table flow drop column test")
-    execute(place, "drop view moods; drop type mood; drop function one(); create schema test")
+    databases.execute(place, "update flow set name = 'kept' where name = 'kept'")
+    databases.execute(
+        place, "alter table flow add column test int; alter table flow drop column test"
+    )
+    databases.execute(
+        place, "drop view moods; drop type mood; drop function one(); create schema test"
+    )
     assert superuser(place, "select count(*) from flow where name = 'kept'") == [(1,)]
     assert superuser(place, "select rolname from pg_roles where rolsuper") == [("postgres",)]
-    execute(place, "drop schema test; delete from flow where name = 'kept'")
+    databases.execute(place, "drop schema test; delete from flow where name = 'kept'")
 
 
 def test_nothing_of_the_lock_is_left(place: Place) -> None:
@@ -159,8 +156,8 @@ def test_a_run_that_is_overdue_and_not_marked_late_shows_that_services_stand_sti
     place: Place,
 ) -> None:
     flow, run = str(uuid.uuid4()), str(uuid.uuid4())
-    execute(place, "insert into flow (id, name) values (%s, 'overdue')", flow)
-    execute(
+    databases.execute(place, "insert into flow (id, name) values (%s, 'overdue')", flow)
+    databases.execute(
         place,
         "insert into flow_run (id, flow_id, name, state_type, state_name, "
         "next_scheduled_start_time) values (%s, %s, 'x', 'SCHEDULED', 'Scheduled', "
@@ -168,16 +165,16 @@ def test_a_run_that_is_overdue_and_not_marked_late_shows_that_services_stand_sti
         *(run, flow),
     )
     assert health.check_services(place) is None
-    execute(
+    databases.execute(
         place,
         "update flow_run set next_scheduled_start_time = now() - interval '4 minutes' "
         "where id = %s",
         run,
     )
     assert "1 runs are overdue and not marked late" in str(health.check_services(place))
-    execute(place, "update flow_run set state_name = 'Late' where id = %s", run)
+    databases.execute(place, "update flow_run set state_name = 'Late' where id = %s", run)
     assert health.check_services(place) is None
-    execute(place, "delete from flow where id = %s", flow)
+    databases.execute(place, "delete from flow where id = %s", flow)
 
 
 @pytest.mark.parametrize(
@@ -195,16 +192,17 @@ def test_schedules_without_any_run_ahead_show_that_the_scheduler_stands_still(
     place: Place,
     schedule: dict[str, object],
     ill: bool,  # noqa: FBT001
+    long_up: None,
 ) -> None:
     flow, deployment = str(uuid.uuid4()), str(uuid.uuid4())
-    execute(place, "insert into flow (id, name) values (%s, 'scheduled')", flow)
-    execute(
+    databases.execute(place, "insert into flow (id, name) values (%s, 'scheduled')", flow)
+    databases.execute(
         place,
         "insert into deployment (id, name, flow_id, updated) values "
         "(%s, 'x', %s, now() - interval '10 minutes')",
         *(deployment, flow),
     )
-    execute(
+    databases.execute(
         place,
         "insert into deployment_schedule (id, deployment_id, schedule, active, updated) values "
         "(%s, %s, %s, true, now() - interval '10 minutes')",
@@ -212,14 +210,118 @@ def test_schedules_without_any_run_ahead_show_that_the_scheduler_stands_still(
     )
     found = health.check_services(place)
     assert (found is not None and "the scheduler stands still" in found) == ill, found
-    execute(
+    databases.execute(
         place,
         "insert into flow_run (id, flow_id, deployment_id, name, auto_scheduled, "
         "next_scheduled_start_time) values (%s, %s, %s, 'x', true, now() + interval '1 hour')",
         *(str(uuid.uuid4()), flow, deployment),
     )
     assert health.check_services(place) is None
-    execute(place, "delete from flow where id = %s", flow)
+    databases.execute(place, "delete from flow where id = %s", flow)
+
+
+@pytest.mark.usefixtures("long_up")
+def test_a_schedule_that_may_yield_none_excuses_those_beside_it(place: Place) -> None:
+    rows = PoolRows(place)
+    rows.schedule({"interval": 3600})
+    assert "the scheduler stands still" in rows.health()
+    rows.schedule({"rrule": "FREQ=DAILY;UNTIL=20301231T000000Z"})
+    assert rows.health() == ""
+    rows.remove()
+
+
+def test_in_the_first_minutes_no_schedule_and_no_run_makes_the_stack_ill(place: Place) -> None:
+    rows = PoolRows(place)
+    rows.schedule({"interval": 3600})
+    rows.fill("RUNNING", minutes=10)
+    assert rows.health() == ""
+    rows.remove()
+
+
+@pytest.fixture
+def rows(place: Place, long_up: None) -> Iterator[PoolRows]:
+    """The stack's own pool in a stack that has been up for long."""
+    made = PoolRows(place)
+    yield made
+    made.remove()
+
+
+class TestPools:
+    @pytest.mark.parametrize(
+        ("state", "minutes", "beat", "ill"),
+        [
+            ("PENDING", 6, None, True),
+            ("PENDING", 4, None, False),
+            ("RUNNING", 60, 4, True),
+            ("RUNNING", 60, 2, False),
+            ("RUNNING", 4, None, True),
+            ("RUNNING", 2, None, False),
+        ],
+    )
+    def test_one_that_is_full_of_runs_without_a_sign_of_life_is_ill(
+        self,
+        rows: PoolRows,
+        state: str,
+        minutes: float,
+        beat: float | None,
+        ill: bool,  # noqa: FBT001
+    ) -> None:
+        rows.fill(state, minutes, beat)
+        expected = (
+            "2 of 2 places of the work pool default are held by runs that show no sign of life"
+        )
+        assert rows.health() == (expected if ill else "")
+
+    def test_one_of_them_alive_is_enough(self, rows: PoolRows) -> None:
+        rows.run("RUNNING", minutes=60, beat=4)
+        rows.run("RUNNING", minutes=60, beat=1)
+        assert rows.health() == ""
+
+    def test_runs_of_another_pool_need_not_send_heartbeats(self, rows: PoolRows) -> None:
+        other = PoolRows(rows.place, "other")
+        other.fill("RUNNING", minutes=60)
+        assert rows.health() == ""
+        other.fill("RUNNING", minutes=60, beat=10)
+        assert "places of the work pool other" in rows.health()
+        other.remove()
+
+    def test_late_runs_that_nobody_takes_are_ill(self, rows: PoolRows) -> None:
+        rows.run("SCHEDULED", "Late", minutes=2)
+        assert rows.health() == ""
+        for _ in range(3):
+            rows.run("SCHEDULED", "Late", minutes=4)
+        rows.run("RUNNING", minutes=60, beat=0)
+        assert rows.health() == (
+            "3 runs of the work pool default are late by more than 3 minutes and none has begun "
+            "for 2, with 1 of 2 places taken"
+        )
+        rows.run("COMPLETED")
+        rows.execute("update flow_run set start_time = now() where state_type = 'COMPLETED'")
+        assert rows.health() == ""
+
+    @pytest.mark.parametrize(
+        "reason",
+        [
+            "update work_pool set is_paused = true",
+            "update work_pool set concurrency_limit = 0",
+            "update work_queue set is_paused = true",
+            "update work_queue set concurrency_limit = 0",
+            "update worker set last_heartbeat_time = now() - interval '1 minute'",
+            FULL_DEPLOYMENT,
+        ],
+    )
+    def test_late_runs_that_have_a_reason_to_wait_are_not(
+        self, rows: PoolRows, reason: str
+    ) -> None:
+        rows.run("SCHEDULED", "Late", minutes=4)
+        assert rows.health() != ""
+        rows.execute(reason)
+        assert rows.health() == ""
+
+    def test_a_full_pool_that_works_may_have_late_runs(self, rows: PoolRows) -> None:
+        rows.run("SCHEDULED", "Late", minutes=60)
+        rows.fill("RUNNING", minutes=60, beat=0)
+        assert rows.health() == ""
 
 
 def test_a_password_that_the_database_does_not_take_is_a_mistake_that_says_so(

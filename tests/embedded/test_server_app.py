@@ -118,7 +118,8 @@ class TestOutage:
         self, server: Server, postgresql: Database
     ) -> None:
         others = (
-            "from pg_stat_activity where application_name <> 'stack taken' and usename is not null"
+            "from pg_stat_activity "
+            "where application_name <> 'stack taken' and usename = current_user"
         )
         with ExitStack() as taken:
             first = taken.enter_context(database.connect(postgresql.place, "taken"))
