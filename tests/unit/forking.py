@@ -60,7 +60,7 @@ class Forks:
         lineage.leave_orphans()
 
     def run(self, directory: Path, entrypoint: str, **more: Any) -> Ended:
-        """Fork for a run of `entrypoint`, with `more` in the request, until its flow would begin."""
+        """Fork for a run of `entrypoint`, with `more` requested, until its flow would begin."""
         request = self.request(directory, entrypoint)
         env = {**request.env, **more.pop("env", {})}
         return self._runner.run(self._run(replace(request, env=env, **more)))

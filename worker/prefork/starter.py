@@ -120,7 +120,8 @@ class ForkStarter:
             try:
                 self._lines.add(flow_run, ours)
                 task_status.started(handle(process))
-                await process.wait()
+                if await process.wait():  # what it has started is nobody's now
+                    SessionScope().hard_kill(process.pid)
             except Exception:
                 SessionScope().hard_kill(process.pid)  # nobody will wait for it any more
                 raise
