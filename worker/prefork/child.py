@@ -28,7 +28,16 @@ from prefect.logging.handlers import APILogHandler
 from prefect.logging.loggers import flow_run_logger
 from prefect.utilities.asyncutils import run_coro_as_sync
 
-from worker.prefork import lineage, messages, packages, randomness, settled, upstream, wire
+from worker.prefork import (
+    lineage,
+    loading,
+    messages,
+    packages,
+    randomness,
+    settled,
+    upstream,
+    wire,
+)
 from worker.prefork.due import seconds_until_due
 from worker.prefork.ending import Ending
 from worker.prefork.ends import NOT_BEGUN
@@ -85,10 +94,18 @@ def main(
         os._exit(code)
     try:
         line = socket.socket(fileno=files[0])
-        _become(request, worker, before)
-        flow_run = FlowRun.model_validate(request.flow_run)
-        ending = Ending(flow_run.id, os.environ, flow_run_logger(flow_run=flow_run))
-        code = _run(flow_run, request, line, before, ending)
+        with loading.telling(line):
+            _become(request, worker, before)
+            flow_run = FlowRun.model_validate(request.flow_run)
+            ending = Ending(flow_run.id, os.environ, flow_run_logger(flow_run=flow_run))
+            upstream.configure_from_env()
+            with ending.beginning():
+                flow = _load(flow_run, request, line, before)
+        if request.hooks:
+            state = State.model_validate(request.state)
+            code = _run_hooks(request.hooks, flow_run, flow, state)
+        else:
+            code = _run(flow_run, flow, request, line, before, ending)
     except SystemExit as error:
         code = NOT_BEGUN if ending and ending.could_not_begin else _exit_code(error)
     except BaseException:  # noqa: BLE001 - as the interpreter does at its top
@@ -112,7 +129,8 @@ def _become(request: Request, worker: int, before: Before) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
-    os.chdir(request.cwd)
+    with loading.step("The working directory of the run cannot be entered"):
+        os.chdir(request.cwd)
     sys.path.insert(0, request.cwd)
     sys.argv = ["prefect.engine"]
     # What a process that the flow spawns imports as its main module.
@@ -123,29 +141,33 @@ def _become(request: Request, worker: int, before: Before) -> None:
     zoneinfo.reset_tzpath()
     randomness.reseed(before.generators)
     if settled.sources(os.environ, request.cwd) != before.settings:
+        _read_settings()
+
+
+def _read_settings() -> None:
+    """Read Prefect's settings anew, and set the logs up by them."""
+    with loading.step("Prefect's settings cannot be read"):
         upstream.refresh_global_settings_context()
+    with loading.step("The logs cannot be set up"):
         upstream.setup_logging(incremental=False)
 
 
-def _run(
-    flow_run: FlowRun, request: Request, line: socket.socket, before: Before, ending: Ending
+def _run(  # noqa: PLR0913, PLR0917
+    flow_run: FlowRun,
+    flow: Flow[..., Any],
+    request: Request,
+    line: socket.socket,
+    before: Before,
+    ending: Ending,
 ) -> int:
-    """Load the flow and run it; the exit code."""
-    upstream.configure_from_env()
+    """Run the flow; the exit code."""
     with upstream.handle_engine_signals(flow_run.id), ending.beginning():
-        logger = flow_run_logger(flow_run=flow_run)
-        try:
-            flow = _load(flow_run, request, before)
-        except Exception:
-            logger.exception("Unexpected exception encountered when trying to load flow")
-            raise
-        if hooks := request.hooks:
-            return _run_hooks(hooks, flow_run, flow, State.model_validate(request.state))
         _tell_learnt(line, before)
         _wait_until_due(flow_run)
         ending.take_over()
         upstream.replace_observers(_Observer(line, flow_run.id).observe)
         upstream.read_result_storage_once(request.result_storage)
+        logger = flow_run_logger(flow_run=flow_run)
         with upstream.RunMetrics(flow_run, flow):
             result = upstream.run_flow(flow, flow_run=flow_run, error_logger=cast("Any", logger))
             upstream.drive(flow, result)
@@ -156,8 +178,12 @@ def _run(
 def _tell_learnt(line: socket.socket, before: Before) -> None:
     """Tell the worker which installed modules the run has imported by now."""
     if names := packages.learnt(before.modules):
-        with contextlib.suppress(OSError):  # the worker may be gone, which is not the run's fault
-            wire.send(line, messages.Learnt(names=names).encode())
+        _tell(line, messages.Learnt(names=names))
+
+
+def _tell(line: socket.socket, message: messages.FromRun) -> None:
+    with contextlib.suppress(OSError):  # the worker may be gone, which is not the run's fault
+        wire.send(line, message.encode())
 
 
 def _wait_until_due(flow_run: FlowRun) -> None:
@@ -166,22 +192,47 @@ def _wait_until_due(flow_run: FlowRun) -> None:
         time.sleep(wait)
 
 
-def _load(flow_run: FlowRun, request: Request, before: Before) -> Flow[..., Any]:
+def _load(
+    flow_run: FlowRun, request: Request, line: socket.socket, before: Before
+) -> Flow[..., Any]:
     """The flow from its file, with the deployment's pull steps, as the process worker does it."""
+    settings = settled.sources(os.environ, os.getcwd())  # noqa: PTH109
+    if request.brought:
+        brought = messages.Brought.model_validate(request.brought)
+        os.chdir(brought.directory)
+        sys.path[:0] = brought.path
+        os.environ["PYTHONPATH"] = brought.python_path
+    else:
+        brought = _bring(flow_run, request)
+        _tell(line, brought)
+    if packages.state() != before.installed and not request.hooks:
+        _start_over(request, brought.entrypoint)
+    if settled.sources(os.environ, os.getcwd()) != settings:  # noqa: PTH109
+        _read_settings()
+    flow = upstream.load_flow(brought.entrypoint)
+    own: dict[messages.HookKind, Any] = {
+        "cancellation": flow.on_cancellation_hooks,
+        "crashed": flow.on_crashed_hooks,
+    }
+    _tell(line, messages.Loaded(hooks=[kind for kind, hooks in own.items() if hooks]))
+    return flow
+
+
+def _bring(flow_run: FlowRun, request: Request) -> messages.Brought:
+    """Run the pull steps; where the code is."""
     found = DeploymentResponse.model_validate(request.deployment)
     start, path = Path.cwd(), list(sys.path)
     # Where there is nothing to fetch, the code is where the run starts, and the log says so.
     known = _Known(found.model_copy(update={"path": found.path or str(start)}))
-    settings = settled.sources(os.environ, str(start))
-    run_coro_as_sync(upstream.bring_code(known, flow_run))
-    entrypoint = upstream.runtime_entrypoint(cast("str", found.entrypoint))
+    with loading.step("The code of the flow cannot be brought"):
+        run_coro_as_sync(upstream.bring_code(known, flow_run))
     os.environ["PYTHONPATH"] = upstream.python_path(start, path)
-    if packages.state() != before.installed and not request.hooks:
-        _start_over(request, entrypoint)
-    if settled.sources(os.environ, os.getcwd()) != settings:  # noqa: PTH109
-        upstream.refresh_global_settings_context()
-        upstream.setup_logging(incremental=False)
-    return upstream.load_flow(entrypoint)
+    return messages.Brought(
+        directory=str(Path.cwd()),
+        entrypoint=upstream.runtime_entrypoint(cast("str", found.entrypoint)),
+        path=[each for each in sys.path if each not in path],
+        python_path=os.environ["PYTHONPATH"],
+    )
 
 
 def _start_over(request: Request, entrypoint: str) -> NoReturn:

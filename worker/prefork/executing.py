@@ -99,7 +99,7 @@ class Executing:
         self.hooks.add(flow_run.id, job)
         try:
             control = self.shared.context.control_channel
-            yield ForkStarter(job, self.templates, control, self.shared.lines)
+            yield ForkStarter(job, self.templates, control, self.shared.lines, self.hooks)
         finally:
             self.hooks.remove(flow_run.id)
 

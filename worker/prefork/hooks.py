@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect.logging.loggers import flow_run_logger
 
 from worker.prefork import wire
+from worker.prefork.hearing import Hearing
+from worker.prefork.messages import Problem
 from worker.prefork.process import ForkedProcess, SessionScope
 
 if TYPE_CHECKING:
@@ -20,9 +22,22 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import FlowRun, State
 
+    from worker.prefork.messages import Brought, FromRun, HookKind
     from worker.prefork.starter import Job
     from worker.prefork.templates import Templates
     from worker.prefork.upstream import FlowRunHookRunner
+
+
+@dataclass
+class Told:
+    """What the process of a run has told by now of the hooks of its flow.
+
+    As with Prefect's own workers, none are run of a flow whose pull steps have not ended, or that
+    could not be loaded; of one that was being loaded, nobody knows which it has.
+    """
+
+    brought: Brought | None = None
+    hooks: frozenset[HookKind] = frozenset({"cancellation", "crashed"})
 
 
 class ForkedHooks:
@@ -36,12 +51,18 @@ class ForkedHooks:
         self._templates = templates
         self._jobs: dict[UUID, Job] = {}
         self._others: dict[UUID, FlowRunHookRunner] = {}
+        self._told: dict[UUID, Told] = {}
         self._latest: float | None = None  # by the clock of the loop
         self._limits: set[asyncio.Timeout] = set()
 
     def add(self, flow_run_id: UUID, job: Job) -> None:
         """Note how the hooks of a run are to be run."""
         self._jobs[flow_run_id] = job
+
+    def expect(self, flow_run_id: UUID) -> Told:
+        """Run only the hooks that the run's process tells of, in what is returned."""
+        told = self._told[flow_run_id] = Told()
+        return told
 
     def hand_over(self, flow_run_id: UUID, runner: FlowRunHookRunner) -> None:
         """Have another one run the hooks of a run."""
@@ -51,6 +72,7 @@ class ForkedHooks:
         """Forget it."""
         self._jobs.pop(flow_run_id, None)
         self._others.pop(flow_run_id, None)
+        self._told.pop(flow_run_id, None)
 
     def hurry(self, seconds: float) -> None:
         """End the hooks that have not ended in `seconds` from now."""
@@ -70,13 +92,16 @@ class ForkedHooks:
         if state.is_crashed():
             await self._run("crashed", flow_run, state)
 
-    async def _run(self, kind: str, flow_run: FlowRun, state: State) -> None:
+    async def _run(self, kind: HookKind, flow_run: FlowRun, state: State) -> None:
+        told = self._told.get(flow_run.id)
+        if told and (told.brought is None or kind not in told.hooks):
+            return  # there are none, as far as anybody can tell
         try:
             async with self._bound():
                 if other := self._others.get(flow_run.id):
                     await getattr(other, f"run_{kind}_hooks")(flow_run, state)
                 else:
-                    await self._run_in_fork(kind, flow_run, state)
+                    await self._run_in_fork(kind, flow_run, state, told)
         except Exception:  # noqa: BLE001 - a hook that fails fails no run
             flow_run_logger(flow_run).warning(
                 "The on_%s hooks of flow run %r could not be run.", kind, flow_run.id, exc_info=True
@@ -91,26 +116,38 @@ class ForkedHooks:
             finally:
                 self._limits.remove(limit)
 
-    async def _run_in_fork(self, kind: str, flow_run: FlowRun, state: State) -> None:
+    async def _run_in_fork(
+        self, kind: HookKind, flow_run: FlowRun, state: State, told: Told | None
+    ) -> None:
+        brought = told.brought.model_dump() if told and told.brought else None
+        more = {"hooks": kind, "state": as_json(state), "brought": brought}
         with tempfile.TemporaryDirectory(suffix="prefect") as empty:
             job = self._jobs[flow_run.id]
             if not job.working_dir.is_dir():  # it was a temporary one, of the run
                 job = replace(job, working_dir=Path(empty))
-            code = await self._fork(job, flow_run, {"hooks": kind, "state": as_json(state)})
-        if code:
-            raise RuntimeError(f"the process of the hooks ended with {code}")
+            await self._fork(job, flow_run, more)
 
-    async def _fork(self, job: Job, flow_run: FlowRun, more: dict[str, Any]) -> int:
+    async def _fork(self, job: Job, flow_run: FlowRun, more: dict[str, Any]) -> None:
         kind = job.kind()
         ours, theirs = wire.pair()
         with ours, theirs:
             request = job.request(flow_run, kind.env, **more)
             process = ForkedProcess(await self._templates.fork(kind, request, [theirs.fileno()]))
+            problem: list[str] = []
+
+            def hear(said: FromRun) -> None:
+                if isinstance(said, Problem):
+                    problem.append(said.message)
+
+            hearing = Hearing(ours, hear, flow_run_logger(flow_run))
             try:
-                return await process.wait()
+                code = await process.wait()
             finally:
+                hearing.close()
                 if process.returncode is None:
                     SessionScope().hard_kill(process.pid)
+        if code:
+            raise RuntimeError(*problem or [f"the process of the hooks ended with {code}"])
 
 
 def as_json(state: State) -> dict[str, Any]:

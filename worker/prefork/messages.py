@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Json = dict[str, Any]
+HookKind = Literal["cancellation", "crashed"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,9 @@ class Request:
     flow_run: Json
     deployment: Json | None
     result_storage: Mapping[str, str | None] | None
-    hooks: Literal["cancellation", "crashed"] | None = None  # these instead of the flow
+    hooks: HookKind | None = None  # these instead of the flow
     state: Json | None = None  # in which the hooks find the run
+    brought: Json | None = None  # a `Brought` of the run, whose pull steps are not to run again
 
     def encode(self) -> bytes:
         """As `decode` takes it; variables may hold bytes that are no text, as the kernel's do."""
@@ -114,9 +116,27 @@ class Problem(_ToWorker):
 
     type: Literal["problem"] = "problem"
     message: str
+    traceback: str
 
 
-FromRun = Learnt | Problem
+class Brought(_ToWorker):
+    """From a run whose pull steps are done: where its code is, for who loads the flow again."""
+
+    type: Literal["brought"] = "brought"
+    directory: str
+    entrypoint: str
+    path: list[str]  # what is looked at for modules, besides what each process looks at
+    python_path: str  # the variable PYTHONPATH
+
+
+class Loaded(_ToWorker):
+    """From a run whose flow is loaded: which hooks this has that are left to the worker."""
+
+    type: Literal["loaded"] = "loaded"
+    hooks: list[HookKind]
+
+
+FromRun = Learnt | Brought | Loaded | Problem
 GO = b"go"  # from the worker to a run that has said that it is there
 
 _from_run: TypeAdapter[FromRun] = TypeAdapter(Annotated[FromRun, Field(discriminator="type")])

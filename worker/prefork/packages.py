@@ -10,21 +10,13 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import signal
-import socket
 import sys
 import sysconfig
-import threading
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from worker.prefork import lineage
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from worker.prefork import lineage, traces
 
 MOST_REFUSED = 20
 State = tuple[int, ...]
@@ -87,6 +79,7 @@ def _rehearse(names: list[str]) -> dict[str, str]:
     if not pid:
         os.close(reader)
         reasons: dict[str, str] = {}
+        traces.watch()
         for name in names:
             if reason := _trace_of(name):
                 reasons[name] = reason
@@ -107,7 +100,7 @@ def _rehearse(names: list[str]) -> dict[str, str]:
 
 def _trace_of(name: str) -> str | None:
     threads, files, modules = lineage.threads(), _files(), set(sys.modules)
-    before = {what: look() for what, look in TRACES.items()}
+    before = traces.look()
     try:
         importlib.import_module(name)
     except BaseException as error:  # noqa: BLE001 - whatever it is, the run will say it
@@ -116,9 +109,8 @@ def _trace_of(name: str) -> str | None:
         return "starts a thread when it is imported"
     if any(kind.startswith("socket:") for kind in _files() - files):
         return "opens a connection when it is imported"
-    for what, look in TRACES.items():
-        if look() != before[what]:
-            return f"changes {what} when it is imported"
+    if what := traces.changed(before, sys.modules.keys() - modules):
+        return f"changes {what} when it is imported"
     own = [each for each in sys.modules.keys() - modules if _is_own(each)]
     return f"imports {min(own)}, which is no installed package" if own else None
 
@@ -126,16 +118,6 @@ def _trace_of(name: str) -> str | None:
 def _is_own(name: str) -> bool:
     """Whether the loaded module is a user's file."""
     return bool(getattr(sys.modules[name], "__file__", None)) and not installed(name)
-
-
-# What a run finds as its environment made it, not as a package has left it in the template.
-TRACES: dict[str, Callable[[], object]] = {
-    "the environment": lambda: dict(os.environ),
-    "the working directory": os.getcwd,
-    "the path of modules": lambda: list(sys.path),
-    "the handlers of signals": lambda: [signal.getsignal(each) for each in signal.valid_signals()],
-    "what others use": lambda: (socket.socket, threading.Thread, time.sleep),  # gevent and its kind
-}
 
 
 def _files() -> set[str]:

@@ -25,7 +25,7 @@ Sources = tuple[frozenset[tuple[str, str]], tuple[tuple[str, int, int] | None, .
 
 
 def sources(env: Mapping[str, str], directory: str) -> Sources:
-    """All that the settings are read from: variables, and files by name, time and size."""
+    """All that settings and logs are set up by: variables, and files by name, time and size."""
     own = frozenset(
         (name, value)
         for name, value in env.items()
@@ -33,7 +33,9 @@ def sources(env: Mapping[str, str], directory: str) -> Sources:
     )
     home = env.get("PREFECT_HOME") or str(Path.home() / ".prefect")
     profiles = env.get("PREFECT_PROFILES_PATH") or str(Path(home) / "profiles.toml")
-    paths = (*(os.path.join(directory, name) for name in FILES), profiles)  # noqa: PTH118
+    # Where the settings say otherwise, what they are read from has changed.
+    logs = str(get_current_settings().logging.config_path)
+    paths = (*(os.path.join(directory, name) for name in FILES), profiles, logs)  # noqa: PTH118
     return own, tuple(_state(path) for path in paths)
 
 

@@ -14,18 +14,20 @@ from prefect.utilities.processutils import sanitize_subprocess_env
 
 from worker.prefork import settled, wire
 from worker.prefork.hearing import Hearing
-from worker.prefork.messages import Learnt, Problem, Request
+from worker.prefork.messages import Brought, Learnt, Loaded, Problem, Request
 from worker.prefork.process import ForkedProcess, SessionScope
 from worker.prefork.templates import Kind, Templates
 from worker.prefork.upstream import ControlChannel, ProcessHandle, handle
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import DeploymentResponse
 
+    from worker.prefork.hooks import ForkedHooks, Told
     from worker.prefork.lines import Lines
     from worker.prefork.messages import FromRun
 
@@ -73,12 +75,14 @@ class ForkStarter:
         templates: Templates,
         control: ControlChannel,
         lines: Lines,
+        hooks: ForkedHooks,
     ) -> None:
         """Of `job`, with what all runs of the worker share."""
         self._job = job
         self._templates = templates
         self._control = control
         self._lines = lines
+        self._hooks = hooks
         self.problem: str | None = None  # why the flow could not be loaded, when that was so
 
     async def start(
@@ -110,11 +114,14 @@ class ForkStarter:
             except BaseException:
                 self._control.unregister(flow_run.id)
                 raise
-            hearing = Hearing(ours, partial(self._hear, kind), flow_run_logger(flow_run))
+            logger = flow_run_logger(flow_run)
+            told = self._hooks.expect(flow_run.id)
+            hearing = Hearing(ours, partial(self._hear, kind, told, logger), logger)
             try:
                 self._lines.add(flow_run, ours)
                 task_status.started(handle(process))
-                await process.wait()
+                if await process.wait():  # what it has started is nobody's now
+                    SessionScope().hard_kill(process.pid)
             except Exception:
                 SessionScope().hard_kill(process.pid)  # nobody will wait for it any more
                 raise
@@ -122,10 +129,22 @@ class ForkStarter:
                 hearing.close()
                 self._lines.remove(flow_run.id)
 
-    def _hear(self, kind: Kind, said: FromRun) -> None:
+    def _hear(
+        self,
+        kind: Kind,
+        told: Told,
+        logger: logging.Logger | logging.LoggerAdapter[Any],
+        said: FromRun,
+    ) -> None:
         """Take what the run says of itself."""
         match said:
             case Learnt():
                 self._templates.learn(kind, said.names)
-            case Problem():
+            case Brought():
+                told.brought = said
+            case Loaded():
+                told.hooks = frozenset(said.hooks)
+            case Problem():  # in whose process no log may work
                 self.problem = said.message
+                told.hooks = frozenset()
+                logger.error("%s\n%s", said.message, said.traceback)

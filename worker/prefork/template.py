@@ -39,9 +39,10 @@ def main() -> None:
         for name in ENGINE:
             importlib.import_module(name)
         # These import Prefect: not before the order has come.
-        from worker.prefork import child, upstream  # noqa: PLC0415
+        from worker.prefork import child, cleaning, upstream  # noqa: PLC0415
 
         upstream.share_certificates()
+        cleaning.clean_what_is_sent()
         upstream.retry_first_connections()
         packages.complete_models()
         kept, left_out = packages.keep_warm(order.preload)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
 from collections import Counter, OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from prefect.logging.configuration import DEFAULT_LOGGING_SETTINGS_PATH
 
 from worker.prefork import messages, packages, wire
 
@@ -57,6 +60,19 @@ class Kind:
         """Equal for runs that share a template."""
         own = ((k, v) for k, v in self.env.items() if not k.startswith("PREFECT_"))
         return frozenset(own), tuple(self.preload)
+
+    def without_settings(self) -> Kind:
+        """The same without the settings of its first run, which may not parse.
+
+        A run that finds other settings than its template reads them itself, and can say what is
+        wrong with them.
+        """
+        env = {name: value for name, value in self.env.items() if not name.startswith("PREFECT_")}
+        plain = {
+            "PREFECT_PROFILES_PATH": os.devnull,
+            "PREFECT_LOGGING_CONFIG_PATH": str(DEFAULT_LOGGING_SETTINGS_PATH),
+        }
+        return replace(self, env={**env, **plain}, directory="/")
 
 
 @dataclass
@@ -258,18 +274,26 @@ class Templates:
 
     async def _start(self, kind: Kind) -> Template:
         try:
-            template = await Template.start(kind, self._wanted(kind))
+            template = await self._start_with(kind, self._wanted(kind))
         except TemplateError as error:
             learnt = self._learnt.pop(kind.key, None)
             if not learnt:
                 raise
             self._refused |= dict.fromkeys(learnt, str(error))
-            template = await Template.start(kind, self._wanted(kind))
+            template = await self._start_with(kind, self._wanted(kind))
         for name, reason in template.left_out.items():
             self._refused[name] = reason
             say = self._logger.warning if name in kind.preload else self._logger.debug
             say("The module %s is not kept warm, each run imports it: %s", name, reason)
         return template
+
+    async def _start_with(self, kind: Kind, modules: Sequence[str]) -> Template:
+        try:
+            return await Template.start(kind, modules)
+        except TemplateError as error:
+            template = await Template.start(kind.without_settings(), modules)
+            self._logger.warning("A template has no settings, its runs read them: %s", error)
+            return template
 
     def _wanted(self, kind: Kind) -> list[str]:
         modules = dict.fromkeys((*kind.preload, *self._learnt.get(kind.key, ())))

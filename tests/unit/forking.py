@@ -1,0 +1,109 @@
+"""Forks of a real template, without a server: what they say to the worker, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
+
+from worker.prefork import lineage, wire
+from worker.prefork.hearing import Hearing
+from worker.prefork.messages import FromRun, Loaded, Request
+from worker.prefork.process import ForkedProcess, SessionScope
+from worker.prefork.templates import Kind, Templates
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterator
+    from typing import Self
+
+ROOT = Path(__file__).resolve().parents[2]
+NOBODY = "http://127.0.0.1:1/api"  # no server listens there
+
+
+@dataclass
+class Ended:
+    """What a fork came to."""
+
+    code: int
+    said: list[FromRun] = field(default_factory=list)
+
+
+class Forks:
+    """Forks from one template."""
+
+    def __init__(self, home: Path, logger: logging.Logger) -> None:
+        self.env = {
+            "PATH": os.defpath,
+            "HOME": str(home),
+            "PREFECT_HOME": str(home),
+            "PREFECT_API_URL": NOBODY,
+            "PREFECT_CLIENT_MAX_RETRIES": "0",
+        }
+        self._runner = asyncio.Runner()
+        self._templates = Templates(logger)
+
+    def __enter__(self) -> Self:
+        lineage.adopt_orphans()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.run(self._templates.close())
+        self._runner.close()
+        lineage.leave_orphans()
+
+    def run(self, directory: Path, entrypoint: str, **more: Any) -> Ended:
+        """Fork for a run of `entrypoint`, with `more` requested, until its flow would begin."""
+        request = self.request(directory, entrypoint)
+        env = {**request.env, **more.pop("env", {})}
+        return self._runner.run(self._run(replace(request, env=env, **more)))
+
+    def request(self, directory: Path, entrypoint: str) -> Request:
+        deployment = DeploymentResponse(
+            id=uuid4(), name="a", flow_id=uuid4(), entrypoint=entrypoint, path=str(directory)
+        )
+        flow_run = FlowRun(id=uuid4(), flow_id=deployment.flow_id, deployment_id=deployment.id)
+        return Request(
+            env=self.env,
+            cwd=str(directory),
+            stream_output=True,
+            flow_run=flow_run.model_dump(mode="json"),
+            deployment=deployment.model_dump(mode="json"),
+            result_storage={"id": None},
+        )
+
+    async def _run(self, request: Request) -> Ended:
+        kind = Kind(request.env, [], str(ROOT))
+        ours, theirs = wire.pair()
+        with ours:
+            with theirs:
+                pid = await self._templates.fork(kind, request, [theirs.fileno()])
+            ended = Ended(0)
+
+            def hear(said: FromRun) -> None:
+                ended.said.append(said)
+                if isinstance(said, Loaded) and not request.hooks:
+                    SessionScope().hard_kill(pid)  # it would look for the server
+
+            hearing = Hearing(ours, hear, self._templates._logger)  # noqa: SLF001
+            process = ForkedProcess(pid)
+            try:
+                async with asyncio.timeout(60):
+                    ended.code = await process.wait()
+            finally:
+                hearing.close()
+                SessionScope().hard_kill(pid)
+        return ended
+
+
+@contextlib.contextmanager
+def forks(home: Path, logger: logging.Logger) -> Iterator[Forks]:
+    with Forks(home, logger) as made:
+        yield made
