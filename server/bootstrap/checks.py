@@ -30,7 +30,8 @@ def check_parameters(item: Declared[Deployment], parameters_schema: dict[str, An
             expected=beyond[1],
             found=f"{beyond[2]} in {'.'.join(map(str, beyond[0]))}",
         )
-    known = sorted(parameters_schema.get("properties", {}))
+    properties = parameters_schema.get("properties", {})
+    known = sorted(properties)
     places: list[tuple[dict[str, Any], tuple[str | int, ...]]]
     places = [(item.value.parameters, ("parameters",))]
     places += [
@@ -52,7 +53,7 @@ def check_parameters(item: Declared[Deployment], parameters_schema: dict[str, An
                 raise item.mistake(
                     f"the flow of deployment {item.value.name!r} does not take this {name!r}",
                     *(*where, name),
-                    expected=f"a value of its type ({_type_of(parameters_schema['properties'][name])})",
+                    expected=f"a value of its type ({_type_of(properties[name])})",
                     found=repr(value),
                 )
 
