@@ -4,6 +4,7 @@ import datetime as dt
 import itertools
 from collections.abc import Iterable, Iterator
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowFilter,
@@ -21,6 +22,11 @@ from prefect.runtime import flow_run
 
 PAGE = 200  # the most that the API gives at once
 COMPLETED = ("Completed",)
+# Upstream #15031.
+UNREADABLE = (
+    "the server cannot list these runs (500). One of them may have a parameter beyond 64 bits, "
+    "which the server takes and cannot show: delete that run, or ask for a time without it"
+)
 
 
 def find_runs(
@@ -41,6 +47,7 @@ def find_runs(
 
     Raises:
         ValueError: A state is in capitals, which is how its type is written, not its name.
+        RuntimeError: The server has a run among them that it cannot show.
         httpx.HTTPError: The server cannot be reached, or refuses.
     """
     flow_filter = FlowFilter(name=FlowFilterName(like_=name_like)) if name_like else None
@@ -79,22 +86,26 @@ def ran_within(
         run_filter.id = FlowRunFilterId(not_any_=[flow_run.id])
     with get_client(sync_client=True) as client:
         flow_filter = FlowFilter(name=FlowFilterName(any_=[flow_name]))
-        return bool(
-            client.read_flow_runs(flow_filter=flow_filter, flow_run_filter=run_filter, limit=1)
-        )
+        # Counted, not read: one run that the server cannot show must not answer for all.
+        return client.count_flow_runs(flow_filter=flow_filter, flow_run_filter=run_filter) > 0
 
 
 def _pages(
     client: SyncPrefectClient, flow_filter: FlowFilter | None, run_filter: FlowRunFilter
 ) -> Iterator[FlowRun]:
     for offset in itertools.count(step=PAGE):
-        page = client.read_flow_runs(
-            flow_filter=flow_filter,
-            flow_run_filter=run_filter,
-            sort=FlowRunSort.START_TIME_DESC,
-            limit=PAGE,
-            offset=offset,
-        )
+        try:
+            page = client.read_flow_runs(
+                flow_filter=flow_filter,
+                flow_run_filter=run_filter,
+                sort=FlowRunSort.START_TIME_DESC,
+                limit=PAGE,
+                offset=offset,
+            )
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.INTERNAL_SERVER_ERROR:
+                raise
+            raise RuntimeError(UNREADABLE) from error
         yield from page
         if len(page) < PAGE:
             return

@@ -13,12 +13,13 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import PrefectException
 from prefect.settings import get_current_settings
 
-from server import place, settings
-from server.bootstrap import api, declared, kinds, report, values
+from server import environment, place, settings
+from server.bootstrap import answers, api, declared, kinds, report, values
 from server.bootstrap.kind import World
 from server.bootstrap.ownership import Record
 from server.bootstrap.planner import Planner
-from server.errors import MistakeError, StackError, exit_with
+from server.bootstrap.problems import DeclarationError
+from server.errors import MistakeError, exit_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,10 +45,14 @@ def main(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002
 ) -> None:
-    """Make the server match prefect.yaml and stack.yaml; run twice, it changes nothing."""
+    """Make the server match prefect.yaml and stack.yaml; run twice, it changes nothing.
+
+    What is declared wrongly is left as it is on the server, and all else applied.
+    """
     settled = settings.load()
     here = place.current()
-    world = World(Path.cwd())  # the worker may find the same files elsewhere
+    # The worker may find the same files elsewhere.
+    world = World(Path.cwd(), common={**environment.COMMON, "STACK_DATA_DIR": str(here.data)})
     all_kinds = kinds.every(world)
     wanted = declared.read(world, all_kinds, values.gather(settled, here.root))
     with _server() as client:
@@ -60,11 +65,16 @@ def main(
         if applied:
             made: list[Change] = []
             with _applying(made):
-                planner.apply(changes, made.append)
+                changes = planner.apply(changes, made.append)
     if as_json:
-        report.write_json(changes, applied=applied)
+        report.write_json(changes, world, applied=applied)
     else:
         sys.stdout.write(f"{report.summary(changes, applied=applied)}\n")
+    sys.stdout.flush()
+    for note in world.notes:
+        sys.stderr.write(f"note: {note}\n")
+    if world.problems:
+        raise DeclarationError(world.problems)
     if check and report.drift(changes):
         raise typer.Exit(DRIFTED)
 
@@ -83,7 +93,7 @@ def _server() -> Iterator[SyncPrefectClient]:
             yield client
     except httpx.HTTPStatusError as error:
         if error.response.status_code not in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            raise _failed(error, "the server did not answer as expected") from error
+            raise answers.failure(error, "the server did not answer as expected") from error
         raise MistakeError(
             f"the server at {address} refuses the login",
             expected="a login that it takes",
@@ -105,28 +115,7 @@ def _applying(made: list[Change]) -> Iterator[None]:
         yield
     except (httpx.HTTPError, PrefectException) as error:
         what = f"the server did not take everything: {len(made)} changes were made"
-        raise _failed(error, what) from error
-
-
-def _failed(error: Exception, what: str) -> StackError:
-    return StackError(
-        what,
-        expected="an answer of success to each request",
-        found=_say(error),
-        do="scripts/stack status, then run it again: it goes on where it stopped",
-    )
-
-
-def _say(error: Exception) -> str:
-    """What failed, without what was sent: the server repeats a request that it does not take."""
-    if not isinstance(error, httpx.HTTPStatusError):
-        return type(error).__name__ if isinstance(error, PrefectException) else repr(error)
-    answer = error.response
-    said = f"{answer.status_code} to {error.request.method} {error.request.url.path}"
-    if answer.status_code != httpx.codes.UNPROCESSABLE_ENTITY:
-        return said
-    places = (".".join(map(str, each["loc"])) for each in answer.json()["exception_detail"])
-    return f"{said}, which does not take {', '.join(places)}"
+        raise answers.failure(error, what) from error
 
 
 if __name__ == "__main__":

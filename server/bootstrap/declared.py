@@ -5,12 +5,13 @@ without a server.
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from server.bootstrap import values
+from server.bootstrap import storable, values
 from server.bootstrap.deployment import KINDS_OF_SCHEDULE
 from server.bootstrap.kind import Declared
 from server.bootstrap.yaml_file import YamlFile, plain
@@ -29,6 +30,7 @@ OTHERS: dict[str, set[str]] = {
     "stack.yaml": {"definitions"},  # a place for YAML anchors
 }
 REQUIRES = "requires"
+UNKNOWN = "?"  # in a name that is not given
 # What a message says instead of Prefect's words, which only say that it is wrong.
 EXPECTED = {
     "cron": "five fields, such as 0 2 * * *",
@@ -51,49 +53,75 @@ def read(
     """What is declared, by the name of the kind; `world` knows of all of it afterwards.
 
     Raises:
-        MistakeError: naming file and line.
+        MistakeError: a whole file is wrong. A mistake in one resource is noted in `world`, and that
+            resource left out.
     """
     files = {name: YamlFile(world.root / name) for name in DECLARATIONS}
     for name, file in files.items():
         _refuse_unknown_sections(file, {kind.section for kind in kinds if kind.file == name})
     found: dict[str, Declaration] = {}
     for kind in kinds:
-        declaration = _of(kind, files[kind.file], given)
-        _refuse_twins(kind, declaration.items)
-        declaration.items = kind.check(declaration.items)
-        _refuse_twins(kind, declaration.items)
+        declaration = _of(world, kind, files[kind.file], given)
+        items = _without_twins(world, kind, declaration.items)
+        declaration.items = _without_twins(world, kind, kind.check(items))
         world.declared |= {(kind.name, item.name) for item in declaration.items}
         found[kind.name] = declaration
     return found
 
 
-def _of(kind: Kind[Any], file: YamlFile, given: Mapping[str, str]) -> Declaration:
+def _of(world: World, kind: Kind[Any], file: YamlFile, given: Mapping[str, str]) -> Declaration:
     items: list[Declared[Any]] = []
     declaration = Declaration(items)
     for where, raw in kind.find(plain(file.content)):
-        if not isinstance(raw, dict):
-            raise file.mistake(
-                where,
-                f"this {kind.name} is no mapping",
-                expected="name: value",
-                found=type(raw).__name__,
-            )
-        missing = _missing(raw, given, file, where)
-        if missing:
-            name = kind.label(kind.model.model_construct(**{**_blank(kind), **raw}))
-            declaration.left_out[name] = f"{missing} is not set"
-            continue
-        content = values.fill(raw, given, file, where)
-        try:
-            value = kind.model.model_validate(content)
-        except ValidationError as error:
-            details = error.errors()[0]
-            what, expected, found = _explain(details)
-            raise file.mistake(
-                (*where, *details["loc"]), what, expected=expected, found=found
-            ) from None
-        items.append(Declared(kind.label(value), value, file, where))
+        name = _name(kind, raw)
+        place = f"{file.name} line {file.line(where)}"
+        with world.sparing(kind.name, name, place, exact=kind.exact):
+            _refuse_what_cannot_be_kept(kind, raw, file, where)
+            missing = _missing(raw, given, file, where)
+            if missing:
+                label = kind.label(kind.model.model_construct(**{**_blank(kind), **raw}))
+                declaration.left_out[label] = f"{missing} is not set"
+                continue
+            value = _built(kind, values.fill(raw, given, file, where), file, where)
+            items.append(Declared(kind.label(value), value, file, where))
     return declaration
+
+
+def _name(kind: Kind[Any], raw: Any) -> str | None:
+    """What `raw` declares, if that can be told though it may be wrong."""
+    if not isinstance(raw, dict):
+        return None
+    label = kind.label(kind.model.model_construct(**{**_blank(kind), **raw}))
+    return None if UNKNOWN in label or "{{" in label else label
+
+
+def _refuse_what_cannot_be_kept(kind: Kind[Any], raw: Any, file: YamlFile, where: Location) -> None:
+    if not isinstance(raw, dict):
+        raise file.mistake(
+            where,
+            f"this {kind.name} is no mapping",
+            expected="name: value",
+            found=type(raw).__name__,
+        )
+    if found := storable.fault(raw):
+        within, expected, value = found
+        raise file.mistake(
+            (*where, *within),
+            f"the server cannot keep this {within[-1]!r}" if within else "a key is not valid",
+            expected=expected,
+            found=value,
+        )
+
+
+def _built(kind: Kind[Any], content: Any, file: YamlFile, where: Location) -> Any:
+    try:
+        return kind.model.model_validate(content)
+    except ValidationError as error:
+        details = error.errors()[0]
+        what, expected, found = _explain(details)
+        raise file.mistake(
+            (*where, *details["loc"]), what, expected=expected, found=found
+        ) from None
 
 
 def _missing(
@@ -114,7 +142,7 @@ def _missing(
 
 
 def _blank(kind: Kind[Any]) -> dict[str, str]:
-    return dict.fromkeys(kind.model.model_fields, "?")
+    return dict.fromkeys(kind.model.model_fields, UNKNOWN)
 
 
 def _refuse_unknown_sections(file: YamlFile, sections: set[str]) -> None:
@@ -134,16 +162,22 @@ def _refuse_unknown_sections(file: YamlFile, sections: set[str]) -> None:
             )
 
 
-def _refuse_twins(kind: Kind[Any], items: Sequence[Declared[Any]]) -> None:
+def _without_twins(
+    world: World, kind: Kind[Any], items: Sequence[Declared[Any]]
+) -> list[Declared[Any]]:
+    """Those whose name no other has; of two, nobody knows which one is meant."""
+    names = Counter(item.name for item in items)
     seen: set[str] = set()
     for item in items:
         if item.name in seen:
-            raise item.mistake(
-                f"the {kind.name} {item.name!r} is declared twice",
-                expected="one of a name",
-                found="two",
-            )
+            with world.sparing(kind.name, item.name, item.place, exact=kind.exact):
+                raise item.mistake(
+                    f"the {kind.name} {item.name!r} is declared twice",
+                    expected="one of a name",
+                    found="two",
+                )
         seen.add(item.name)
+    return [item for item in items if names[item.name] == 1]
 
 
 def _explain(details: ErrorDetails) -> tuple[str, str, str]:

@@ -70,7 +70,7 @@ class Deployment(Strict):
     """One deployment, in Prefect's own words."""
 
     name: str
-    entrypoint: Annotated[str, Field(pattern=r"^[^:]+\.py:[A-Za-z_]\w*$")]
+    entrypoint: str
     work_pool: WorkPool
     version: str | None = None
     description: str | None = None
@@ -81,6 +81,21 @@ class Deployment(Strict):
     concurrency_limit: ConcurrencyLimit | None = None
     enforce_parameter_schema: bool = True
     pull: list[dict[str, Any]] = Field(default_factory=list)
+
+    @field_validator("entrypoint")
+    @classmethod
+    def _is_one(cls, value: str) -> str:
+        """What Prefect can load: a file or a module, and a function or a method of a class."""
+        path, separator, function = value.rpartition(":")
+        if not separator:
+            path, _, function = value.rpartition(".")
+        module = path if separator == "" or not path.endswith(".py") else "file"
+        names = [*module.split("."), *function.split(".")]
+        if not all(map(str.isidentifier, names)):
+            raise ValueError(
+                "flows/FILE.py:FUNCTION, flows/FILE.py:CLASS.METHOD or flows.FILE.FUNCTION"
+            )
+        return value
 
     @field_validator("concurrency_limit", mode="before")
     @classmethod

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
+
+from server.bootstrap.problems import Wrong
+from server.errors import MistakeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +20,6 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
     from server.bootstrap.yaml_file import YamlFile
-    from server.errors import MistakeError
 
 Location = tuple[str | int, ...]
 
@@ -52,6 +55,25 @@ class Declared(Generic[Model]):
             (*self.where, *within), what, expected=expected, found=found, do=do
         )
 
+    @property
+    def place(self) -> str:
+        """File and line."""
+        return f"{self.file.name} line {self.file.line(self.where)}"
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether a value in it came from elsewhere, and may be a secret."""
+        return any(each[: len(self.where)] == self.where for each in self.file.filled)
+
+
+@dataclass(frozen=True)
+class Need:
+    """Another resource that one names, and where it does."""
+
+    kind: str
+    name: str
+    within: Location
+
 
 @dataclass(frozen=True)
 class Live:
@@ -66,12 +88,45 @@ class World:
     """What the kinds share: where the declarations are, and what there is to refer to."""
 
     root: Path
+    common: dict[str, str] = field(default_factory=dict)  # what every run has in its environment
     declared: set[tuple[str, str]] = field(default_factory=set)  # kind and name
     ids: dict[tuple[str, str], UUID] = field(default_factory=dict)  # of what is live
+    templates: dict[str, dict[str, Any]] = field(default_factory=dict)  # of jobs, by pool
+    wrong: list[Wrong] = field(default_factory=list)
+    problems: list[MistakeError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what is taken and may not be what is meant
 
     def knows(self, kind: str, name: str) -> bool:
         """Whether a reference to it will hold once all is applied."""
         return (kind, name) in self.declared or (kind, name) in self.ids
+
+    def note(self, item: Declared[Any], what: str, *within: str | int) -> None:
+        """Say of a declaration that is taken that it may not be what is meant."""
+        line = item.file.line((*item.where, *within))
+        self.notes.append(f"{item.file.name} line {line}: {what}")
+
+    def wrong_one(self, kind: str, name: str) -> Wrong | None:
+        """The wrong declaration that may be that of this resource."""
+        if (kind, name) in self.declared:
+            return None
+        return next((each for each in self.wrong if each.may_be(kind, name)), None)
+
+    def leave_out(self, kind: str, name: str | None, place: str, *, exact: bool = True) -> None:
+        """Leave a resource as it is on the server, with all that names it."""
+        if name is not None:
+            self.declared.discard((kind, name))
+        self.wrong.append(Wrong(kind, name, exact, place))
+
+    @contextmanager
+    def sparing(
+        self, kind: str, name: str | None, place: str, *, exact: bool = True
+    ) -> Iterator[None]:
+        """Keep a mistake in one declaration from the others: it is noted, and that one left out."""
+        try:
+            yield
+        except MistakeError as error:
+            self.problems.append(error)
+            self.leave_out(kind, name, place, exact=exact)
 
 
 class Kind(ABC, Generic[Model]):
@@ -101,13 +156,27 @@ class Kind(ABC, Generic[Model]):
         for index, raw in enumerate(content.get(self.section) or []):
             yield (self.section, index), raw
 
+    exact: ClassVar[bool] = True  # whether a label is the name that the server has
+
     def check(self, items: Sequence[Declared[Model]]) -> Sequence[Declared[Model]]:
-        """Check what the model cannot say; the resources, by the names that the server has.
+        """Check what the model cannot say; those that are right, by the names of the server."""
+        right: list[Declared[Model]] = []
+        for item in items:
+            with self.world.sparing(self.name, item.name, item.place):
+                self.check_one(item)
+                right.append(item)
+        return right
+
+    def check_one(self, item: Declared[Model]) -> None:
+        """Check one of them.
 
         Raises:
             MistakeError: naming file and line.
         """
-        return items
+
+    def needs(self, item: Declared[Model]) -> Iterator[Need]:  # noqa: ARG002
+        """What `item` names that has to be there before it."""
+        yield from ()
 
     @abstractmethod
     def read(self, client: SyncPrefectClient, items: Sequence[Declared[Model]]) -> dict[str, Live]:
@@ -122,6 +191,10 @@ class Kind(ABC, Generic[Model]):
         Raises:
             MistakeError: the server would not take `item`.
         """
+
+    def goes_on(self, live: Live) -> str | None:  # noqa: ARG002
+        """What `live` still does by itself, for somebody who declares it no longer."""
+        return None
 
     @abstractmethod
     def create(self, client: SyncPrefectClient, item: Declared[Model]) -> UUID:

@@ -65,6 +65,11 @@ class Record:
         elif change.action == "remove":
             self._now.pop((change.kind, change.name), None)
 
+    def refused(self, change: Change) -> None:
+        """Note that `change` was not applied: what it was to make is made by nobody."""
+        if _new(change):
+            self._now.pop((change.kind, change.name), None)
+
     def end(self) -> None:
         """Write what was noted; nothing, when that is what the server has."""
         self._save()

@@ -6,6 +6,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import httpx
+
+from server.bootstrap import answers
 from server.bootstrap.change import WRITES, Change
 
 if TYPE_CHECKING:
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
     from server.bootstrap.declared import Declaration
-    from server.bootstrap.kind import Kind, Live, World
+    from server.bootstrap.kind import Declared, Kind, Live, World
     from server.bootstrap.ownership import Record
 
 
@@ -33,10 +36,8 @@ class Planner:
     def plan(self, declared: Mapping[str, Declaration], *, prune: bool) -> list[Change]:
         """Every resource with what is to be done to it, in the order to do it in.
 
-        Writes nothing.
-
-        Raises:
-            MistakeError: the server would not take something.
+        Writes nothing. What the server would not take is noted in the world, and left out with all
+        that names it.
         """
         live = {kind.name: kind.read(self.client, declared[kind.name].items) for kind in self.kinds}
         self.world.ids |= {
@@ -47,58 +48,126 @@ class Planner:
             for kind in self.kinds
             for change in self._declared(kind, declared[kind.name], live[kind.name])
         ]
+        shown = {(each.kind, each.name) for each in changes}
         for kind in reversed(self.kinds):
-            found = self._undeclared(kind, declared[kind.name], live[kind.name])
+            rest = {n: each for n, each in live[kind.name].items() if (kind.name, n) not in shown}
+            found = self._undeclared(kind, declared[kind.name], rest)
             changes += [_removed(each) for each in found] if prune else found
-        return changes
+        return [*changes, *self._not_there(changes)]
 
-    def apply(self, changes: Sequence[Change], say: Callable[[Change], None]) -> None:
-        """Make every change, in order; `say` is told of each one that was made.
+    def apply(self, changes: Sequence[Change], say: Callable[[Change], None]) -> list[Change]:
+        """Make every change, in order; the changes as they came out.
 
-        What is planned afterwards writes nothing. After a failure half-way, a new plan holds the
-        rest.
+        `say` is told of each one that was made. One that the server refuses is noted in the world,
+        and what names it left out. What is planned afterwards writes nothing; after a failure
+        half-way, a new plan holds the rest.
         """
         self.record.begin(changes)
+        done = []
         for change in changes:
-            if change.action in WRITES:
-                made = change.apply()
-                if made is not None:
-                    self.world.ids[change.kind, change.name] = made
-                self.record.made(change, made)
-                say(change)
+            outcome = self._apply(change) if change.action in WRITES else change
+            done.append(outcome)
+            if change.action not in WRITES:
+                continue
+            if outcome.action in WRITES:
+                say(outcome)
+            else:
+                self.record.refused(change)
         self.record.end()
+        return done
+
+    def _apply(self, change: Change) -> Change:
+        item = change.item
+        kind = next(each for each in self.kinds if each.name == change.kind)
+        if item is not None and (reason := self._broken_need(kind, item)):
+            return self._left_out(change, item, reason)
+        try:
+            made = change.apply()
+        except httpx.HTTPStatusError as error:
+            if item is None or not answers.is_refusal(error):
+                raise
+            with self.world.sparing(kind.name, item.name, item.place):
+                raise answers.refusal(error, item, kind.name) from error
+            return replace(change, action="wrong", details=(item.place,))
+        if made is not None:
+            self.world.ids[change.kind, change.name] = made
+        self.record.made(change, made)
+        return change
 
     def _declared(
         self, kind: Kind[Any], declaration: Declaration, live: Mapping[str, Live]
     ) -> Iterator[Change]:
         for item in declaration.items:
-            found = live.get(item.name)
-            fields = kind.compare(self.client, item, found)
-            if found is None:
-                create = partial(kind.create, self.client, item)
-                yield Change("create", kind.name, item.name, apply=create)
-            elif fields:
-                update = partial(kind.update, self.client, item, found)
-                yield Change("update", kind.name, item.name, tuple(fields), found.id, update)
-            else:
-                yield Change("unchanged", kind.name, item.name, id=found.id)
+            change: Change | None = None
+            with self.world.sparing(kind.name, item.name, item.place):
+                change = self._planned(kind, item, live.get(item.name))
+            if change is not None:
+                yield change
         for name, reason in declaration.left_out.items():
             if name not in live:
                 yield Change("left out", kind.name, name, (reason,))
 
+    def _planned(self, kind: Kind[Any], item: Declared[Any], found: Live | None) -> Change:
+        if reason := self._broken_need(kind, item):
+            change = Change("left out", kind.name, item.name, id=found.id if found else None)
+            return self._left_out(change, item, reason)
+        fields = kind.compare(self.client, item, found)
+        if found is None:
+            create = partial(kind.create, self.client, item)
+            return Change("create", kind.name, item.name, item=item, apply=create)
+        if fields:
+            update = partial(kind.update, self.client, item, found)
+            return Change("update", kind.name, item.name, tuple(fields), found.id, item, update)
+        return Change("unchanged", kind.name, item.name, id=found.id)
+
+    def _broken_need(self, kind: Kind[Any], item: Declared[Any]) -> str | None:
+        """What `item` names that is wrong, or is itself left out for such a name.
+
+        Raises:
+            MistakeError: it names what is not there at all.
+        """
+        for need in kind.needs(item):
+            if wrong := self.world.wrong_one(need.kind, need.name):
+                return f"the {need.kind} {need.name!r} ({wrong.place}) is left as it is"
+            if not self.world.knows(need.kind, need.name):
+                raise item.mistake(
+                    f"the {kind.name} {item.name!r} names a {need.kind} that is not there",
+                    *need.within,
+                    expected=f"a {need.kind} that is declared, or is on the server",
+                    found=need.name,
+                )
+        return None
+
+    def _left_out(self, change: Change, item: Declared[Any], reason: str) -> Change:
+        self.world.leave_out(change.kind, item.name, item.place)
+        return replace(change, action="left out", details=(reason,))
+
     def _undeclared(
         self, kind: Kind[Any], declaration: Declaration, live: Mapping[str, Live]
     ) -> Iterator[Change]:
-        declared = {item.name for item in declaration.items}
         for name, found in sorted(live.items()):
-            if name in declared:
+            ours = self.record.owns(kind.name, name, found.id)
+            wrong = self.world.wrong_one(kind.name, name)
+            if wrong and (ours or wrong.exact):
+                yield Change("wrong", kind.name, name, (wrong.place,), found.id)
                 continue
-            details = tuple(filter(None, [declaration.left_out.get(name)]))
-            if self.record.owns(kind.name, name, found.id):
+            reason = declaration.left_out.get(name)
+            if ours:
+                details = tuple(filter(None, [reason, kind.goes_on(found)]))
                 delete = partial(kind.delete, self.client, name, found)
-                yield Change("no longer declared", kind.name, name, details, found.id, delete)
+                yield Change("no longer declared", kind.name, name, details, found.id, apply=delete)
             else:
-                yield Change("not ours", kind.name, name, details, found.id)
+                yield Change("not ours", kind.name, name, (reason,) if reason else (), found.id)
+
+    def _not_there(self, changes: Sequence[Change]) -> Iterator[Change]:
+        """What is declared wrongly and has no line yet: the server has nothing of it."""
+        for wrong in self.world.wrong:
+            if not any(
+                wrong.may_be(each.kind, each.name)
+                for each in changes
+                if each.action in {"wrong", "left out"}
+            ):
+                yield Change("wrong", wrong.kind, wrong.name or "?", (wrong.place,))
 
 
 def _removed(change: Change) -> Change:

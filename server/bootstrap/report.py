@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from server.bootstrap.change import Change
+    from server.bootstrap.kind import World
 
 HEADINGS = ("ACTION", "KIND", "NAME", "FIELDS")
+# The actions whose details are no fields but the reason.
+REASONED = {"left out", "wrong", "no longer declared", "remove"}
 MADE = {"create": "created", "update": "updated", "remove": "removed"}
 
 
@@ -45,15 +48,20 @@ def summary(changes: Sequence[Change], *, applied: bool) -> str:
         if counts[action]
     ]
     parts = parts or ["nothing changed" if applied else "nothing to change"]
-    if counts["no longer declared"]:
-        parts.append(f"{counts['no longer declared']} no longer declared (--prune removes them)")
     if counts["left out"]:
         parts.append(f"{counts['left out']} left out")
+    if counts["wrong"]:
+        parts.append(f"{counts['wrong']} wrong")
+    if counts["no longer declared"]:
+        parts.append(
+            f"{counts['no longer declared']} no longer declared: "
+            "`scripts/bootstrap.py --prune` removes what is"
+        )
     return ", ".join(parts)
 
 
-def write_json(changes: Sequence[Change], *, applied: bool) -> None:
-    """The same for a program."""
+def write_json(changes: Sequence[Change], world: World, *, applied: bool) -> None:
+    """The same for a program, with what is wrong and what may not be meant."""
     content = {
         "applied": applied,
         "drift": drift(changes),
@@ -62,11 +70,13 @@ def write_json(changes: Sequence[Change], *, applied: bool) -> None:
                 "action": each.action.replace(" ", "-"),
                 "kind": each.kind,
                 "name": each.name,
-                "fields": [] if each.action == "left out" else list(each.details),
-                "reason": _details(each) if each.action == "left out" else None,
+                "fields": [] if each.action in REASONED else list(each.details),
+                "reason": _details(each) or None if each.action in REASONED else None,
             }
             for each in changes
         ],
+        "problems": [str(problem) for problem in world.problems],
+        "notes": world.notes,
     }
     json.dump(content, sys.stdout, indent=2)
     sys.stdout.write("\n")

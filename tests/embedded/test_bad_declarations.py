@@ -1,4 +1,7 @@
-"""What cannot be declared is one message with file and line, exit code 2, and not one write."""
+"""What cannot be declared is one message with file and line, exit code 2, and not written.
+
+All else is applied.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 MARK = "  # here"
 TOKEN = "OfNobodyElsesBusiness"
-# Stands before each mistake: it would be made, were not all checked before the first write.
+# Stands before each mistake, and is right.
 FINE = "variables: [{name: bad_fine, value: 1}]\n"
 FLOWS = {
     "fine.py": FLOW.format(name="fine"),
@@ -81,7 +84,7 @@ MISTAKES = {
             f'      url: "{{{{ prefect.blocks.secret.missing }}}}"{MARK}\n'
         ),
         "",
-        "the block 'webhook/bad' refers to a block that is not there",
+        "the block 'webhook/bad' names a block that is not there",
     ),
     "a pool of a type that nobody knows": (
         f"{FINE}work_pools:\n  - name: bad\n    type: proces{MARK}\n",
@@ -131,7 +134,40 @@ MISTAKES = {
         deployed(
             f"    entrypoint: flows/broken.py:broken{MARK}\n    work_pool: {{name: default}}\n"
         ),
-        "flows/broken.py of deployment 'b' fails to import",
+        "deployment 'b' names flows/broken.py, which fails to import",
+    ),
+    "a variable of the environment that is a number": (
+        FINE,
+        deployed(
+            "    entrypoint: flows/fine.py:fine\n    work_pool:\n      name: default\n"
+            f"      job_variables: {{env: {{A: 5}}}}{MARK}\n"
+        ),
+        (
+            "the work pool 'default' does not take this 'env.A' of deployment 'b'\n"
+            "  expected: type string or null\n"
+            "  found:    5"
+        ),
+    ),
+    "a job variable of the wrong type": (
+        FINE,
+        deployed(
+            "    entrypoint: flows/fine.py:fine\n    work_pool:\n      name: default\n"
+            f"      job_variables:\n        stream_output: maybe{MARK}\n"
+        ),
+        (
+            "the work pool 'default' does not take this 'stream_output' of deployment 'b'\n"
+            "  expected: type boolean or null\n"
+            "  found:    'maybe'"
+        ),
+    ),
+    "a pool with a default that its own template does not take": (
+        (
+            f"{FINE}work_pools:\n  - name: bad\n    type: process\n"
+            f"    base_job_template:{MARK}\n"
+            "      variables: {properties: {stream_output: {default: maybe}}}\n"
+        ),
+        "",
+        "the base_job_template of the work pool 'bad' is not valid",
     ),
     "a parameter that the flow does not take": (
         FINE,
@@ -165,7 +201,7 @@ def project(stack: Stack, tmp_path: Path) -> Project:
 
 
 @pytest.mark.parametrize(("stack_yaml", "prefect_yaml", "message"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_one_message_and_not_one_write(
+def test_a_mistake_is_one_message_and_not_one_write_of_a_plan(
     stack_yaml: str, prefect_yaml: str, message: str, project: Project
 ) -> None:
     project.write(stack=stack_yaml, prefect=prefect_yaml, flows=FLOWS)
@@ -174,12 +210,20 @@ def test_a_mistake_is_one_message_and_not_one_write(
     )
     line = text[: text.index(MARK)].count("\n") + 1
     with relay(project.stack.url) as seen:
-        result = project.bootstrap(api=f"{seen.address}/api")
+        result = project.bootstrap("--plan", api=f"{seen.address}/api")
     assert result.returncode == 2, project.stack.said[-1]
     assert result.stderr.startswith(f"error: {file} line {line}: {message}"), result.stderr
     assert result.stderr.rstrip().splitlines()[-1].startswith("  do: ")
     assert "Traceback" not in result.stderr
     assert TOKEN not in result.stderr + result.stdout
+    assert seen.writes == []
+
+
+def test_a_mistake_of_a_whole_file_keeps_all_from_being_written(project: Project) -> None:
+    project.write(stack=f"{FINE}variabels: []\n")
+    with relay(project.stack.url) as seen:
+        result = project.bootstrap(api=f"{seen.address}/api")
+    assert result.returncode == 2
     assert seen.writes == []
 
 

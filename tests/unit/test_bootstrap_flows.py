@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from server.bootstrap import flows
 from server.settings import ROOT
-from tests.unit.writing import MARK, check, deployments, mistake, read, with_line
+from tests.unit.writing import MARK, check, deployments, mistake, read, tolerate, with_line
 
 ENTRYPOINT = "    entrypoint: flows/greet.py:greet"
 VALID = f"""\
@@ -35,12 +36,6 @@ def step() -> None:
 def plain() -> None:
     """Not a flow."""
 '''
-
-
-@pytest.fixture(autouse=True)
-def _path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loading leaves the folder of the flow in front: other tests must not import from there."""
-    monkeypatch.setattr(sys, "path", sys.path.copy())
 
 
 @pytest.fixture
@@ -86,7 +81,6 @@ class TestLoaded:
         (project / "flows/beside.py").write_text("NAME = 'greeting'\n")
         (project / "flows/greet.py").write_text(f"import beside\n{FLOW}")
         assert check(project, VALID)
-        del sys.modules["beside"]
 
     @pytest.mark.parametrize("code", ["", "1 / 0"], ids=["loaded", "failed"])
     def test_the_working_folder_is_the_root_meanwhile_only(self, code: str, project: Path) -> None:
@@ -130,7 +124,7 @@ class TestNotThere:
 class TestImports:
     def test_a_missing_package_is_named_with_where_packages_go(self, project: Path) -> None:
         assert broken(project, "# first\nimport nosuchpackage") == (
-            "flows/greet.py of deployment 'main' fails to import\n"
+            "deployment 'main' names flows/greet.py, which fails to import\n"
             "  expected: a file that imports; packages of your own go into "
             "flows/requirements.txt\n"
             "  found:    ModuleNotFoundError: No module named 'nosuchpackage' "
@@ -142,7 +136,7 @@ class TestImports:
     @pytest.mark.parametrize(
         ("code", "found"),
         [
-            ("\ndef broken(:", "SyntaxError: invalid syntax (line 2)"),
+            ("\ndef broken(:", "SyntaxError in flows/greet.py, line 2: invalid syntax"),
             ("\n\n1 / 0", "ZeroDivisionError: division by zero (line 3 of <module>)"),
             ("import sys\nsys.exit(0)", "SystemExit: 0 (line 2 of <module>)"),
         ],
@@ -152,6 +146,96 @@ class TestImports:
         self, code: str, found: str, project: Path
     ) -> None:
         assert f"  found:    {found}\n" in broken(project, code)
+
+    def test_pydantic_is_quoted_with_what_is_wrong(self, project: Path) -> None:
+        code = "from pydantic import BaseModel\nclass A(BaseModel):\n    size: int\nA(size='big')"
+        message = broken(project, code)
+        assert "  found:    pydantic_core._pydantic_core.ValidationError: 1 validation" in message
+        assert ": size: Input should be a valid integer" in message
+        assert "further information" not in message
+
+    @pytest.mark.parametrize(
+        ("code", "found"),
+        [
+            ("import os; os._exit(7)", "its process ended with 7"),
+            ("import os; os.kill(os.getpid(), 9)", "its process ended with signal 9"),
+        ],
+        ids=["exit", "signal"],
+    )
+    def test_one_that_ends_its_process_keeps_no_other_from_loading(
+        self, code: str, found: str, project: Path
+    ) -> None:
+        (project / "flows/ends.py").write_text(f"{code}\n{FLOW}")
+        other = VALID.replace("deployments:", "").replace("greet.py", "ends.py").strip("\n")
+        world, right = tolerate(project, f"deployments:\n{other}\n{VALID.partition(chr(10))[2]}")
+        assert [item.name for item in right["deployment"].items] == ["greeting/main"]
+        assert [problem.found for problem in world.problems] == [found]
+
+    def test_one_that_does_not_end_is_named(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(flows, "SECONDS", 0.5)
+        assert "it takes longer than" in broken(project, "while True: pass")
+
+
+class TestEntrypoints:
+    """What Prefect loads can be declared."""
+
+    @pytest.mark.parametrize(
+        ("entrypoint", "name"),
+        [
+            ("flows.greet.greet", "greeting"),
+            ("flows/greet.py:Job.run", "job"),
+            ("flows/greet.py:übersicht", "overview"),
+        ],
+    )
+    def test_it_is_loaded(
+        self, entrypoint: str, name: str, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in [each for each in sys.modules if each.partition(".")[0] == "flows"]:
+            monkeypatch.delitem(sys.modules, module)  # bootstrap itself imports none of them
+        more = (
+            '\nclass Job:\n    @staticmethod\n    @flow(name="job")\n    def run(): pass\n'
+            '\n@flow(name="overview")\ndef übersicht(): pass\n'
+        )
+        (project / "flows/greet.py").write_text(FLOW + more)
+        text = with_line(VALID, ENTRYPOINT, f"    entrypoint: {entrypoint}")
+        assert list(deployments(project, text)) == [f"{name}/main"]
+
+    def test_a_module_that_is_not_there_is_named(self, project: Path) -> None:
+        message = mistake(project, named("flows.great.greet"))
+        assert message.startswith("deployment 'main' names a file that does not exist\n")
+
+
+class TestEnvironment:
+    """A flow is imported with what its runs will have, and with nothing of whoever types."""
+
+    READS = "import os\nassert os.environ['REGION'] == '{region}', 'another region'\n"
+
+    def test_each_has_its_own(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("REGION", "of the shell")
+        text = "deployments:\n"
+        for region in ("eu", "us"):
+            (project / f"flows/{region}.py").write_text(self.READS.format(region=region) + FLOW)
+            text += (
+                f"  - name: {region}\n    entrypoint: flows/{region}.py:greet\n    work_pool:\n"
+                f"      {{name: default, job_variables: {{env: {{REGION: {region}}}}}}}\n"
+            )
+        assert set(deployments(project, text)) == {"greeting/eu", "greeting/us"}
+
+    def test_that_of_the_pool_lies_below(self, project: Path) -> None:
+        (project / "flows/greet.py").write_text(self.READS.format(region="eu") + FLOW)
+        pool = (
+            "work_pools:\n  - name: default\n    type: process\n    base_job_template:\n"
+            "      variables: {properties: {env: {default: {REGION: eu}}}}\n"
+        )
+        assert check(project, VALID, pool)["deployment"].items
+
+    def test_one_of_the_shell_alone_is_not_there(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("REGION", "eu")
+        assert "KeyError: 'REGION'" in broken(project, self.READS.format(region="eu"))
 
 
 class TestParameters:

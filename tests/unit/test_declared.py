@@ -1,13 +1,14 @@
 """What `prefect.yaml` may not say is refused with its line, before anything is done."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
+from server.bootstrap import dates
+from server.bootstrap.problems import DeclarationError
 from server.errors import MistakeError
 from server.settings import ROOT
-from tests.unit.writing import MARK, check, mistake, read, with_line
+from tests.unit.writing import MARK, check, mistake, read, tolerate, with_line
 
 VALID = """\
 name: project
@@ -42,9 +43,9 @@ MISTAKES = {
         f"  - name: second{MARK}",
         "'entrypoint' is missing",
     ),
-    "an entrypoint that is a module": (
+    "an entrypoint that names no function": (
         f"    entrypoint: flows/hello.py:hello\n{TAGS}",
-        f"    entrypoint: flows.hello.hello{MARK}",
+        f"    entrypoint: flows/hello.py{MARK}",
         "'entrypoint' is not valid",
     ),
     "two kinds of schedule": (
@@ -112,6 +113,14 @@ MISTAKES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _flows(tmp_path: Path) -> None:
+    """The flow that they name."""
+    (tmp_path / "flows").mkdir()
+    text = "from prefect import flow\n\n@flow\ndef hello(name: str = 'a'): pass\n"
+    (tmp_path / "flows/hello.py").write_text(text)
+
+
 @pytest.mark.parametrize(("old", "new", "message"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_named_with_its_line(old: str, new: str, message: str, tmp_path: Path) -> None:
     assert mistake(tmp_path, with_line(VALID, old, new)).startswith(message)
@@ -123,6 +132,118 @@ def test_a_mistake_tells_what_to_type(tmp_path: Path) -> None:
         "  expected: a key that Prefect takes here, spelt as in its documentation\n"
         "  found:    'tag'\n"
         "  do:       correct prefect.yaml"
+    )
+
+
+class TestSeveral:
+    """One that is wrong keeps nobody else down."""
+
+    WRONG = with_line(
+        with_line(VALID, CRON, f'        cron: "0 2"{MARK}'), TAGS, "    tags: [a]\n    tug: b"
+    )
+
+    def test_what_is_right_is_kept_and_every_mistake_named(self, tmp_path: Path) -> None:
+        right = "  - {name: third, entrypoint: flows/hello.py:hello, work_pool: {name: default}}\n"
+        world, found = tolerate(tmp_path, self.WRONG + right, "variables: [{name: a, value: 1}]\n")
+        assert [item.name for item in found["deployment"].items] == ["hello/third"]
+        assert [item.name for item in found["variable"].items] == ["a"]
+        assert [problem.what for problem in world.problems] == [
+            "prefect.yaml line 7: 'cron' is not valid",
+            "prefect.yaml line 14: unknown key 'tug'",
+        ]
+        assert [(each.kind, each.may_be("deployment", "hello/first")) for each in world.wrong] == [
+            ("deployment", True),
+            ("deployment", False),
+        ]
+
+    def test_they_are_one_message(self, tmp_path: Path) -> None:
+        world, _ = tolerate(tmp_path, self.WRONG)
+        lines = str(DeclarationError(world.problems)).splitlines()
+        assert lines[:3] == [
+            "2 declarations are wrong",
+            "",
+            "  prefect.yaml line 7: 'cron' is not valid",
+        ]
+        assert lines[6:8] == ["", "  prefect.yaml line 14: unknown key 'tug'"]
+
+    def test_of_two_of_one_name_neither_is_taken(self, tmp_path: Path) -> None:
+        text = "variables: [{name: a, value: 1}, {name: a, value: 2}, {name: b, value: 3}]\n"
+        world, found = tolerate(tmp_path, "", text)
+        assert [item.name for item in found["variable"].items] == ["b"]
+        assert len(world.problems) == 1
+
+    def test_one_without_a_name_may_be_any_of_its_kind(self, tmp_path: Path) -> None:
+        world, _ = tolerate(tmp_path, "", "variables: [{value: 1}, {name: b, value: 3}]\n")
+        assert world.wrong_one("variable", "a")
+        assert not world.wrong_one("variable", "b")
+        assert not world.wrong_one("block", "a")
+
+
+# Values that YAML knows and the server cannot keep: each of them ends in an answer 500.
+UNKEPT = ["92233720368547760001", "[1, {a: -9223372036854775809}]", ".inf", '"a\\0b"']
+
+
+@pytest.mark.parametrize("value", UNKEPT)
+def test_a_value_that_the_server_cannot_keep_is_refused(value: str, tmp_path: Path) -> None:
+    text = with_line(VALID, TAGS, f"    parameters:\n      name: {value}{MARK}")
+    assert "the server cannot keep this " in mistake(tmp_path, text)
+
+
+def test_the_largest_that_it_keeps_is_taken(tmp_path: Path) -> None:
+    text = f"variables: [{{name: a-b, value: [{2**63 - 1}, {-(2**63)}]}}]\n"
+    assert check(tmp_path, "", text)["variable"].items[0].value.value == [2**63 - 1, -(2**63)]
+
+
+class TestDates:
+    """A schedule that never makes a run is a mistake."""
+
+    @pytest.mark.parametrize(
+        ("rule", "why"),
+        [
+            ("FREQ=DAILY;UNTIL=20301231T000000Z", "RRULE UNTIL values must be specified in UTC"),
+            ("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "a rule that has no date at all"),
+        ],
+        ids=["an end in another zone", "the 30th of February"],
+    )
+    def test_a_rule_without_dates_is_refused(self, rule: str, why: str, tmp_path: Path) -> None:
+        message = mistake(tmp_path, with_line(VALID, CRON, f'        rrule: "{rule}"{MARK}'))
+        assert message.startswith("schedule 'nightly' of 'first' makes no runs\n")
+        assert f"  found:    {why}" in message
+
+    def test_a_day_that_there_is_not_is_refused(self, tmp_path: Path) -> None:
+        text = with_line(VALID, CRON, f'        cron: "0 0 31 2 *"{MARK}')
+        assert "makes no runs" in mistake(tmp_path, text)
+
+    def test_one_whose_dates_do_not_end_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(dates, "SECONDS", 1)
+        text = with_line(VALID, CRON, f'        rrule: "FREQ=DAILY;INTERVAL=0"{MARK}')
+        assert "cannot be computed: it takes longer than 1 seconds" in mistake(tmp_path, text)
+
+    @pytest.mark.parametrize("end", ["UNTIL=20200201T000000", "COUNT=3"])
+    def test_one_that_is_over_is_taken_and_said(self, end: str, tmp_path: Path) -> None:
+        text = with_line(VALID, CRON, f'        rrule: "FREQ=DAILY;{end}"')
+        world, found = tolerate(tmp_path, text)
+        assert len(found["deployment"].items) == 2
+        assert world.problems == []
+        [note] = world.notes
+        assert note.startswith(
+            "prefect.yaml line 7: schedule 'nightly' of 'first' makes no more runs: its dates are "
+            "over: the first was 2020-01-01T00:00:00"
+        )
+
+
+def test_a_reference_that_is_empty_in_a_run_is_said(tmp_path: Path) -> None:
+    text = VALID + (
+        "      job_variables:\n"
+        '        env: {NAME: "{{ ctx.flow.name }}", OTHER: "{{ prefect.variables.a }}"}\n'
+    )
+    world, found = tolerate(tmp_path, text)
+    assert len(found["deployment"].items) == 2
+    [note] = world.notes
+    assert note.startswith(
+        "prefect.yaml line 16: {{ ctx.flow.name }} in the variable NAME is empty"
     )
 
 
@@ -171,7 +292,6 @@ class TestAnchors:
 
     def test_what_is_merged_counts_as_written_there(self, tmp_path: Path) -> None:
         text = self.SHARED.format(zone="Europe/Madrid") + with_line(VALID, TIMEZONE, self.MERGED)
-        shutil.copytree(ROOT / "flows", tmp_path / "flows")
         first = check(tmp_path, text)["deployment"].items[0].value
         assert first.schedules[0].timezone == "Europe/Madrid"
 

@@ -3,8 +3,12 @@
 import datetime as dt
 from pathlib import Path
 
+import httpx
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.settings import PREFECT_CLIENT_CSRF_SUPPORT_ENABLED, temporary_settings
 
+from flows.helpers import past_runs
 from flows.helpers.files import appearing
 from flows.helpers.past_runs import find_runs, ran_within
 from flows.helpers.tags import add_tags
@@ -56,3 +60,31 @@ class TestAppearing:
             write()
         assert [each.name for each in tmp_path.iterdir()] == ["file"]
         assert path.read_text() == "before"
+
+
+def _server(monkeypatch: pytest.MonkeyPatch, answers: dict[str, httpx.Response]) -> None:
+    """A client of a server that gives these answers, by the end of the path."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return answers[request.url.path.rsplit("/", 1)[-1]]
+
+    def client(**_kind: object) -> SyncPrefectClient:
+        settings = {"transport": httpx.MockTransport(answer)}
+        return SyncPrefectClient("http://nowhere/api", httpx_settings=settings)
+
+    monkeypatch.setattr(past_runs, "get_client", client)
+
+
+def test_a_run_that_the_server_cannot_list_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    _server(monkeypatch, {"filter": httpx.Response(500)})
+    with (
+        temporary_settings({PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False}),
+        pytest.raises(RuntimeError, match="a parameter beyond 64 bits"),
+    ):
+        find_runs()
+
+
+def test_a_run_that_the_server_cannot_list_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    _server(monkeypatch, {"filter": httpx.Response(500), "count": httpx.Response(200, json=1)})
+    with temporary_settings({PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False}):
+        assert ran_within(dt.timedelta(days=1), "a flow")

@@ -9,6 +9,7 @@ from server.bootstrap import declared, kinds
 from server.bootstrap.declared import Declaration
 from server.bootstrap.kind import World
 from server.bootstrap.kinds.deployments import Deployments
+from server.bootstrap.problems import DeclarationError
 from server.errors import MistakeError
 
 MARK = "  # here"
@@ -36,7 +37,18 @@ def check(folder: Path, text: str, stack: str = "") -> dict[str, Declaration]:
 def read(folder: Path) -> dict[str, Declaration]:
     """Read and check the declarations that are in `folder`."""
     world = World(folder)
-    return declared.read(world, kinds.every(world), GIVEN)
+    found = declared.read(world, kinds.every(world), GIVEN)
+    if world.problems:
+        raise DeclarationError(world.problems)
+    return found
+
+
+def tolerate(folder: Path, text: str, stack: str = "") -> tuple[World, dict[str, Declaration]]:
+    """What is right of the two declarations, and the world, which knows what is wrong."""
+    (folder / "prefect.yaml").write_text(text)
+    (folder / "stack.yaml").write_text(stack)
+    world = World(folder)
+    return world, declared.read(world, kinds.every(world), GIVEN)
 
 
 def deployments(folder: Path, text: str) -> dict[str, dict[str, Any]]:
@@ -46,6 +58,7 @@ def deployments(folder: Path, text: str) -> dict[str, dict[str, Any]]:
     world = World(folder)
     kind = Deployments(world)
     items = declared.read(world, [kind], GIVEN)[kind.name].items
+    assert world.problems == []
     return {item.name: kind.fields(item) for item in items}
 
 

@@ -10,10 +10,10 @@ from prefect.events.schemas.automations import AutomationCore
 from pydantic import Field, ValidationError
 
 from server.bootstrap import api
-from server.bootstrap.kind import Declared, Kind, Live, Strict
+from server.bootstrap.kind import Declared, Kind, Live, Need, Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from prefect.client.orchestration import SyncPrefectClient
 
@@ -51,11 +51,17 @@ class Automations(Kind[Automation]):
     order = 50
     model = Automation
 
-    def check(self, items: Sequence[Declared[Automation]]) -> Sequence[Declared[Automation]]:
-        """Build each as Prefect does, which ignores a key that it does not know."""
-        for item in items:
-            _built(item, self._body(item))
-        return items
+    def check_one(self, item: Declared[Automation]) -> None:
+        """Build it as Prefect does, which ignores a key that it does not know."""
+        _built(item, self._body(item))
+
+    def needs(self, item: Declared[Automation]) -> Iterator[Need]:
+        """What its actions name."""
+        for part in LISTS:
+            for index, action in enumerate(getattr(item.value, part)):
+                for key, (kind, _) in REFERENCES.items():
+                    if key in action:
+                        yield Need(kind, str(action[key]), (part, index, key))
 
     def read(
         self,
@@ -82,7 +88,6 @@ class Automations(Kind[Automation]):
         live: Live | None,
     ) -> list[str]:
         """All but whether it is enabled."""
-        self._refuse_what_is_not_there(item)
         if live is None:
             return []
         wanted = _plain(_built(item, self._body(item)))
@@ -116,18 +121,6 @@ class Automations(Kind[Automation]):
             if key in resolved:
                 resolved[field] = str(self.world.ids.get((kind, str(resolved.pop(key))), NOBODY))
         return resolved
-
-    def _refuse_what_is_not_there(self, item: Declared[Automation]) -> None:
-        for part in LISTS:
-            for index, action in enumerate(getattr(item.value, part)):
-                for key, (kind, _) in REFERENCES.items():
-                    if key in action and not self.world.knows(kind, str(action[key])):
-                        raise item.mistake(
-                            f"the automation {item.name!r} names a {kind} that is not there",
-                            *(part, index, key),
-                            expected=f"a {kind} that is declared, or is on the server",
-                            found=str(action[key]),
-                        )
 
 
 def _built(item: Declared[Automation], body: dict[str, Any]) -> AutomationCore:

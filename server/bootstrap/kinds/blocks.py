@@ -13,14 +13,13 @@ import apprise
 from prefect.blocks.core import Block as PrefectBlock
 from prefect.blocks.core import UnknownBlockType
 from prefect.blocks.notifications import AppriseNotificationBlock
-from prefect.utilities.schema_tools.validation import validate
 from pydantic import Field, ValidationError
 
-from server.bootstrap import api, ownership
-from server.bootstrap.kind import Declared, Kind, Live, Strict
+from server.bootstrap import api, ownership, schema
+from server.bootstrap.kind import Declared, Kind, Live, Need, Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from prefect.client.orchestration import SyncPrefectClient
 
@@ -77,8 +76,7 @@ class Blocks(Kind[Block]):
         self, client: SyncPrefectClient, item: Declared[Block], live: Live | None
     ) -> list[str]:
         """The names of the fields that differ."""
-        schema = self._schema(client, item)
-        wanted = self._checked(item, schema["fields"])
+        wanted = self._checked(item, self._schema(client, item)["fields"])
         if live is None:
             return []
         found = {
@@ -93,21 +91,21 @@ class Blocks(Kind[Block]):
 
     def create(self, client: SyncPrefectClient, item: Declared[Block]) -> UUID:
         """With the newest schema of its type."""
-        schema = self._schema(client, item)
+        taken = self._schema(client, item)
         body = {
             "name": item.value.name,
-            "data": self._checked(item, schema["fields"]),
-            "block_type_id": schema["block_type_id"],
-            "block_schema_id": schema["id"],
+            "data": self._checked(item, taken["fields"]),
+            "block_type_id": taken["block_type_id"],
+            "block_schema_id": taken["id"],
         }
         return UUID(api.call(client, "POST", f"{PATH}/", body)["id"])
 
     def update(self, client: SyncPrefectClient, item: Declared[Block], live: Live) -> None:
         """Replace what it holds."""
-        schema = self._schema(client, item)
+        taken = self._schema(client, item)
         body = {
-            "data": self._checked(item, schema["fields"]),
-            "block_schema_id": schema["id"],
+            "data": self._checked(item, taken["fields"]),
+            "block_schema_id": taken["id"],
             "merge_existing_data": False,
         }
         api.call(client, "PATCH", f"{PATH}/{live.id}", body)
@@ -154,7 +152,7 @@ class Blocks(Kind[Block]):
                     expected=f"one of {', '.join(sorted(known))}",
                     found=name,
                 )
-            data[name] = self._reference(item, name, value) or _number(value, known[name])
+            data[name] = self._reference(value) or _number(value, known[name])
         for name in fields.get("required", []):
             if name not in data:
                 raise item.mistake(
@@ -171,7 +169,7 @@ class Blocks(Kind[Block]):
     ) -> None:
         plain = {name: value for name, value in data.items() if "$ref" not in _mapping(value)}
         for name, value in plain.items():
-            if validate({name: value}, fields, ignore_required=True):
+            if schema.errors({name: value}, fields):
                 raise _wrong(item, name, fields["properties"][name].get("type", "another type"))
         try:
             known = PrefectBlock.get_block_class_from_key(item.value.type)
@@ -190,20 +188,22 @@ class Blocks(Kind[Block]):
         if issubclass(known, AppriseNotificationBlock):
             _check_address(item, plain)
 
-    def _reference(self, item: Declared[Block], field: str, value: Any) -> dict[str, Any] | None:
-        match = REFERENCE.match(value) if isinstance(value, str) else None
-        if match is None:
+    def needs(self, item: Declared[Block]) -> Iterator[Need]:
+        """The blocks that its fields are."""
+        for field, value in item.value.data.items():
+            if name := _referred(value):
+                yield Need(self.name, name, ("data", field))
+
+    def _reference(self, value: Any) -> dict[str, Any] | None:
+        name = _referred(value)
+        if name is None:
             return None
-        name = f"{match[1]}/{match[2]}"
-        if not self.world.knows(self.name, name):
-            raise item.mistake(
-                f"the block {item.name!r} refers to a block that is not there",
-                "data",
-                field,
-                expected="a block that is declared before it, or is on the server",
-                found=name,
-            )
         return {"$ref": {"block_document_id": str(self.world.ids.get((self.name, name)))}}
+
+
+def _referred(value: Any) -> str | None:
+    match = REFERENCE.match(value) if isinstance(value, str) else None
+    return f"{match[1]}/{match[2]}" if match else None
 
 
 def _check_address(item: Declared[Block], data: Mapping[str, Any]) -> None:

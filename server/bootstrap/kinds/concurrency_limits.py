@@ -38,20 +38,16 @@ class ConcurrencyLimits(Kind[ConcurrencyLimit]):
     order = 10
     model = ConcurrencyLimit
 
-    def check(
-        self, items: Sequence[Declared[ConcurrencyLimit]]
-    ) -> Sequence[Declared[ConcurrencyLimit]]:
+    def check_one(self, item: Declared[ConcurrencyLimit]) -> None:
         """Refuse the names that the server keeps for itself."""
-        for item in items:
-            if item.name.startswith((OF_TAGS, OF_DEPLOYMENTS)):
-                raise item.mistake(
-                    f"the concurrency limit {item.name!r} has a name that the server uses itself",
-                    "name",
-                    expected=f"a name that starts with neither {OF_TAGS} nor {OF_DEPLOYMENTS}; "
-                    "the limits of tags go into tag_limits, those of a deployment to it",
-                    found=item.name,
-                )
-        return items
+        if item.name.startswith((OF_TAGS, OF_DEPLOYMENTS)):
+            raise item.mistake(
+                f"the concurrency limit {item.name!r} has a name that the server uses itself",
+                "name",
+                expected=f"a name that starts with neither {OF_TAGS} nor {OF_DEPLOYMENTS}; "
+                "the limits of tags go into tag_limits, those of a deployment to it",
+                found=item.name,
+            )
 
     def read(
         self,

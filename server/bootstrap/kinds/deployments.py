@@ -8,24 +8,20 @@ from typing import TYPE_CHECKING, Any
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.utilities.schema_tools.validation import validate
 
 from server import pages
-from server.bootstrap import api, flows, schedules
+from server.bootstrap import api, checks, dates, flows, job_variables, schedules
 from server.bootstrap.deployment import Deployment
-from server.bootstrap.kind import Declared, Kind, Live
+from server.bootstrap.flows import LoadedFlow
+from server.bootstrap.kind import Declared, Kind, Live, Need
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from uuid import UUID
 
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.flows import Flow
 
     from server.bootstrap.kind import Location, World
-
-# The parts of a JSON schema that say what a value has to be.
-RULES = ("type", "format", "pattern", "minimum", "maximum", "exclusiveMinimum", "maxLength")
 
 
 class Deployments(Kind[Deployment]):
@@ -37,11 +33,12 @@ class Deployments(Kind[Deployment]):
     model = Deployment
     file = "prefect.yaml"
 
+    exact = False  # until the flow is loaded, which has the first half of the name
+
     def __init__(self, world: World) -> None:
-        """Remember the flows that were loaded, by entrypoint."""
+        """Remember the flows that were loaded, by where their deployments stand."""
         super().__init__(world)
-        self._flows: dict[str, Flow[..., Any]] = {}
-        self._schemas: dict[str, dict[str, Any]] = {}
+        self._flows: dict[Location, LoadedFlow] = {}
 
     def find(self, content: Mapping[str, Any]) -> Iterator[tuple[Location, Any]]:
         """With the pull steps of the whole file, where a deployment has none of its own."""
@@ -55,18 +52,45 @@ class Deployments(Kind[Deployment]):
 
     def check(self, items: Sequence[Declared[Deployment]]) -> Sequence[Declared[Deployment]]:
         """Load every flow, check parameters and schedules; each by the name that Prefect shows."""
-        named = []
+        loaded = flows.load_all(
+            self.world.root,
+            {item.where: flows.Wanted(item.value.entrypoint, self._env(item)) for item in items},
+            self.world.common,
+        )
+        verdicts = iter(dates.check([each for item in items for each in item.value.schedules]))
+        right: list[Declared[Deployment]] = []
         for item in items:
-            _check_slugs(item)
-            entrypoint = item.value.entrypoint
-            if entrypoint not in self._flows:
-                flow = flows.load(self.world.root, item)
-                self._flows[entrypoint] = flow
-                self._schemas[entrypoint] = flow.parameters.model_dump(exclude_unset=True)
-            _check_parameters(item, self._schemas[entrypoint])
-            full_name = f"{self._flows[entrypoint].name}/{item.value.name}"
-            named.append(replace(item, name=full_name))
-        return named
+            of_item = [next(verdicts) for _ in item.value.schedules]
+            flow = loaded[item.where]
+            name = f"{flow.name}/{item.value.name}" if isinstance(flow, LoadedFlow) else item.name
+            exact = isinstance(flow, LoadedFlow)
+            with self.world.sparing(self.name, name, item.place, exact=exact):
+                if not isinstance(flow, LoadedFlow):
+                    raise item.mistake(
+                        f"deployment {item.value.name!r} {flow.what}",
+                        "entrypoint",
+                        expected=flow.expected,
+                        found=flow.found,
+                        do=flow.do,
+                    )
+                named = replace(item, name=name)
+                self._flows[item.where] = flow
+                checks.check_slugs(named)
+                checks.check_parameters(named, flow.parameters)
+                checks.check_dates(named, of_item, self.world)
+                right.append(named)
+        return right
+
+    def needs(self, item: Declared[Deployment]) -> Iterator[Need]:
+        """Its work pool."""
+        yield Need("work pool", item.value.work_pool.name, ("work_pool", "name"))
+
+    def goes_on(self, live: Live) -> str | None:
+        """The schedules that still make runs of it."""
+        active = sum(each.active for each in live.value.schedules)
+        if not active or live.value.paused:
+            return None
+        return f"{active} schedule{'s' if active > 1 else ''} still active"
 
     def read(
         self,
@@ -87,13 +111,16 @@ class Deployments(Kind[Deployment]):
         live: Live | None,
     ) -> list[str]:
         """The fields, and the schedules by their slugs."""
-        pool = item.value.work_pool.name
-        if not self.world.knows("work pool", pool):
+        pool = item.value.work_pool
+        refused = job_variables.refused(self.world.templates.get(pool.name, {}), pool.job_variables)
+        if refused:
+            where, expected, found = refused
             raise item.mistake(
-                f"the deployment {item.name!r} names a work pool that is not there",
-                *("work_pool", "name"),
-                expected="a work pool that stack.yaml declares, or that is on the server",
-                found=pool,
+                f"the work pool {pool.name!r} does not take this {'.'.join(map(str, where))!r} "
+                f"of deployment {item.value.name!r}",
+                *("work_pool", "job_variables", *where),
+                expected=expected,
+                found=type(found).__name__ if isinstance(found, dict | list) else repr(found),
             )
         if live is None:
             return []
@@ -102,7 +129,7 @@ class Deployments(Kind[Deployment]):
 
     def create(self, client: SyncPrefectClient, item: Declared[Deployment]) -> UUID:
         """With its schedules, and its flow where that is new."""
-        flow = self._flows[item.value.entrypoint]
+        flow = self._flows[item.where]
         return client.create_deployment(
             flow_id=client.create_flow_from_name(flow.name),
             name=item.value.name,
@@ -125,6 +152,15 @@ class Deployments(Kind[Deployment]):
         """With the runs that its schedules made ahead; runs that were, stay."""
         client.delete_deployment(live.id)
 
+    def _env(self, item: Declared[Deployment]) -> dict[str, str]:
+        """The environment that pool and deployment declare; says what of it will be empty."""
+        pool = item.value.work_pool
+        template = job_variables.of_template(self.world.templates.get(pool.name, {}))
+        own = job_variables.environment(pool.job_variables)
+        for said in job_variables.empty_references(own):
+            self.world.note(item, said, *("work_pool", "job_variables"))
+        return {**job_variables.environment(template), **own}
+
     def _changed(self, item: Declared[Deployment], live: DeploymentResponse) -> dict[str, Any]:
         return {
             name: value for name, value in self.fields(item).items() if _live(live, name) != value
@@ -132,7 +168,7 @@ class Deployments(Kind[Deployment]):
 
     def fields(self, item: Declared[Deployment]) -> dict[str, Any]:
         """All that the server is to hold of a deployment, as its API takes it."""
-        deployment, flow = item.value, self._flows[item.value.entrypoint]
+        deployment, flow = item.value, self._flows[item.where]
         limit = deployment.concurrency_limit
         options = None
         if limit and (limit.collision_strategy or limit.grace_period_seconds):
@@ -142,14 +178,14 @@ class Deployments(Kind[Deployment]):
             ).model_dump(mode="json", exclude_none=True)
         fields = {
             "version": deployment.version or flow.version,
-            "description": deployment.description or flow.description or None,
+            "description": deployment.description or flow.description,
             "tags": deployment.tags,
             "parameters": deployment.parameters,
             "entrypoint": deployment.entrypoint,
             "path": None,
             "pull_steps": deployment.pull,
             "enforce_parameter_schema": deployment.enforce_parameter_schema,
-            "parameter_openapi_schema": self._schemas[deployment.entrypoint],
+            "parameter_openapi_schema": flow.parameters,
             "concurrency_limit": limit.limit if limit else None,
             "concurrency_options": options,
             "work_pool_name": deployment.work_pool.name,
@@ -159,56 +195,6 @@ class Deployments(Kind[Deployment]):
         if deployment.paused is not None:  # else it is the business of whoever pauses it in the UI
             fields["paused"] = deployment.paused
         return fields
-
-
-def _check_parameters(item: Declared[Deployment], schema: dict[str, Any]) -> None:
-    known = sorted(schema.get("properties", {}))
-    places: list[tuple[dict[str, Any], tuple[str | int, ...]]]
-    places = [(item.value.parameters, ("parameters",))]
-    places += [
-        (schedule.parameters, ("schedules", number, "parameters"))
-        for number, schedule in enumerate(item.value.schedules)
-    ]
-    for parameters, where in places:
-        for name, value in parameters.items():
-            if name not in known:
-                raise item.mistake(
-                    f"the flow of deployment {item.value.name!r} takes no parameter {name!r}",
-                    *(*where, name),
-                    expected=f"one of {', '.join(known)}" if known else "no parameters",
-                    found=name,
-                )
-            # As the server does, which would refuse it half-way through.
-            errors = validate({name: value}, schema, ignore_required=True)
-            if errors and item.value.enforce_parameter_schema:
-                raise item.mistake(
-                    f"the flow of deployment {item.value.name!r} does not take this {name!r}",
-                    *(*where, name),
-                    expected=f"a value of its type ({_type_of(schema['properties'][name])})",
-                    found=repr(value),
-                )
-
-
-def _type_of(field: dict[str, Any]) -> str:
-    """What the schema asks for, without the value: that may be a secret."""
-    if "enum" in field:
-        return f"one of {', '.join(map(str, field['enum']))}"
-    if "anyOf" in field:
-        return " or ".join(_type_of(each) for each in field["anyOf"])
-    rules = {k: v for k, v in field.items() if k in RULES}
-    return ", ".join(f"{name} {value}" for name, value in rules.items()) or "see the flow"
-
-
-def _check_slugs(item: Declared[Deployment]) -> None:
-    slugs = [schedule.slug for schedule in item.value.schedules]
-    for number, slug in enumerate(slugs):
-        if slug in slugs[:number]:
-            raise item.mistake(
-                f"slug {slug!r} is used twice in {item.value.name!r}",
-                *("schedules", number, "slug"),
-                expected="a slug for each schedule",
-                found="two of one name",
-            )
 
 
 def _live(live: DeploymentResponse, name: str) -> Any:

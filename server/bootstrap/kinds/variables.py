@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Variable(Strict):
     """One variable; its value is anything that JSON knows."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=255)]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=255)]
     value: JsonValue
     tags: list[str] = Field(default_factory=list)
 

@@ -10,7 +10,7 @@ from prefect.workers.base import BaseWorker
 from prefect.workers.process import ProcessWorker
 from pydantic import Field
 
-from server.bootstrap import api
+from server.bootstrap import api, job_variables
 from server.bootstrap.kind import Declared, Kind, Live, Strict
 
 if TYPE_CHECKING:
@@ -43,20 +43,38 @@ class WorkPools(Kind[WorkPool]):
     order = 20
     model = WorkPool
 
+    def check_one(self, item: Declared[WorkPool]) -> None:
+        """Keep what it gives to its runs, for their flows to be loaded with."""
+        template = item.value.base_job_template
+        self.world.templates[item.name] = template
+        env = job_variables.of_template(template)["env"]
+        for said in job_variables.empty_references(env):
+            self.world.note(item, said, "base_job_template")
+
     def read(
         self,
         client: SyncPrefectClient,
         items: Sequence[Declared[WorkPool]],  # noqa: ARG002
     ) -> dict[str, Live]:
         """By name."""
-        found = api.every(client, f"{PATH}/filter")
-        return {each["name"]: Live(UUID(each["id"]), each) for each in found}
+        found = {each["name"]: each for each in api.every(client, f"{PATH}/filter")}
+        self.world.templates |= {n: each["base_job_template"] for n, each in found.items()}
+        return {name: Live(UUID(each["id"]), each) for name, each in found.items()}
 
     def compare(
         self, client: SyncPrefectClient, item: Declared[WorkPool], live: Live | None
     ) -> list[str]:
         """All but the type, which cannot be changed; between process and prefork it need not."""
         wanted = self._fields(client, item)
+        template = wanted["base_job_template"]
+        if fault := job_variables.template_fault(template):
+            raise item.mistake(
+                f"the base_job_template of the work pool {item.name!r} is not valid",
+                "base_job_template",
+                expected="variables that are a JSON schema, with defaults that it takes",
+                found=fault,
+            )
+        self.world.templates[item.name] = template
         if live is None:
             return []
         types = {live.value["type"], item.value.type}

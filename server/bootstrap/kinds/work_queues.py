@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from server.bootstrap import api
-from server.bootstrap.kind import Declared, Kind, Live, Strict
+from server.bootstrap.kind import Declared, Kind, Live, Need, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -54,19 +54,25 @@ class WorkQueues(Kind[WorkQueue]):
 
     def check(self, items: Sequence[Declared[WorkQueue]]) -> Sequence[Declared[WorkQueue]]:
         """Refuse two queues of one priority: the server would move one of them on each time."""
-        seen: dict[tuple[str, int], str] = {}
-        for item in items:
-            key = (item.value.pool, item.value.priority)
-            if key in seen:
-                raise item.mistake(
-                    f"the work queue {item.name!r} has the priority of another",
-                    "priority",
-                    expected="a priority for each queue of a pool",
-                    found=f"{item.value.priority}, which is that of {seen[key]!r}",
-                )
-            seen[key] = item.name
-        self._items = sorted(items, key=lambda item: item.value.priority)
-        return items
+        self._seen: dict[tuple[str, int], str] = {}
+        right = super().check(items)
+        self._items = sorted(right, key=lambda item: item.value.priority)
+        return right
+
+    def check_one(self, item: Declared[WorkQueue]) -> None:
+        """Refuse the priority of one that was before."""
+        other = self._seen.setdefault((item.value.pool, item.value.priority), item.name)
+        if other != item.name:
+            raise item.mistake(
+                f"the work queue {item.name!r} has the priority of another",
+                "priority",
+                expected="a priority for each queue of a pool",
+                found=f"{item.value.priority}, which is that of {other!r}",
+            )
+
+    def needs(self, item: Declared[WorkQueue]) -> Iterator[Need]:
+        """Its pool."""
+        yield Need("work pool", item.value.pool, ())
 
     def read(
         self, client: SyncPrefectClient, items: Sequence[Declared[WorkQueue]]
