@@ -70,7 +70,7 @@ def open_runs(runs: Mapping[str, dict[str, Any]], ids: Iterable[str]) -> list[st
 def places(client: httpx.Client) -> dict[str, int]:
     """What is taken of each limit: of the pool by all of its runs, of the others by their slots."""
     body = {
-        "work_pools": {"name": {"any_": ["default"]}},
+        "flows": {"name": {"any_": ["accounted"]}},
         "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}},
     }
     taken = {"pool": int(post(client, "/flow_runs/count", body))}

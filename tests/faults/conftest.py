@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 Measured = dict[str, int | float | str]
+WHY_LENGTH = 300
 FAILED = pytest.StashKey[bool]()
 MEASURED = pytest.StashKey[Measured]()
 
@@ -91,7 +92,7 @@ def _row(
     values: dict[str, Any] = dict(mark.kwargs)
     why = ""
     if result.outcome == "failed" and call.excinfo:
-        why = str(call.excinfo.value).strip().split("\n", maxsplit=1)[0][:300]
+        why = " ".join(str(call.excinfo.value).split())[:WHY_LENGTH]
     if result.outcome == "skipped" and isinstance(result.longrepr, tuple):
         why = str(result.longrepr[2]).removeprefix("Skipped: ")
     outcome = {"passed": "held", "failed": "did not hold", "skipped": "not tried"}[result.outcome]

@@ -22,27 +22,38 @@ concurrency_limits:
   - name: {GLOBAL_LIMIT}
     limit: 3
 """
-DEPLOYMENTS = f"""
-  - name: {PLAIN}
-    entrypoint: flows/accounted.py:accounted
-    work_pool: {{name: default}}
-  - name: {BY_GLOBAL}
-    entrypoint: flows/accounted.py:accounted
-    work_pool: {{name: default}}
-  - name: {BY_DEPLOYMENT}
-    entrypoint: flows/accounted.py:accounted
-    concurrency_limit: 5
-    work_pool: {{name: default}}
-  - name: eats
-    entrypoint: flows/accounted.py:eats
-    work_pool: {{name: default}}
+POOL = """
+  - name: {pool}
+    type: prefork
+    concurrency_limit: 10
+    base_job_template:
+      variables:
+        properties:
+          working_dir: {{default: "{{{{ $STACK_ROOT }}}}"}}
 """
+DEPLOYMENT = """
+  - name: {name}
+    entrypoint: flows/accounted.py:{flow}
+    work_pool: {{name: {pool}}}
+{limit}"""
 
 
-def declare(stack: Stack) -> Stack:
-    """Give the clone the flow of the suite, its deployments and its limits."""
+def declare(stack: Stack, pool: str = "default") -> Stack:
+    """Give the clone the flow of the suite, its deployments and its limits, for runs in `pool`."""
     shutil.copy(FLOWS, stack.root / "flows/accounted.py")
-    stack.edit("prefect.yaml", lambda text: text.rstrip() + "\n" + DEPLOYMENTS)
+    added = "".join(
+        DEPLOYMENT.format(name=name, flow=flow, limit=limit, pool=pool)
+        for name, flow, limit in (
+            (PLAIN, "accounted", ""),
+            (BY_GLOBAL, "accounted", ""),
+            (BY_DEPLOYMENT, "accounted", "    concurrency_limit: 5\n"),
+            ("eats", "eats", ""),
+        )
+    )
+    stack.edit("prefect.yaml", lambda text: text.rstrip() + "\n" + added)
+    if pool != "default":
+        pools = POOL.format(pool=pool) + "\nblocks:\n"
+        stack.edit("stack.yaml", lambda text: text.replace("\nblocks:\n", pools, 1))
     stack.edit("stack.yaml", lambda text: text.rstrip() + "\n" + LIMITS)
     return stack
 

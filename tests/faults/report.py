@@ -29,8 +29,8 @@ called Failed.
 LEFT_OUT = """\
 ## Left out
 
-- A cut, a delay and losses between worker and server are tried in Docker only: without it the two
-  talk over loopback, whose faults would be those of all that runs on the machine.
+- Without Docker, worker and server talk over loopback, whose faults would be those of all that runs
+  on the machine: there a second worker is tried, with a relay between it and the server.
 - A clock that jumps is tried without Docker only: containers have the clock of their machine.
 - A disk that lies about what it has written, a kernel that panics and a file system that is damaged
   are not tried.
