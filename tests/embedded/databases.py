@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scripts.embedded.cluster import Cluster
+    from scripts.embedded.layout import Layout
     from server.environment import Role
     from server.place import Place
 
@@ -68,7 +69,18 @@ def execute(place: Place, statement: str, *values: object) -> list[Any]:
 @contextmanager
 def running(folder: Path) -> Iterator[Database]:
     """A running PostgreSQL with an empty database, all of it in `folder`."""
-    layout = layouts.Layout("database", folder / "stack")
+    with started(layouts.Layout("database", folder / "stack")) as made:
+        try:
+            yield made
+        finally:
+            made.stop()
+            shutil.rmtree(made.cluster.home)
+            shutil.rmtree(made.cluster.socket, ignore_errors=True)
+
+
+@contextmanager
+def started(layout: Layout) -> Iterator[Database]:
+    """A running PostgreSQL with an empty database, whose data stay in `layout`."""
     layout.make()
     secrets.ensure(Settings(), layout.secrets)
     cluster = clusters.of(layout)
@@ -81,8 +93,6 @@ def running(folder: Path) -> Iterator[Database]:
         yield made
     finally:
         made.stop()
-        shutil.rmtree(cluster.home)
-        shutil.rmtree(cluster.socket, ignore_errors=True)
 
 
 def start(role: Role, place: Place, log: Path) -> subprocess.Popen[bytes]:

@@ -28,14 +28,15 @@ SECONDS = 60
 
 
 class Hooks:
-    """Writes down which hooks were to run."""
+    """Writes down which hooks were to run; the state may be another that the server kept."""
 
     def __init__(self) -> None:
         """With none yet."""
         self.ran: list[str] = []
 
-    async def run_crashed_hooks(self, _flow_run: FlowRun, _state: State[Any]) -> None:
-        self.ran.append("crashed")
+    async def run_crashed_hooks(self, _flow_run: FlowRun, state: State[Any]) -> None:
+        if state.is_crashed():
+            self.ran.append("crashed")
 
     async def run_cancellation_hooks(self, _flow_run: FlowRun, _state: State[Any]) -> None:
         self.ran.append("cancellation")
