@@ -42,7 +42,7 @@ def test_one_that_ends_again_and_again_is_not_healthy(
 def test_what_failed_is_told_in_its_own_words(code: int, kind: type[StackError]) -> None:
     said = "\n".join(["table", "error: first line", *(f"  line {n}" for n in range(30))])
     failed = container(exit_code=code, said=said)
-    found = containers.failure("bootstrap", failed, NOW)
+    found = containers.failure("bootstrap", failed, datetime.now(UTC))
     assert type(found) is kind
     assert str(found).startswith("first line\n")
     assert str(found).endswith("line 29")
@@ -51,6 +51,8 @@ def test_what_failed_is_told_in_its_own_words(code: int, kind: type[StackError])
 
 
 def test_what_failed_without_a_word_names_its_log() -> None:
-    found = containers.failure("bootstrap", container(exit_code=137, said="half a li"), NOW)
+    found = containers.failure(
+        "bootstrap", container(exit_code=137, said="half a li"), datetime.now(UTC)
+    )
     assert "do:       scripts/stack logs bootstrap" in str(found)
     assert "half a li" in str(found)
