@@ -187,13 +187,11 @@ def _not_ours(folder: Path, found: str) -> MistakeError:
 
 def _write_access(cluster: Cluster) -> None:
     """Let in the stack's login by its password, and as superuser only who runs the supervisor."""
-    (cluster.home / "pg_hba.conf").write_text(
+    homes.replace(
+        cluster.home / "pg_hba.conf",
         f"local all {roles.SUPERUSER} peer map=supervisor\nlocal all all scram-sha-256\n",
-        encoding="utf-8",
     )
-    (cluster.home / "pg_ident.conf").write_text(
-        f"supervisor {_user_name()} {roles.SUPERUSER}\n", encoding="utf-8"
-    )
+    homes.replace(cluster.home / "pg_ident.conf", f"supervisor {_user_name()} {roles.SUPERUSER}\n")
     for name in ACCESS_FILES:
         (cluster.home / name).chmod(0o644)
 

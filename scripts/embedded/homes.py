@@ -9,6 +9,7 @@ the stack refuses to start, and nothing is removed.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,11 +71,11 @@ def claim(layout: Layout, home: Path) -> None:
     Claimed before it is recorded: a kill between the two leaves an empty folder and no doubt.
     """
     home.mkdir(parents=True, exist_ok=True)
-    _replace(home / OWNER, _owner(layout.base).model_dump_json())
+    replace(home / OWNER, _owner(layout.base).model_dump_json())
     if home == layout.base:
         layout.home.unlink(missing_ok=True)  # an older release wrote its absolute path
     else:
-        _replace(layout.home, str(home))
+        replace(layout.home, str(home))
 
 
 def _recorded(layout: Layout, system: Path) -> Path | None:
@@ -162,7 +163,11 @@ def _owner(base: Path) -> Owner:
     return Owner(path=str(base), device=status.st_dev, inode=status.st_ino)
 
 
-def _replace(path: Path, text: str) -> None:
+def replace(path: Path, text: str) -> None:
+    """Have `path` hold `text`, whole. What holds it is not written: the disk may be full."""
+    with contextlib.suppress(OSError):
+        if path.read_text(encoding="utf-8", errors="replace") == text:
+            return
     new = path.with_name(f"{path.name}.new")
     new.write_text(text, encoding="utf-8")
     new.replace(path)

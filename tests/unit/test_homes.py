@@ -172,3 +172,11 @@ def test_data_in_a_clone_that_is_now_closed_are_refused_with_the_way_back(
 ) -> None:
     start(tmp_path / "a", system, closed=False)
     assert "move the clone back" in refusal(tmp_path / "a", system, closed=True)
+
+
+def test_a_restart_writes_nothing_since_the_disk_may_be_full(tmp_path: Path, system: Path) -> None:
+    made = start(tmp_path / "a", system)
+    before = [path.stat() for path in (made / homes.OWNER, layout(tmp_path / "a").home)]
+    start(tmp_path / "a", system)
+    after = [path.stat() for path in (made / homes.OWNER, layout(tmp_path / "a").home)]
+    assert [each.st_ino for each in after] == [each.st_ino for each in before]
