@@ -194,6 +194,7 @@ class TestEntrypoints:
     ) -> None:
         for module in [each for each in sys.modules if each.partition(".")[0] == "flows"]:
             monkeypatch.delitem(sys.modules, module)  # bootstrap itself imports none of them
+        (project / "flows/__init__.py").touch()  # else that of this checkout, on the path too, wins
         more = (
             '\nclass Job:\n    @staticmethod\n    @flow(name="job")\n    def run(): pass\n'
             '\n@flow(name="overview")\ndef übersicht(): pass\n'
