@@ -67,7 +67,12 @@ class Forks:
 
     def request(self, directory: Path, entrypoint: str) -> Request:
         deployment = DeploymentResponse(
-            id=uuid4(), name="a", flow_id=uuid4(), entrypoint=entrypoint, path=str(directory)
+            id=uuid4(),
+            name="a",
+            flow_id=uuid4(),
+            entrypoint=entrypoint,
+            path=str(directory),
+            labels={},
         )
         flow_run = FlowRun(id=uuid4(), flow_id=deployment.flow_id, deployment_id=deployment.id)
         return Request(

@@ -77,7 +77,7 @@ def test_each_message_of_a_run_is_heard_not_only_the_first() -> None:
             for _ in range(3):
                 wire.send(run.theirs, LEARNT.encode())
                 assert await run.next() == LEARNT
-            problem = Problem(message="no flow")
+            problem = Problem(message="no flow", traceback="")
             wire.send(run.theirs, problem.encode())
             assert await run.next() == problem
             assert len(run.messages) == 4
