@@ -141,8 +141,12 @@ class Deployments(Kind[Deployment]):
         """What differs and no more: each change of a deployment drops the runs made ahead."""
         changed = self._changed(item, live.value)
         if changed:
-            if "work_queue_name" in changed:  # the server takes a queue only with its pool
-                changed = {"work_pool_name": live.value.work_pool_name, **changed}
+            # The server takes a queue only with its pool, and puts what has a new pool into the
+            # queue `default`: the name of a queue stays when its pool is deleted by hand.
+            if changed.keys() & {"work_pool_name", "work_queue_name"}:
+                pool = item.value.work_pool
+                changed["work_pool_name"] = pool.name
+                changed["work_queue_name"] = pool.work_queue_name or "default"
             client.update_deployment(live.id, DeploymentUpdate(**changed))
         steps = schedules.plan(client, live.id, item.value.schedules, live.value.schedules)
         for _, step in steps:
