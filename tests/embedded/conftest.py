@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import claims
+from tests import project as projects
 from tests import stack as stacks
+from tests.embedded.everything import TOKEN
 from tests.embedded.processes import processes
 from tests.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.project import Project
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,3 +47,14 @@ def unstarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     made = make(tmp_path_factory, "single")
     yield made
     assert processes(made) == []
+
+
+@pytest.fixture
+def project(stack: Stack, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Project]:
+    """A project of the test's own, with names of its own; nothing of it is left afterwards."""
+    name = f"t{zlib.crc32(request.node.name.encode())}"
+    made = projects.make(tmp_path, stack, name)
+    made.variables["TOKEN"] = TOKEN
+    yield made
+    made.write()
+    made.apply("--prune")

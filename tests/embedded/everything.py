@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.project import FLOW
+from tests.stack import post
 
 if TYPE_CHECKING:
+    import httpx
+
     from tests.project import Project
 
 TOKEN = "OfNobodyElsesBusiness"
@@ -98,3 +101,24 @@ def write_everything(project: Project) -> None:
         prefect=DEPLOYMENTS.replace("PREFIX", project.name),
         flows={"first.py": flow, "silent.py": silent},
     )
+
+
+def automation(client: httpx.Client, name: str) -> dict[str, Any]:
+    """The only automation of that name."""
+    found = post(client, "/automations/filter", {"automations": {"name": {"any_": [name]}}})
+    assert len(found) == 1
+    return dict(found[0])
+
+
+def names(client: httpx.Client) -> set[str]:
+    """The names of all that the server has that can be declared, with path and pool."""
+    found = set()
+    for path in (
+        *("/variables", "/v2/concurrency_limits", "/work_pools", "/work_queues", "/deployments"),
+        *("/block_documents", "/automations"),
+    ):
+        found |= {
+            f"{path}/{each.get('work_pool_name')}/{each['name']}"
+            for each in post(client, f"{path}/filter", {})
+        }
+    return found

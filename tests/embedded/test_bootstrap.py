@@ -4,31 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests import project as projects
-from tests.embedded.everything import BLOCKS, TOKEN, write_everything
+from tests.embedded.everything import BLOCKS, TOKEN, automation, names, write_everything
 from tests.project import FLOW, Project
 from tests.relay import relay
-from tests.stack import Stack, deployment, get, post
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-
-@pytest.fixture
-def project(stack: Stack, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Project]:
-    """A project of the test's own, with names of its own; nothing of it is left afterwards."""
-    name = f"t{zlib.crc32(request.node.name.encode())}"
-    made = projects.make(tmp_path, stack, name)
-    made.variables["TOKEN"] = TOKEN
-    yield made
-    made.write()
-    made.apply("--prune")
+from tests.stack import deployment, get, post
 
 
 class TestEverything:
@@ -73,7 +56,7 @@ class TestEverything:
             }
             found = deployment(client, f"{name}_first/main")
             assert found["parameters"] == {"who": TOKEN}
-            follow = _automation(client, f"{name}-follow")
+            follow = automation(client, f"{name}-follow")
             assert follow["actions"][0]["deployment_id"] == found["id"]
             pool = get(client, f"/work_pools/{name}-pool")
             assert follow["actions"][1]["work_pool_id"] == pool["id"]
@@ -135,7 +118,7 @@ class TestPlan:
         project.apply()
         name = project.name
         with project.stack.client() as client:
-            alert = _automation(client, f"{name}-alert")
+            alert = automation(client, f"{name}-alert")
             client.patch(f"/automations/{alert['id']}", json={"enabled": False}).raise_for_status()
             client.patch(f"/work_pools/{name}-pool", json={"is_paused": True}).raise_for_status()
             limit = f"/v2/concurrency_limits/{name}-calls"
@@ -145,7 +128,7 @@ class TestPlan:
             text = text.replace("subject: s", "subject: t").replace("limit: 10", "limit: 11")
             (project.folder / "stack.yaml").write_text(text.replace("limit: 5", "limit: 6"))
             assert project.apply().splitlines()[-1] == "3 updated"
-            assert not _automation(client, f"{name}-alert")["enabled"]
+            assert not automation(client, f"{name}-alert")["enabled"]
             assert get(client, f"/work_pools/{name}-pool")["is_paused"]
             assert get(client, limit)["active"]
 
@@ -190,9 +173,9 @@ class TestPrune:
             assert set(project.ours().values()) == {"no-longer-declared"}
             assert project.bootstrap("--check").returncode == 2
             assert "16 no longer declared" in project.apply().splitlines()[-1]
-            before = _names(client)
+            before = names(client)
             assert project.apply("--prune").splitlines()[-1] == "16 removed"
-            gone = before - _names(client)
+            gone = before - names(client)
             # The default queue goes with its pool, the limit of a deployment with it.
             [limit] = [each for each in gone if "/deployment:" in each]
             name = project.name
@@ -251,130 +234,6 @@ class TestPrune:
         assert set(project.ours().values()) == {"unchanged"}
 
 
-class TestWrong:
-    """What is wrong is left as it is, and keeps nothing else from being applied."""
-
-    def test_what_is_right_is_applied_and_what_names_what_is_wrong_is_left_out(
-        self, project: Project
-    ) -> None:
-        write_everything(project)
-        project.apply()
-        name = project.name
-        broken = "import nothing_of_that_name\n"
-        self._change(project, "prefect.yaml", "times: 2}", "times: 3}")
-        self._change(project, "stack.yaml", "value: eu", "value: us")
-        self._change(project, "stack.yaml", "limit: 3}", "limit: many}")
-        self._change(project, "flows/first.py", "from prefect", f"{broken}from prefect")
-        with project.stack.client() as client:
-            before = _names(client)
-            for flags in (["--plan"], [], ["--prune"]):
-                result = project.bootstrap(*flags)
-                assert result.returncode == 2, project.stack.said[-1]
-                assert result.stderr.startswith("error: 2 declarations are wrong\n")
-                assert "'limit' is not valid" in result.stderr
-                assert "names flows/first.py, which fails to import" in result.stderr
-                lines = {tuple(line.split()[:3]) for line in result.stdout.splitlines()}
-                assert ("wrong", "deployment", f"{name}_first/main") in lines
-                assert ("wrong", "concurrency", "limit") in lines
-                assert ("left", "out", "automation") in lines
-            assert before == _names(client)
-            assert get(client, f"/variables/name/{name}_region")["value"] == "us"
-            assert get(client, f"/v2/concurrency_limits/{name}-database")["limit"] == 3
-            self._change(project, "flows/first.py", broken, "")
-            self._change(project, "stack.yaml", "limit: many}", "limit: 4}")
-            assert project.apply().splitlines()[-1] == "2 updated"
-        assert set(project.ours().values()) == {"unchanged"}
-
-    def test_on_a_new_server_all_else_is_made(self, project: Project) -> None:
-        write_everything(project)
-        self._change(project, "stack.yaml", "priority: 3}", "priority: 0}")
-        self._change(project, "stack.yaml", "type: process", "type: proces")
-        result = project.bootstrap("--json")
-        assert result.returncode == 2, project.stack.said[-1]
-        said = json.loads(result.stdout)
-        actions = {f"{each['kind']} {each['name']}": each["action"] for each in said["changes"]}
-        name = project.name
-        assert actions[f"work pool {name}-pool"] == "wrong"
-        assert actions[f"work queue {name}-pool/low"] == "wrong"
-        assert actions[f"work queue {name}-pool/urgent"] == "left-out"
-        assert actions[f"deployment {name}_first/main"] == "left-out"
-        assert actions[f"automation {name}-follow"] == "left-out"
-        assert actions[f"automation {name}-alert"] == "create"
-        assert actions[f"deployment {name}-silent/silent"] == "create"
-        assert len(said["problems"]) == 2
-        self._change(project, "stack.yaml", "priority: 0}", "priority: 3}")
-        self._change(project, "stack.yaml", "type: proces\n", "type: process\n")
-        project.apply()
-        assert set(project.ours().values()) == {"unchanged"}
-
-    def _change(self, project: Project, file: str, old: str, new: str) -> None:
-        path = project.folder / file
-        text = path.read_text()
-        assert text.count(old) == 1, old
-        path.write_text(text.replace(old, new))
-
-
-class TestSecrets:
-    def test_a_secret_may_hold_whatever_json_knows(self, project: Project) -> None:
-        values = {"map": '{a: [1, "{{ $TOKEN }}"]}', "int": "5", "flag": "true", "list": "[1, b]"}
-        blocks = "".join(
-            f"  - {{type: secret, name: {project.name}-{name}, data: {{value: {value}}}}}\n"
-            for name, value in values.items()
-        )
-        project.write(stack=f"blocks:\n{blocks}")
-        assert project.apply().splitlines()[-1] == "4 created"
-        assert set(project.ours().values()) == {"unchanged"}
-        path = f"/block_types/slug/secret/block_documents/name/{project.name}-"
-        with project.stack.client() as client:
-            held = {
-                name: get(client, f"{path}{name}?include_secrets=true")["data"]["value"]
-                for name in values
-            }
-        assert held == {"map": {"a": [1, TOKEN]}, "int": 5, "flag": True, "list": [1, "b"]}
-
-
-class TestByHand:
-    def test_a_pool_deleted_by_hand_is_made_again_with_all_that_hangs_on_it(
-        self, project: Project
-    ) -> None:
-        write_everything(project)
-        project.apply()
-        name = project.name
-        with project.stack.client() as client:
-            client.delete(f"/work_pools/{name}-pool").raise_for_status()
-            project.apply()
-            assert set(project.ours().values()) == {"unchanged"}
-            found = deployment(client, f"{name}_first/main")
-            assert (found["work_pool_name"], found["work_queue_name"]) == (f"{name}-pool", "urgent")
-            pool = get(client, f"/work_pools/{name}-pool")
-            follow = _automation(client, f"{name}-follow")
-            assert follow["actions"][1]["work_pool_id"] == pool["id"]
-
-    def test_a_renamed_deployment_leaves_one_that_is_named_until_it_is_pruned(
-        self, project: Project
-    ) -> None:
-        name = f"{project.name}_flow"
-        text = (
-            "deployments:\n  - name: old\n    entrypoint: flows/a.py:NAME\n"
-            "    schedules: [{slug: s, cron: '0 2 1 1 *'}]\n    work_pool: {name: default}\n"
-        ).replace("NAME", name)
-        project.write(prefect=text, flows={"a.py": FLOW.format(name=name)})
-        project.apply()
-        renamed = text.replace("name: old", "name: new")
-        project.write(prefect=renamed)
-        said = project.apply()
-        assert re.search(rf"no longer declared +deployment +{name}/old +1 schedule still", said)
-        assert "`scripts/bootstrap.py --prune` removes" in said.splitlines()[-1]
-        empty = text.replace("name: old", "name: new").replace(
-            "[{slug: s, cron: '0 2 1 1 *'}]", "[]"
-        )
-        project.write(prefect=empty)
-        project.apply("--prune")
-        with project.stack.client() as client:
-            assert client.get(f"/deployments/name/{name}/old").status_code == 404
-            assert deployment(client, f"{name}/new")["schedules"] == []
-
-
 class TestHalfWay:
     @pytest.mark.parametrize("writes", [4, 15])
     def test_the_next_run_finishes_what_a_dying_server_left(
@@ -414,22 +273,3 @@ class TestMany:
         assert list(project.ours().values()) == ["unchanged"] * 210
         project.write()
         assert project.apply("--prune").splitlines()[-1] == "210 removed"
-
-
-def _automation(client: Any, name: str) -> dict[str, Any]:
-    found = post(client, "/automations/filter", {"automations": {"name": {"any_": [name]}}})
-    assert len(found) == 1
-    return dict(found[0])
-
-
-def _names(client: Any) -> set[str]:
-    found = set()
-    for path in (
-        *("/variables", "/v2/concurrency_limits", "/work_pools", "/work_queues", "/deployments"),
-        *("/block_documents", "/automations"),
-    ):
-        found |= {
-            f"{path}/{each.get('work_pool_name')}/{each['name']}"
-            for each in post(client, f"{path}/filter", {})
-        }
-    return found

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from server.bootstrap import dates
 from server.bootstrap.problems import DeclarationError
 from server.errors import MistakeError
 from server.settings import ROOT
@@ -192,46 +191,6 @@ def test_a_value_that_the_server_cannot_keep_is_refused(value: str, tmp_path: Pa
 def test_the_largest_that_it_keeps_is_taken(tmp_path: Path) -> None:
     text = f"variables: [{{name: a-b, value: [{2**63 - 1}, {-(2**63)}]}}]\n"
     assert check(tmp_path, "", text)["variable"].items[0].value.value == [2**63 - 1, -(2**63)]
-
-
-class TestDates:
-    """A schedule that never makes a run is a mistake."""
-
-    @pytest.mark.parametrize(
-        ("rule", "why"),
-        [
-            ("FREQ=DAILY;UNTIL=20301231T000000Z", "RRULE UNTIL values must be specified in UTC"),
-            ("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "a rule that has no date at all"),
-        ],
-        ids=["an end in another zone", "the 30th of February"],
-    )
-    def test_a_rule_without_dates_is_refused(self, rule: str, why: str, tmp_path: Path) -> None:
-        message = mistake(tmp_path, with_line(VALID, CRON, f'        rrule: "{rule}"{MARK}'))
-        assert message.startswith("schedule 'nightly' of 'first' makes no runs\n")
-        assert f"  found:    {why}" in message
-
-    def test_a_day_that_there_is_not_is_refused(self, tmp_path: Path) -> None:
-        text = with_line(VALID, CRON, f'        cron: "0 0 31 2 *"{MARK}')
-        assert "makes no runs" in mistake(tmp_path, text)
-
-    def test_one_whose_dates_do_not_end_is_refused(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(dates, "SECONDS", 1)
-        text = with_line(VALID, CRON, f'        rrule: "FREQ=DAILY;INTERVAL=0"{MARK}')
-        assert "cannot be computed: it takes longer than 1 seconds" in mistake(tmp_path, text)
-
-    @pytest.mark.parametrize("end", ["UNTIL=20200201T000000", "COUNT=3"])
-    def test_one_that_is_over_is_taken_and_said(self, end: str, tmp_path: Path) -> None:
-        text = with_line(VALID, CRON, f'        rrule: "FREQ=DAILY;{end}"')
-        world, found = tolerate(tmp_path, text)
-        assert len(found["deployment"].items) == 2
-        assert world.problems == []
-        [note] = world.notes
-        assert note.startswith(
-            "prefect.yaml line 7: schedule 'nightly' of 'first' makes no more runs: its dates are "
-            "over: the first was 2020-01-01T00:00:00"
-        )
 
 
 def test_a_reference_that_is_empty_in_a_run_is_said(tmp_path: Path) -> None:
