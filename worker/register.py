@@ -19,14 +19,15 @@ FILES = {
 
 
 def main() -> None:
-    """Write the entry point, and where its module is."""
+    """Write the entry point, and have its module found."""
     site = Path(sysconfig.get_path("purelib"))
     folder = site / f"{NAME}-1.dist-info"
     folder.mkdir(exist_ok=True)
     for name, text in FILES.items():
         (folder / name).write_text(text, encoding="utf-8")
-    # Looked at last: a run's own modules come before those of the stack.
-    (site / f"{NAME}.pth").write_text(f"{ROOT}\n", encoding="utf-8")
+    (site / f"{NAME}_lookup.py").write_bytes((ROOT / "worker/lookup.py").read_bytes())
+    line = f"import {NAME}_lookup; {NAME}_lookup.install({str(ROOT)!r})\n"
+    (site / f"{NAME}.pth").write_text(line, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -43,9 +43,11 @@ PULLED = """
 
 
 def write_code(folder: Path, where: str) -> None:
-    """The flows in `folder`, which say that they are `where`."""
+    """The flows in `folder`, which say that they are `where`.
+
+    Without an `__init__.py`: the stack has a package of that name with one, which Python prefers.
+    """
     (folder / "flows").mkdir(parents=True, exist_ok=True)
-    (folder / "flows/__init__.py").touch()
     source = FLOWS.read_text()
     assert "of the stack" in source
     (folder / FLOW_FILE).write_text(source.replace("of the stack", where))

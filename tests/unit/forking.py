@@ -22,7 +22,6 @@ from worker.prefork.templates import Kind, Templates
 if TYPE_CHECKING:
     import logging
     from collections.abc import Iterator
-    from typing import Self
 
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = "http://127.0.0.1:1/api"  # no server listens there
@@ -50,14 +49,10 @@ class Forks:
         self._runner = asyncio.Runner()
         self._templates = Templates(logger)
 
-    def __enter__(self) -> Self:
-        lineage.adopt_orphans()
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """End the template."""
         self._runner.run(self._templates.close())
         self._runner.close()
-        lineage.leave_orphans()
 
     def run(self, directory: Path, entrypoint: str, **more: Any) -> Ended:
         """Fork for a run of `entrypoint`, with `more` requested, until its flow would begin."""
@@ -110,5 +105,25 @@ class Forks:
 
 @contextlib.contextmanager
 def forks(home: Path, logger: logging.Logger) -> Iterator[Forks]:
-    with Forks(home, logger) as made:
+    """Forks whose template ends afterwards."""
+    made = Forks(home, logger)
+    with _adopting_orphans():
         yield made
+        made.close()
+
+
+_adopting = 0
+
+
+@contextlib.contextmanager
+def _adopting_orphans() -> Iterator[None]:
+    """As the worker does; this process is to be what it was when all forks are gone."""
+    global _adopting  # noqa: PLW0603
+    lineage.adopt_orphans()
+    _adopting += 1
+    try:
+        yield
+    finally:
+        _adopting -= 1
+        if not _adopting:
+            lineage._prctl(lineage.PR_SET_CHILD_SUBREAPER, 0)  # noqa: SLF001

@@ -83,5 +83,5 @@ def test_a_package_that_sets_up_only_itself_is_kept_warm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "package.py").write_text(HARMLESS)
-    names = ["package", "json", "multiprocessing.util", "concurrent.futures.process", "mailbox"]
+    names = ["package", "multiprocessing.util", "concurrent.futures.process", "requests"]
     assert kept_warm(tmp_path, names, monkeypatch) == names

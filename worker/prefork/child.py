@@ -226,6 +226,8 @@ def _bring(flow_run: FlowRun, request: Request) -> messages.Brought:
     known = _Known(found.model_copy(update={"path": found.path or str(start)}))
     with loading.step("The code of the flow cannot be brought"):
         run_coro_as_sync(upstream.bring_code(known, flow_run))
+    if Path.cwd() != start:
+        sys.path.remove(str(start))  # it would hide modules of the code, as the stack's own does
     os.environ["PYTHONPATH"] = upstream.python_path(start, path)
     return messages.Brought(
         directory=str(Path.cwd()),

@@ -29,11 +29,6 @@ def adopt_orphans() -> None:
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def leave_orphans() -> None:
-    """Be that no more."""
-    _prctl(PR_SET_CHILD_SUBREAPER, 0)
-
-
 def end_with_parent(parent: int) -> bool:
     """Have this process get SIGTERM when its parent dies; False when it is not `parent` now."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

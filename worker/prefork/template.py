@@ -41,6 +41,7 @@ def main() -> None:
         # These import Prefect: not before the order has come.
         from worker.prefork import child, cleaning, upstream  # noqa: PLC0415
 
+        sys.path.remove(sys.argv[1])  # it would hide a user's modules: all of this is loaded now
         upstream.share_certificates()
         cleaning.clean_what_is_sent()
         upstream.retry_first_connections()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from worker.prefork.messages import Request
 
 ROOT = Path(__file__).resolve().parents[2]
-# The folder of this code comes last: a run finds its modules where it would without a template.
+# The folder of this code comes last, until the template has imported it.
 BOOT = (
     "import sys; del sys.path[0]; sys.path.append(sys.argv[1]);"
     " from worker.prefork.template import main; main()"

@@ -28,6 +28,8 @@ import uuid
 import warnings
 from typing import TYPE_CHECKING, Any, cast
 
+import certifi
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -42,6 +44,7 @@ _registered: list[str] = []
 
 def watch() -> None:
     """Note what leaves no trace to look at. For a process that ends after its imports."""
+    certifi.where()  # the first call, which is that of `requests`, registers what does nothing here
     for module, name in (
         *((os, "urandom"), (uuid, "uuid1"), (uuid, "uuid4")),
         *((secrets, "token_bytes"), (secrets, "token_hex"), (secrets, "token_urlsafe")),
