@@ -52,9 +52,10 @@ def render(results: Results) -> str:
     lines = [
         *(OPENING, *promises, "", MEASURED),
         f"Measured on {results.machine}, {_days(results.rows)}, {_loads(results.rows)}.",
+        *(["", results.note] if results.note else []),
         "",
-        "| promise | fault | bound | held | measured |",
-        "|---|---|---|---|---|",
+        "| promise | fault | bound | held | measured | commit |",
+        "|---|---|---|---|---|---|",
         *map(_line, tried),
         "",
         *_reasons(NOT_HELD, results.rows, "did not hold"),
@@ -68,7 +69,7 @@ def _line(row: Row) -> str:
     numbers = ", ".join(map(str, row.promises))
     values = "; ".join(f"{name} {value}" for name, value in row.measured.items())
     held = "yes" if row.outcome == "held" else "**NO**"
-    cells = (numbers, row.fault, row.bound, held, values)
+    cells = (numbers, row.fault, row.bound, held, values, row.commit)
     return "| " + " | ".join(each.replace("|", "\\|") for each in cells) + " |"
 
 

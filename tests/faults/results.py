@@ -5,12 +5,20 @@ from __future__ import annotations
 import datetime as dt
 import os
 import platform
-from typing import TYPE_CHECKING, Literal
+import subprocess
+from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
-if TYPE_CHECKING:
-    from pathlib import Path
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _commit() -> str:
+    """The commit that is tried; empty outside of a checkout."""
+    argv = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    found = subprocess.run(argv, check=False, capture_output=True, text=True, cwd=ROOT)
+    return found.stdout.strip()
 
 
 class Row(BaseModel):
@@ -26,6 +34,7 @@ class Row(BaseModel):
     taken: str = Field(
         default_factory=lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     )
+    commit: str = Field(default_factory=_commit)
     load: float = Field(default_factory=lambda: round(os.getloadavg()[0], 1))
 
 
@@ -35,6 +44,7 @@ class Results(BaseModel):
     machine: str = Field(
         default_factory=lambda: f"{os.cpu_count()} cores, Linux {platform.release()}"
     )
+    note: str = ""  # what a reader has to know of these lines; gone with the next one
     rows: list[Row] = []
 
 
