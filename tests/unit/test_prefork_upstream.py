@@ -6,16 +6,22 @@ import asyncio
 import inspect
 import socket
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
+import httpx
 import pytest
 from prefect import flow_engine, flows, results
-from prefect.client import orchestration
+from prefect.client import base, orchestration
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.runner._cancellation_manager import CancellationManager
 from prefect.runner._process_manager import ProcessHandle
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_CLIENT_RETRY_JITTER_FACTOR,
+    temporary_settings,
+)
 from prefect.states import Cancelling, Running
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
@@ -187,3 +193,47 @@ def test_prefects_own_starters_take_what_all_runs_share() -> None:
         parameters(upstream.WorkspaceResolvingEngineCommandStarter)
     )
     assert hasattr(upstream.WorkspaceResolvingEngineCommandStarter, "hook_runner")
+
+
+def test_each_request_of_a_run_says_which_run_sends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "get_attribution_headers"
+    monkeypatch.setattr(base, name, getattr(base, name))
+    upstream.name_run_in_requests(RUN)
+    for client in (base.PrefectHttpxAsyncClient(), base.PrefectHttpxSyncClient()):
+        request = client.build_request("POST", "http://127.0.0.1/api/logs/")
+        client._add_attribution_headers(request)  # noqa: SLF001
+        assert request.headers["X-Prefect-Flow-Run-Id"] == str(RUN)
+
+
+def test_a_client_of_a_run_tries_again_before_it_has_reached_the_server_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for kind in (base.PrefectHttpxAsyncClient, base.PrefectHttpxSyncClient):
+        assert not hasattr(kind, "_has_connected")
+        monkeypatch.setattr(kind, "_has_connected", None, raising=False)  # taken back afterwards
+    upstream.retry_first_connections()
+    tries = 0
+
+    def refuse(_: httpx.Request) -> httpx.Response:
+        nonlocal tries
+        tries += 1
+        raise httpx.ConnectError("refused")
+
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1, PREFECT_CLIENT_RETRY_JITTER_FACTOR: 0}):
+        client = base.PrefectHttpxSyncClient(transport=httpx.MockTransport(refuse))
+        monkeypatch.setattr("prefect.client.base.time.sleep", lambda _: None)
+        with pytest.raises(httpx.ConnectError):
+            client.get("http://127.0.0.1/api/ready")
+    assert tries == 2
+
+
+def test_an_engine_proposes_by_what_takes_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("propose_state", "propose_state_sync"):
+        monkeypatch.setattr(flow_engine, name, getattr(flow_engine, name))
+        for kind in (flow_engine.FlowRunEngine, flow_engine.AsyncFlowRunEngine):
+            source = inspect.getsource(kind.set_state)
+            assert ("propose_state_sync(" in source) != ("await propose_state(" in source)
+    engine = cast("Any", flow_engine)
+    own = engine.propose_state_sync
+    upstream.replace_proposals(lambda *given: given, cast("Any", lambda *given: given))
+    assert engine.propose_state_sync("client") == (own, "client")

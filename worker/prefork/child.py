@@ -107,11 +107,11 @@ def main(
         else:
             code = _run(flow_run, flow, request, line, before, ending)
     except SystemExit as error:
-        code = NOT_BEGUN if ending and ending.could_not_begin else _exit_code(error)
+        code = _exit_code(error)
     except BaseException:  # noqa: BLE001 - as the interpreter does at its top
         traceback.print_exc()
     finally:
-        _end(code)
+        _end(NOT_BEGUN if ending and ending.could_not_begin else code)
 
 
 def _become(request: Request, worker: int, before: Before) -> None:
@@ -165,6 +165,7 @@ def _run(  # noqa: PLR0913, PLR0917
         _tell_learnt(line, before)
         _wait_until_due(flow_run)
         ending.take_over()
+        upstream.name_run_in_requests(flow_run.id)
         upstream.replace_observers(_Observer(line, flow_run.id).observe)
         upstream.read_result_storage_once(request.result_storage)
         logger = flow_run_logger(flow_run=flow_run)

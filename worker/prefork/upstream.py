@@ -74,6 +74,7 @@ __all__ = [
     "handle",
     "handle_engine_signals",
     "load_flow",
+    "name_run_in_requests",
     "python_path",
     "read_result_storage_once",
     "refresh_global_settings_context",
@@ -195,6 +196,18 @@ def retry_first_connections() -> None:
         cast("Any", client)._has_connected = property(  # noqa: SLF001
             lambda _: True, lambda _, __: None
         )
+
+
+def name_run_in_requests(flow_run_id: UUID) -> None:
+    """Have each request of this process say which run sends it.
+
+    Prefect names the deployment only, by which the stack's server could not tell whose slot of a
+    global limit is whose when one of several runs is killed.
+    """
+    module = cast("Any", base)
+    named = module.get_attribution_headers
+    own = {"X-Prefect-Flow-Run-Id": str(flow_run_id)}
+    module.get_attribution_headers = lambda: {**named(), **own}
 
 
 def report_by(context: FlowRunExecutorContext, proposer: StateProposer) -> None:
