@@ -209,6 +209,19 @@ def test_a_scheduled_run_that_is_cancelled_before_its_time_never_begins(stack: S
         assert not [each for each in log(client, cancelled) if "command line" in each["message"]]
 
 
+def test_why_a_flow_cannot_be_loaded_is_in_its_state_and_once_in_its_log(stack: Stack) -> None:
+    why = "SyntaxError in flows/behaviours.py, line 1: invalid syntax"
+    (stack.root / "broken/flows").mkdir(parents=True)
+    (stack.root / "broken/flows/behaviours.py").write_text("def says(:\n")
+    with stack.client() as client:
+        run_id = start(client, f"says/{PREFORK}", working_dir=f"{stack.root}/broken")
+        found = finished(client, run_id)
+        assert (found["state_type"], found["state"]["message"]) == ("CRASHED", why)
+        said(client, run_id, why)
+        errors = [each["message"] for each in log(client, run_id) if "Error" in each["message"]]
+    assert [each.splitlines()[0] for each in errors] == [why]
+
+
 def test_a_package_to_preload_is_there_before_the_flow_is(stack: Stack) -> None:
     with stack.client() as client:
         assert "loaded wave" in says(client, "wave", preload=["wave"])
