@@ -15,6 +15,7 @@ import pytest
 from prefect.client.schemas import OrchestrationResult
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import Abort, ObjectNotFound
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import (
     AwaitingRetry,
     Cancelled,
@@ -409,6 +410,14 @@ def test_a_run_is_said_not_to_have_begun_only_before_it_runs(tmp_path: Path) -> 
     with pytest.raises(httpx.ConnectError), made.beginning():
         raise AWAY
     assert made.could_not_begin
+    elsewhere = httpx.ConnectError("x", request=httpx.Request("GET", "http://another.example/"))
+    with (
+        temporary_settings({PREFECT_API_URL: "http://127.0.0.1/api"}),
+        pytest.raises(httpx.ConnectError),
+        made.beginning(),
+    ):
+        raise elsewhere
+    assert not made.could_not_begin
     made._propose(lambda *_, **__: Running(), None, Running(), run.id)  # noqa: SLF001
     with pytest.raises(httpx.ConnectError), made.beginning():
         raise AWAY

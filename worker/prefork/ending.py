@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from prefect.exceptions import Abort, Pause
+from prefect.settings import get_current_settings
 
 from worker.prefork import upstream
 from worker.prefork.ends import End, passes
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, MutableMapping
     from uuid import UUID
 
+    import httpx
     from prefect.client.schemas.objects import State
 
 # The variable by which the worker names the file; the fork takes it out of its environment.
@@ -54,7 +56,7 @@ class Ending:
         try:
             yield
         except Exception as error:
-            self.could_not_begin = not self._begun and passes(error)
+            self.could_not_begin = not self._begun and passes(error) and _is_of_the_api(error)
             raise
 
     def _propose(
@@ -130,3 +132,12 @@ class Ending:
         if self._path is not None:
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
+
+
+def _is_of_the_api(error: BaseException) -> bool:
+    """Whether it was Prefect's server that was asked, and not another that the flow needs."""
+    try:
+        asked = str(cast("httpx.HTTPError", error).request.url)
+    except RuntimeError:  # it does not say what was asked
+        return True
+    return asked.startswith(get_current_settings().api.url or "")
