@@ -219,19 +219,31 @@ def test_a_secret_that_changed_after_it_was_used_is_refused(built: Stack, name: 
 
 
 def test_a_service_that_cannot_start_is_shown_with_its_last_lines(built: Stack) -> None:
-    built.down()
-    postgres = next(Path("/").glob(f"var/lib/prefect-stack/{built.name}-*"), None)
-    data = (postgres or built.root / ".stack" / built.name) / "postgres"
-    version = data / "PG_VERSION"
-    before = version.read_text()
-    version.write_text("12\n")
-    result = built.run("scripts/stack", "up", "--embedded")
-    version.write_text(before)
+    result = _up_with(built, "postgresql.auto.conf", "max_connections = many\n")
     assert result.returncode == 1, built.said[-1]
     assert "postgres did not become healthy" in result.stderr
-    assert "incompatible with server" in result.stderr
+    assert 'invalid value for parameter "max_connections"' in result.stderr
+
+
+def test_data_of_another_version_of_postgresql_are_refused(built: Stack) -> None:
+    result = _up_with(built, "PG_VERSION", "12\n")
+    assert result.returncode == 2, built.said[-1]
+    assert "the data of the stack are of another version of PostgreSQL" in result.stderr
+    assert "version 12" in result.stderr
+
+
+def _up_with(stack: Stack, name: str, content: str) -> subprocess.CompletedProcess[str]:
+    """Have `up` find something else in a file of the database, which is put back then."""
+    stack.down()
+    home = next(Path("/").glob(f"var/lib/prefect-stack/{stack.name}-*"), None)
+    path = (home or stack.root / ".stack" / stack.name) / "postgres" / name
+    before = path.read_text()
+    path.write_text(content)
+    result = stack.run("scripts/stack", "up", "--embedded")
+    path.write_text(before)
     assert "Traceback" not in result.stderr
-    assert processes(built) == []
+    assert processes(stack) == []
+    return result
 
 
 def test_a_database_newer_than_the_code_is_refused(built: Stack) -> None:
