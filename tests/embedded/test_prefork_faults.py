@@ -307,18 +307,20 @@ def test_what_a_fork_cannot_give_is_given_by_a_subprocess(
 
 
 def test_where_no_template_can_be_forked_runs_are_started_as_subprocesses(stack: Stack) -> None:
-    (stack.root / "sitecustomize.py").write_text(MONITOR)
+    # In a folder of its own, before all others: Debian's Python has such a module already.
+    monitor = stack.root / "monitor"
+    monitor.mkdir()
+    (monitor / "sitecustomize.py").write_text(MONITOR)
+    path = f"{monitor}:{stack.root}"
     name = "of-monitored"
     reason = "Starting a run as a subprocess: it has 2 threads, which no fork survives."
-    try:
-        with worker(stack, DEAF, name, MONITORED="1"), stack.client() as client:
-            for _ in range(2):
-                lines = says(client, where=DEAF)
-                [command] = [each for each in lines if each.startswith("command line")]
-                assert "'prefect.engine'" in command
-        assert log_of_worker(stack, name).count(reason) == 1
-    finally:
-        (stack.root / "sitecustomize.py").unlink()
+    monitored = worker(stack, DEAF, name, MONITORED="1", PYTHONPATH=path)
+    with monitored, stack.client() as client:
+        for _ in range(2):
+            lines = says(client, where=DEAF)
+            [command] = [each for each in lines if each.startswith("command line")]
+            assert "'prefect.engine'" in command
+    assert log_of_worker(stack, name).count(reason) == 1
 
 
 def test_faults_leave_nothing_in_the_temporary_folder(stack: Stack) -> None:
