@@ -98,9 +98,7 @@ def _own_api() -> Api:
     """The API of the stack's own server. Without the settings, which take time to import."""
     if os.environ["STACK_AUTH"] == "off":
         return Api(DOCKER.api_url)
-    password = os.environ.get("STACK_PASSWORD") or secrets.read(
-        DOCKER.secrets / secrets.API_PASSWORD
-    )
+    password = secrets.read(DOCKER.secrets / secrets.API_PASSWORD)
     return Api(DOCKER.api_url, f"{os.environ['STACK_USER']}:{password}", csrf=False)
 
 

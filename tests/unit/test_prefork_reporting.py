@@ -103,8 +103,8 @@ def run_in(state: State[Any], pid: str | None = None) -> FlowRun:
     return FlowRun(id=uuid4(), flow_id=uuid4(), state=state, infrastructure_pid=pid)
 
 
-def reporter(api: Api, journal: Journal) -> Reporter:
-    return Reporter(api, journal, "w", LOGGER)  # type: ignore[arg-type]
+def reporter(api: Api) -> Reporter:
+    return Reporter(api, "w", LOGGER)  # type: ignore[arg-type]
 
 
 def settle(parent: Path, api: Api) -> None:
@@ -112,7 +112,7 @@ def settle(parent: Path, api: Api) -> None:
 
     async def start() -> None:
         journal = Journal(parent, LOGGER)
-        await leftovers.settle(journal, api, reporter(api, journal), LOGGER)  # type: ignore[arg-type]
+        await leftovers.settle(journal, api, reporter(api), LOGGER)  # type: ignore[arg-type]
         journal.close()
 
     asyncio.run(start())
@@ -257,7 +257,7 @@ def report_crash(tmp_path: Path, api: Api, run: FlowRun, made: Attempt) -> None:
     async def propose() -> None:
         journal = Journal(tmp_path, LOGGER)
         journal.take(run.id, None)
-        proposer = Proposer(api, reporter(api, journal), journal)  # type: ignore[arg-type]
+        proposer = Proposer(api, reporter(api), journal)  # type: ignore[arg-type]
         proposer.watch(made)
         await proposer.propose_crashed(run, "Process exited.")
         journal.close()
@@ -312,7 +312,7 @@ def test_a_run_that_can_never_begin_is_crashed_after_some_tries(tmp_path: Path) 
 
     async def give_back_until_it_ends() -> int:
         journal = Journal(tmp_path, LOGGER)
-        made = reporter(api, journal)
+        made = reporter(api)
         times = 0
         while api.name(run) != "Crashed":
             run.state = Pending(message=TAKEN)
@@ -334,7 +334,7 @@ def test_a_worker_that_stops_leaves_what_it_could_not_report_to_its_next_start(
     async def report() -> None:
         journal = Journal(tmp_path, LOGGER)
         journal.take(run.id, None)
-        made = reporter(api, journal)
+        made = reporter(api)
         asyncio.get_running_loop().call_soon(made.stop)
         with pytest.raises(StoppedError):
             await made.end(journal.entry(run.id), End.of(run.id, Completed()))

@@ -117,6 +117,8 @@ class Executing:
             await self.reporter.end(entry, end)
         if result is None or result.status_code is None:
             return NOT_STARTED  # the executor has reported that
+        if result.status_code == 0:
+            self.reporter.begun(flow_run.id)
         return ProcessWorkerResult(
             status_code=result.status_code, identifier=str(result.handle.pid)
         )

@@ -50,13 +50,11 @@ class Reporter:
     def __init__(
         self,
         client: PrefectClient,
-        journal: Journal,
         worker_name: str,
         logger: logging.Logger | logging.LoggerAdapter[Any],
     ) -> None:
-        """Report by `client`; what is not taken at once is kept in `journal`."""
+        """Report by `client`; what is not taken at once is kept beside the run's entry."""
         self._client = client
-        self._journal = journal
         self._logger = logger
         self._returns: Counter[UUID] = Counter()
         self._stopped = asyncio.Event()

@@ -139,7 +139,7 @@ class PreforkWorker(ProcessWorker):
     def _prepare(self, journal: Journal) -> None:
         """Be ready to execute runs, and to report them for as long as that takes."""
         client = self._shared.context.client
-        reporter = self._reporter = Reporter(client, journal, self.name, self._logger)
+        reporter = self._reporter = Reporter(client, self.name, self._logger)
         proposer = Proposer(client, reporter, journal)
         report_by(self._shared.context, proposer)
         self._taking = Taking(
