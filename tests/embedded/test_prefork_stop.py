@@ -135,6 +135,18 @@ def _lives(process: psutil.Process) -> bool:
         return False
 
 
+def test_a_run_that_waits_for_the_worker_to_start_is_its_own_from_the_first(stack: Stack) -> None:
+    (stack.root / "go").touch()
+    with stack.client() as client:
+        run_id = start(client, f"sleeps/{PREFORK}")
+        with worker(stack, PREFORK, "waited") as told:
+            said(client, run_id, "started")
+            assert run_id in {path.name for path in entries(stack)}
+            hurry(stack, told, "waited")
+            assert get(client, f"/flow_runs/{run_id}")["state_type"] == "CANCELLED"
+    assert entries(stack) == []
+
+
 def test_a_run_that_is_being_started_when_the_worker_is_stopped_is_not_lost(stack: Stack) -> None:
     with stack.client() as client:
         with worker(stack, PREFORK, "starts") as told:

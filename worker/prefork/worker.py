@@ -124,6 +124,7 @@ class PreforkWorker(ProcessWorker):
         await super().setup()
         if problem := _why_no_forks():
             self._say_once(f"Runs are started as subprocesses: {problem}.")
+            self._wake_up()
             return
         lineage.adopt_orphans()
         folder = os.environ.get(JOURNAL_FOLDER) or get_current_settings().home / ".prefork"
@@ -131,6 +132,7 @@ class PreforkWorker(ProcessWorker):
         try:
             await self._shared.start()
             self._prepare(self._journal)
+            self._wake_up()
             await self._warm()
         except BaseException:
             await self.teardown(*sys.exc_info())  # who enters and fails is not left
@@ -179,6 +181,11 @@ class PreforkWorker(ProcessWorker):
     async def _initialize_after_sync(self) -> None:
         await super()._initialize_after_sync()
         self._strays.reap()
+        if self.is_setup:
+            self._wake_up()
+
+    def _wake_up(self) -> None:
+        """Be woken when there is work; not before runs can be taken, and once the pool is known."""
         if self._work_pool and self._waking is None:
             self._waking = asyncio.create_task(self._wake.run(self._work_pool.id))
 
