@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import prefect.settings as prefect_settings
+from prefect.server.database.dependencies import temporary_database_config
 from prefect.settings import temporary_settings
 
 from server.app.build import build
@@ -34,7 +35,9 @@ def settings(database_url: str, home: Path, login: str | None = LOGIN) -> Iterat
         "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_TIMEOUT": 1,
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "server.app.leases",
     }
-    with temporary_settings({getattr(prefect_settings, k): v for k, v in values.items()}):
+    settings = {getattr(prefect_settings, k): v for k, v in values.items()}
+    # Prefect keeps the first database that it is asked for, for the life of the process.
+    with temporary_settings(settings), temporary_database_config(None):
         yield
 
 
