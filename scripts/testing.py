@@ -18,15 +18,23 @@ RELIABILITY = ROOT / "docs" / "reliability.json"  # with the page of the same na
 
 
 class Suite(enum.StrEnum):
-    """The tests by what they need."""
+    """The tests by what they need, and by how long they take."""
 
     unit = "unit"
     embedded = "embedded"
     docker = "docker"
     browser = "browser"
     faults = "faults"
+    slow = "slow"
     images = "images"
     all = "all"
+
+
+# Suites that are those of several folders of tests; others are one.
+_SEVERAL = {
+    Suite.all: [Suite.unit, Suite.docker, Suite.browser, Suite.embedded, Suite.faults],
+    Suite.slow: [Suite.docker, Suite.browser, Suite.embedded],
+}
 
 
 def run(suite: Suite) -> int:
@@ -59,12 +67,12 @@ def plan(suite: Suite) -> tuple[list[Suite], dict[str, str]]:
     Raises:
         MistakeError: a suite was asked for by name that this machine cannot run.
     """
-    everything = [Suite.unit, Suite.docker, Suite.browser, Suite.embedded, Suite.faults]
     chosen: list[Suite] = []
     left_out: dict[str, str] = {}
-    for each in everything if suite is Suite.all else [suite]:
+    several = _SEVERAL.get(suite)
+    for each in several or [suite]:
         problem = _why_not(each)
-        if problem and suite is not Suite.all:
+        if problem and not several:
             raise problem
         if problem:
             left_out[each.value] = str(problem.found)
@@ -72,8 +80,8 @@ def plan(suite: Suite) -> tuple[list[Suite], dict[str, str]]:
             chosen.append(each)
     if Suite.browser in chosen and (problem := _why_not(Suite.docker)):
         left_out["browser with Docker"] = str(problem.found)
-    if Suite.faults in chosen and suite is Suite.all:
-        left_out["faults that take minutes"] = "asked for by name only: scripts/stack test faults"
+    if suite is Suite.all:
+        left_out["what takes minutes"] = "asked for by name: scripts/stack test slow, test faults"
     return chosen, left_out
 
 
@@ -84,7 +92,8 @@ def _options(suite: Suite) -> list[str]:
     # Stacks mostly wait: two side by side take little more than half the time. What has to stay
     # together is in one group, see tests/conftest.py, and groups are started in this order.
     side_by_side = ["-n", str(SIDE_BY_SIDE), "--dist", "loadscope", "--no-loadscope-reorder"]
-    return [*side_by_side, "-m", "not slow"]
+    durations = ["--durations", "25", "--durations-min", "20"]
+    return [*side_by_side, *durations, "-m", "slow" if suite is Suite.slow else "not slow"]
 
 
 def _install() -> None:

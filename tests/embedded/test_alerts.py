@@ -175,6 +175,7 @@ class TestAlerts(FailedRuns):
             assert "The worker was killed" in crashed["state"]["message"]
         # Its message comes within 15 minutes: the server has forgotten the event before.
 
+    @pytest.mark.slow  # six minutes; tests/alerts.py has a run that falls silent, in one
     @pytest.mark.timeout(1200)
     def test_a_run_whose_machine_never_came_back_is_crashed_by_the_server(
         self, stack: AlertingStack

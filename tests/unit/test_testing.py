@@ -19,7 +19,7 @@ def _bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_machine_without_docker_and_chromium_runs_the_rest_and_says_so() -> None:
     chosen, left_out = testing.plan(Suite.all)
     assert chosen == [Suite.unit, Suite.embedded, Suite.faults]
-    assert list(left_out) == ["docker", "browser", "faults that take minutes"]
+    assert list(left_out) == ["docker", "browser", "what takes minutes"]
     assert left_out["browser"] == "no such command on the PATH"
 
 
@@ -37,6 +37,13 @@ def test_the_browser_without_docker_runs_and_says_that_docker_is_left_out(tmp_pa
     chosen, left_out = testing.plan(Suite.browser)
     assert chosen == [Suite.browser]
     assert list(left_out) == ["browser with Docker"]
+
+
+@pytest.mark.usefixtures("_bare")
+def test_the_slow_tests_are_run_where_they_can_be_and_what_is_left_out_is_said() -> None:
+    chosen, left_out = testing.plan(Suite.slow)
+    assert chosen == [Suite.embedded]
+    assert list(left_out) == ["docker", "browser"]
 
 
 def test_the_faults_by_name_are_run_whole() -> None:
