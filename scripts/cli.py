@@ -40,7 +40,14 @@ def up(
     with turns.turn(values.stack_name, "up"):
         backend, why = choose.to_start(values, wanted=docker)
         report.out.print(f"{values.stack_name}, {backend.name} ({why})")
-        outcome = backend.up()
+        try:
+            outcome = backend.up()
+        except KeyboardInterrupt:
+            report.err.print(
+                f"\ninterrupted: {values.stack_name} goes on starting; "
+                "scripts/stack up waits for it again, scripts/stack down stops it"
+            )
+            raise
     if outcome.was_running:
         report.out.print(f"{values.stack_name} was already running")
     if values.remote:

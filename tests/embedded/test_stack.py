@@ -164,6 +164,31 @@ class TestRestarted(RestartedStack):
         assert f"(pid {first.pid}: down) works on this stack; waiting for it" in result.stderr
         assert stack.status()["running"]
 
+    def test_an_up_that_is_interrupted_leaves_a_start_for_the_next_to_wait_for(
+        self, stack: Stack
+    ) -> None:
+        stack.down()
+        with subprocess.Popen(
+            ["scripts/stack", "up", "--embedded"],
+            cwd=stack.root,
+            env=stack.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as first:
+            assert first.stdout
+            for line in first.stdout:
+                if "postgres" in line:
+                    break
+            os.killpg(first.pid, signal.SIGINT)  # as Ctrl-C does
+            said = first.communicate()[1]
+        assert first.returncode == 128 + signal.SIGINT, said
+        assert f"interrupted: {stack.name} goes on starting" in said
+        assert "Traceback" not in said
+        stack.up()
+        assert stack.status()["running"]
+
     def test_sigterm_to_the_supervisor_stops_all_processes(self, stack: Stack) -> None:
         found = processes(stack)
         psutil.Process(supervisor_pid(stack)).terminate()
