@@ -220,12 +220,25 @@ def test_what_is_no_entry_of_a_journal_is_left_alone(tmp_path: Path) -> None:
     settle(tmp_path, api)  # and so once more
 
 
-def test_an_entry_without_its_content_is_a_run_all_the_same(tmp_path: Path) -> None:
-    run = run_in(Running())
+@pytest.mark.parametrize(
+    ("pid", "worker", "end"),
+    [
+        (None, None, "Crashed"),
+        (str(GONE_PID), None, "Crashed"),
+        (str(GONE_PID), "w", "Crashed"),
+        (str(GONE_PID), "another", "Running"),
+        (str(os.getpid()), "w", "Running"),
+    ],
+)
+def test_an_entry_without_its_content_is_known_by_what_the_server_says(
+    tmp_path: Path, pid: str | None, worker: str | None, end: str
+) -> None:
+    run = run_in(Running(), pid)
+    run.labels = {leftovers.WORKER_NAME: worker} if worker else {}
     (left_by_a_dead_worker(tmp_path, run) / str(run.id)).write_text("")
     api = Api(run)
     settle(tmp_path, api)
-    assert api.name(run) == "Crashed"
+    assert api.name(run) == end
 
 
 def test_a_run_that_was_deleted_is_forgotten(tmp_path: Path) -> None:

@@ -44,6 +44,11 @@ class Entry:
     before: str | None = None  # what the API named as its process when the run was taken
 
     @property
+    def is_readable(self) -> bool:
+        """Whether anything is noted; a power cut can leave a file without its content."""
+        return bool(self.pid_namespace)
+
+    @property
     def end(self) -> End | None:
         """What is to be reported of it; None where nobody has written that down."""
         return End.read(self.path.with_suffix(END))
@@ -213,7 +218,7 @@ def _read(path: Path) -> Entry:
     flow_run_id = UUID(path.name)
     try:
         return Entry(path, flow_run_id, **json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # a power cut can leave a file without its content
+    except (OSError, ValueError, TypeError):
         return Entry(path, flow_run_id)
 
 

@@ -58,6 +58,7 @@ class Reporter:
         self._logger = logger
         self._returns: Counter[UUID] = Counter()
         self._stopped = asyncio.Event()
+        self.worker_name = worker_name
         self.taken_message = f"Taken by the worker {worker_name}."
 
     def stop(self) -> None:
