@@ -9,6 +9,7 @@ from server.app import leases, upstream
 from server.app.access import Access
 from server.app.callers import Callers
 from server.app.gates import Gates
+from server.app.integers import Integers
 from server.app.outage import Outages
 from server.app.reclaimer import reclaiming
 
@@ -28,7 +29,7 @@ def build(hosts: frozenset[str] | None) -> ASGIApp:
     """
     prefect = upstream.create()
     _add_lifespan(prefect)
-    app: ASGIApp = Gates(Callers(Outages(prefect)))
+    app: ASGIApp = Gates(Integers(Callers(Outages(prefect))))
     return app if hosts is None else Access(app, hosts)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import inspect
+import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -16,7 +19,7 @@ from tests import serving
 from tests.stack import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     import httpx
 
@@ -110,6 +113,51 @@ class TestGates:
         assert response.status_code == 200
         wrong = serving.ask(closed, "GET", "/api/admin/version", auth=("ada", "wrong"))
         assert wrong.status_code == 401
+
+
+class TestIntegers:
+    @pytest.mark.parametrize(
+        "parameters",
+        [{"n": 2**63}, {"n": -(2**63) - 1}, {"a": [{"b": 92233720368547760001}]}, {"n": 10**5000}],
+    )
+    def test_a_number_that_could_never_be_shown_is_refused(
+        self, parameters: dict[str, Any], closed: ASGIApp
+    ) -> None:
+        path = f"/api/deployments/{'0' * 32}/create_flow_run"
+        with whole_numbers_of_any_length():
+            body = json.dumps({"parameters": parameters})
+        response = serving.ask(closed, "POST", path, content=body, auth=AUTH)
+        assert response.status_code == 422
+        assert "expected whole numbers of 64 bits" in response.json()["exception_message"]
+
+    @pytest.mark.parametrize("value", [2**63 - 1, -(2**63), str(2**63), 1e300, "1" * 40])
+    def test_all_others_go_on_to_prefect(self, value: object, closed: ASGIApp) -> None:
+        body = json.dumps({"parameters": {"n": value}}).encode()
+
+        async def in_parts() -> AsyncIterator[bytes]:
+            for each in (body[:20], body[20:]):
+                yield each
+
+        path = f"/api/deployments/{'0' * 32}/create_flow_run"
+        headers = {"Content-Type": "application/json"}
+        response = serving.ask(closed, "POST", path, content=in_parts(), headers=headers, auth=AUTH)
+        assert response.status_code == 503  # it wanted the database
+
+    def test_what_is_no_json_is_left_to_prefect(self, closed: ASGIApp) -> None:
+        response = serving.ask(closed, "POST", "/api/logs/", content=b"1" * 40 + b"]", auth=AUTH)
+        assert response.status_code == 422
+        assert "expected whole numbers" not in response.text
+
+
+@contextlib.contextmanager
+def whole_numbers_of_any_length() -> Iterator[None]:
+    """Python writes no more than 4,300 digits unless it is told to."""
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        yield
+    finally:
+        sys.set_int_max_str_digits(before)
 
 
 class TestAccess:
