@@ -71,6 +71,7 @@ class Stack:
     user: str | None = None  # who types the commands; None: whoever runs the tests
     variables: dict[str, str] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    _login: tuple[object, str] | None = None  # what it depends on, and the login
 
     @property
     def url(self) -> str:
@@ -91,6 +92,8 @@ class Stack:
         self, *argv: str, timeout: float = 300, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the clone; what it printed is kept for a failure's report."""
+        if argv[1:2] in {("up",), ("down",)}:
+            self._login = None
         result = subprocess.run(
             argv,
             check=False,
@@ -129,14 +132,22 @@ class Stack:
 
     def client(self) -> httpx.Client:
         """An API client with the login that `scripts/stack env` prints."""
-        script = 'eval "$(scripts/stack env)"; printf "%s" "$PREFECT_API_AUTH_STRING"'
-        login = self.run("sh", "-c", script).stdout
+        login = self._read_login()
         user, _, password = login.partition(":")
         return httpx.Client(
             base_url=f"{self.url}/api",
             auth=httpx.BasicAuth(user, password) if login else None,
             timeout=30,
         )
+
+    def _read_login(self) -> str:
+        """The login; asked for once, for as long as no command has changed the stack."""
+        dotenv = self.root / ".env"
+        key = (dotenv.read_text() if dotenv.exists() else "", dict(self.variables))
+        if self._login is None or self._login[0] != key:
+            script = 'eval "$(scripts/stack env)"; printf "%s" "$PREFECT_API_AUTH_STRING"'
+            self._login = (key, self.run("sh", "-c", script).stdout)
+        return self._login[1]
 
     def edit(self, name: str, change: Callable[[str], str]) -> None:
         """Change a file of the clone, as an editor does: replaced whole."""

@@ -18,7 +18,7 @@ from tests.docker import conftest as docker_tests
 from tests.docker.test_stack import docker, inspect
 from tests.faults import inject, trial
 from tests.faults.claims import ends_well
-from tests.faults.disk import top_up
+from tests.faults.disk import mounted, top_up
 from tests.faults.ground import Ground, declare
 from tests.stack import finished, start_run, wait_for
 
@@ -35,6 +35,7 @@ CUT_SECONDS = 120
 SLOW_SECONDS = 60
 FULL_SECONDS = 75
 DATABASE_MEGABYTES = 400
+POSTGRES = (999, 999)  # user and group of the image
 WORKER_MEGABYTES = 800
 
 
@@ -42,19 +43,23 @@ WORKER_MEGABYTES = 800
 def shared(base_images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """The stack in Docker that faults share, its database on a file system of its own."""
     made = declare(docker_tests.make(tmp_path_factory, "faults"))
-    options = f"size={DATABASE_MEGABYTES}m,uid=999,gid=999,mode=700"
-    argv = ["volume", "create", "--driver=local", "--opt=type=tmpfs", "--opt=device=tmpfs"]
-    docker(*argv, f"--opt=o={options}", f"{made.name}_postgres")
-    try:
-        with stacks.stack(made):
-            made.up()
-            yield Ground(made, ledger_of(made), IN_CONTAINER)
-    finally:
-        subprocess.run(
-            ["docker", "volume", "rm", "--force", f"{made.name}_postgres"],
-            check=False,
-            capture_output=True,
-        )
+    folder = tmp_path_factory.mktemp("database")
+    with mounted(folder, DATABASE_MEGABYTES):
+        os.chown(folder, *POSTGRES)
+        folder.chmod(0o700)
+        # Bound: a tmpfs of Docker's is gone, with all data, whenever the container stops.
+        argv = ["volume", "create", "--driver=local", "--opt=type=none", "--opt=o=bind"]
+        docker(*argv, f"--opt=device={folder}", f"{made.name}_postgres")
+        try:
+            with stacks.stack(made):
+                made.up()
+                yield Ground(made, ledger_of(made), IN_CONTAINER)
+        finally:
+            subprocess.run(
+                ["docker", "volume", "rm", "--force", f"{made.name}_postgres"],
+                check=False,
+                capture_output=True,
+            )
 
 
 @pytest.fixture
