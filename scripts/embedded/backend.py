@@ -241,7 +241,10 @@ class Embedded:
 
     def _end_leftovers(self) -> bool:
         if found := processes.find(self.layout, self.cluster):
-            report.out.print(f"ending {len(found)} processes that a killed supervisor has left")
+            report.out.print(
+                f"ending {len(found)} processes that a killed supervisor has left; "
+                f"runs have up to {processes.WORKER_GRACE_SECONDS} s to finish"
+            )
         return processes.end_all(self.layout, self.cluster) > 0
 
     def _start_supervisor(self) -> psutil.Process:

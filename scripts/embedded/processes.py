@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 # In the environment of every process of a stack, and so of all that they start.
 MARKER = "STACK_SUPERVISED"
 GRACE_SECONDS = 10
+WORKER_GRACE_SECONDS = 60  # it lets its runs finish, see worker/prefork/stopping.py
 ROUNDS = 3  # what is found may start another before it ends
 
 
@@ -50,10 +52,12 @@ def belongs(process: psutil.Process, layout: Layout, cluster: Cluster) -> bool:
 def end_all(layout: Layout, cluster: Cluster) -> int:
     """End every process of the stack, and return when they are really gone; how many there were.
 
+    The worker comes first, while the server still answers: its runs finish, as with `down`.
+
     Raises:
         StackError: one of them does not end, whatever it is sent.
     """
-    ended: set[int] = set()
+    ended = _end_workers(find(layout, cluster))
     for _ in range(ROUNDS):
         found = find(layout, cluster)
         if not found:
@@ -81,6 +85,31 @@ def end(found: list[psutil.Process]) -> None:
     for process in alive:
         _signal(process, hard=True)
     psutil.wait_procs(alive, timeout=GRACE_SECONDS)
+
+
+def _end_workers(found: list[psutil.Process]) -> set[int]:
+    """Have the workers among `found` stop, and wait for them; which processes have ended by then.
+
+    A worker that has been told to stand still hears nothing.
+    """
+    pids = {process.pid for process in found}
+    workers = [each for each in found if _is_worker(each, pids)]
+    for worker in workers:
+        _signal(worker, hard=False)
+    psutil.wait_procs(workers, timeout=WORKER_GRACE_SECONDS)
+    return {process.pid for process in found if not process.is_running()}
+
+
+def _is_worker(process: psutil.Process, pids: set[int]) -> bool:
+    """Whether it is a worker that goes on, and not what a run of one has started."""
+    try:
+        words = process.cmdline()
+        stands_still = process.status() == psutil.STATUS_STOPPED
+        return ("worker", "start") in itertools.pairwise(words) and (
+            process.ppid() not in pids and not stands_still
+        )
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _signal(process: psutil.Process, *, hard: bool) -> None:

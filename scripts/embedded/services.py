@@ -18,7 +18,7 @@ import psutil
 from scripts.embedded import accounts
 from scripts.embedded import cluster as clusters
 from scripts.embedded import layout as layouts
-from scripts.embedded.processes import MARKER
+from scripts.embedded.processes import MARKER, WORKER_GRACE_SECONDS
 from scripts.embedded.service import Service, Start
 from scripts.embedded.state import ServiceState
 from server import dotenv, environment, health, references, secrets
@@ -124,7 +124,7 @@ def of(layout: Layout, values: Settings) -> list[Service | OneShot]:
     return [
         *([] if values.remote else own_server),
         one_shot("bootstrap", place, chosen.flows),
-        Service("worker", worker, ROOT, log / "worker.log", grace_seconds=60),
+        Service("worker", worker, ROOT, log / "worker.log", grace_seconds=WORKER_GRACE_SECONDS),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -133,6 +134,37 @@ def test_what_was_left_is_really_gone_when_it_has_been_ended(
     assert processes.end_all(layout, cluster) == 1
     assert not psutil.pid_exists(stubborn.pid)
     assert processes.end_all(layout, cluster) == 0
+
+
+def test_the_worker_ends_before_the_server_that_its_runs_report_to(
+    layout: Layout, tmp_path: Path
+) -> None:
+    order = tmp_path / "order"
+    script = """
+import pathlib, signal, sys, time
+order, name, seconds = pathlib.Path(sys.argv[1]), sys.argv[2], float(sys.argv[-1])
+def told(*_):
+    time.sleep(seconds)
+    with order.open("a") as file:
+        file.write(name + " ")
+    sys.exit()
+signal.signal(signal.SIGTERM, told)
+print(flush=True)
+while True:
+    signal.pause()
+"""
+    env = {**os.environ, processes.MARKER: str(layout.base)}
+    with contextlib.ExitStack() as stack:
+        for words in (["server", "0"], ["worker", "start", "0.5"]):
+            argv = [sys.executable, "-S", "-c", script, str(order), *words]
+            started = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE)
+            stack.enter_context(started)
+            stack.callback(started.kill)
+            assert started.stdout
+            started.stdout.readline()
+        cluster = Cluster(layout.base, layout.base, layout.base, None)
+        assert processes.end_all(layout, cluster) == 2
+    assert order.read_text() == "worker server "
 
 
 def test_a_child_of_postgres_is_one_of_the_stack_and_is_not_signalled(
