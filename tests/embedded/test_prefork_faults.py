@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from benchmarks.relay import relaying
-from tests.embedded.runs import entry, gone, log, process, said, set_state, start
+from tests.embedded.runs import entry, gone, process, said, set_state, start
 from tests.embedded.two_workers import PREFORK, declared, log_of_worker, running, worker
-from tests.stack import Stack, finished, get, wait_for
+from tests.stack import Stack, finished, get, log, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

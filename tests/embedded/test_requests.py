@@ -11,9 +11,9 @@ import pytest
 
 from benchmarks.relay import Relay, relaying
 from tests import stack as stacks
-from tests.embedded.runs import gone, log
+from tests.embedded.runs import gone
 from tests.embedded.two_workers import PREFORK, STOCK, TYPES, declared, worker
-from tests.stack import Stack, complete, wait_for
+from tests.stack import Stack, complete, log, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,8 @@ from benchmarks.relay import relaying
 from tests import stack as stacks
 from tests.embedded.conftest import make
 from tests.migrating.broken_server import answering
-from tests.migrating.jobs import Job, api_of, events, flow_runs, logs, task_runs
-from tests.stack import SOURCE, complete, free_port, get, wait_for
+from tests.migrating.jobs import Job, api_of, events, flow_runs, task_runs
+from tests.stack import SOURCE, complete, free_port, get, log, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -284,4 +284,4 @@ def _csrf(client: httpx.Client) -> dict[str, str]:
 
 
 def _messages(client: httpx.Client, run: dict[str, Any]) -> list[str]:
-    return [each["message"] for each in logs(client, run)]
+    return [each["message"] for each in log(client, run["id"])]
