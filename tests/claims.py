@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 OPEN = {"/health", "/ready"}
 SLUG = "often"
+# What the log of a service has in it at least.
+LOGGED = {"postgres": "database system is ready to accept connections", "worker": "started!"}
 # See `write_env`.
 OPEN_FILE = "other users of this machine can read STACK_PASSWORD in .env: chmod 600 .env"
 
@@ -149,7 +151,11 @@ class RunningStack:
         assert "hello/hello" in result.stdout, stack.said[-1]
 
     def test_no_log_holds_a_secret(self, stack: Stack) -> None:
-        logs = stack.command("logs")
+        logs = ""
+        for name, line in LOGGED.items():
+            log = stack.command("logs", name)
+            assert line in log
+            logs += log
         for secret in (NASTY, quote(NASTY), quote_plus(NASTY), base64_login()):
             assert secret not in logs
 

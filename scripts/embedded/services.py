@@ -42,6 +42,8 @@ INHERITED |= {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BU
 PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY"}
 # LOCAL_SERVER goes with the address of a remote server, which bootstrap gets as every client does.
 NOT_HANDED = {"POSTGRES_PASSWORD", "ENCRYPTION_KEY", "STACK_PASSWORD", "LOCAL_SERVER", *FILE_ONLY}
+# After so long the worker is killed, as in compose.yaml; worker/prefork/stopping.py has to fit.
+WORKER_STOP_SECONDS = 60
 NEVER_ILL: Callable[[int], None] = lambda _pid: None  # noqa: E731 - judged by its end
 
 
@@ -124,7 +126,7 @@ def of(layout: Layout, values: Settings) -> list[Service | OneShot]:
     return [
         *([] if values.remote else own_server),
         one_shot("bootstrap", place, chosen.flows),
-        Service("worker", worker, ROOT, log / "worker.log", grace_seconds=60),
+        Service("worker", worker, ROOT, log / "worker.log", grace_seconds=WORKER_STOP_SECONDS),
     ]
 
 
