@@ -165,7 +165,10 @@ class Relay:
                 return
 
     async def _direction(self, source: AsyncIterator[bytes], sink: asyncio.StreamWriter) -> None:
-        """Deliver in the order of sending, and read on while something is still under way."""
+        """Deliver in the order of sending, and read on while something is still under way.
+
+        An empty chunk ends it.
+        """
         under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         reading = asyncio.create_task(self._read(source, under_way))
         try:
@@ -184,10 +187,12 @@ class Relay:
     async def _read(
         self, source: AsyncIterator[bytes], under_way: asyncio.Queue[tuple[float, bytes]]
     ) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            async for content in source:
-                await under_way.put((self._arrival(), content))
-        await under_way.put((self._arrival(), b""))
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                async for content in source:
+                    under_way.put_nowait((self._arrival(), content))
+        finally:
+            under_way.put_nowait((self._arrival(), b""))
 
     def _arrival(self) -> float:
         late = RETRANSMISSION_SECONDS if self._chance.random() < self.loss else 0.0
