@@ -177,7 +177,7 @@ def bench(  # noqa: PLR0913, PLR0917 - Typer's way to declare options
     ] = None,
 ) -> None:
     """Measure this stack beside what one would pick instead; takes hours."""
-    from tests.benchmarks import command  # noqa: PLC0415 - only there in a checkout
+    from benchmarks import command  # noqa: PLC0415 - only there in a checkout
 
     if report_of:
         command.report(report_of)

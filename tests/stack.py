@@ -225,6 +225,17 @@ def complete(
     return found
 
 
+def log(client: httpx.Client, run_id: str) -> list[dict[str, Any]]:
+    """The first 200 entries of a run's log, by time."""
+    body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC"}
+    return list(post(client, "/logs/filter", body))
+
+
+def has_logged(client: httpx.Client, run_id: str, text: str) -> bool:
+    """Whether an entry of a run's log has `text` in it by now."""
+    return any(text in each["message"] for each in log(client, run_id))
+
+
 @contextmanager
 def stack(made: Stack) -> Iterator[Stack]:
     """`made`, and nothing of it left afterwards."""

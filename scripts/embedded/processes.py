@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 # In the environment of every process of a stack, and so of all that they start.
 MARKER = "STACK_SUPERVISED"
 GRACE_SECONDS = 10
-WORKER_GRACE_SECONDS = 60  # it lets its runs finish, see worker/prefork/stopping.py
+# After so long the worker is killed, as in compose.yaml; worker/prefork/stopping.py has to fit.
+WORKER_GRACE_SECONDS = 60
 ROUNDS = 3  # what is found may start another before it ends
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import Error, expect
 
-from tests.stack import NASTY, deployment, post
+from tests.stack import NASTY, deployment, has_logged, post
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -90,8 +90,7 @@ class Person:
     def logged(self, run_id: str, text: str) -> bool:
         """Whether a run has logged `text`, as the API knows it."""
         with self.stack.client() as client:
-            found = post(client, "/logs/filter", {"logs": {"flow_run_id": {"any_": [run_id]}}})
-        return any(text in each["message"] for each in found)
+            return has_logged(client, run_id, text)
 
     def report(self) -> str:
         """A picture and the text of the page, for a test that failed."""

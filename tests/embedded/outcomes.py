@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.embedded.runs import gone, log
-from tests.stack import TERMINAL, get, post, wait_for
+from tests.embedded.runs import gone
+from tests.stack import TERMINAL, get, log, post, wait_for
 
 if TYPE_CHECKING:
     import httpx

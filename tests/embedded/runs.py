@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from tests.stack import deployment, get, post, wait_for
+from tests.stack import deployment, get, log, post, wait_for
 
 if TYPE_CHECKING:
     import httpx
@@ -24,12 +24,6 @@ def start(
     state = {"type": "SCHEDULED", **({"state_details": {"scheduled_time": at}} if at else {})}
     body = {"parameters": parameters or {}, "state": state, "job_variables": job_variables}
     return str(post(client, f"/deployments/{found}/create_flow_run", body)["id"])
-
-
-def log(client: httpx.Client, run_id: str) -> list[dict[str, Any]]:
-    """All entries of a run's log, by time."""
-    body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
-    return list(post(client, "/logs/filter", body))
 
 
 def entry(client: httpx.Client, run_id: str, start: str) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.relay import relaying
 from tests import project as projects
 from tests.project import FLOW
-from tests.relay import relay
 from tests.stack import free_port
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def test_a_mistake_is_one_message_and_not_one_write_of_a_plan(
         ("stack.yaml", stack_yaml) if MARK in stack_yaml else ("prefect.yaml", prefect_yaml)
     )
     line = text[: text.index(MARK)].count("\n") + 1
-    with relay(project.stack.url) as seen:
+    with relaying(project.stack.port) as seen:
         result = project.bootstrap("--plan", api=f"{seen.address}/api")
     assert result.returncode == 2, project.stack.said[-1]
     assert result.stderr.startswith(f"error: {file} line {line}: {message}"), result.stderr
@@ -221,7 +221,7 @@ def test_a_mistake_is_one_message_and_not_one_write_of_a_plan(
 
 def test_a_mistake_of_a_whole_file_keeps_all_from_being_written(project: Project) -> None:
     project.write(stack=f"{FINE}variabels: []\n")
-    with relay(project.stack.url) as seen:
+    with relaying(project.stack.port) as seen:
         result = project.bootstrap(api=f"{seen.address}/api")
     assert result.returncode == 2
     assert seen.writes == []

@@ -7,10 +7,10 @@ import re
 
 import pytest
 
+from benchmarks.relay import relaying
 from tests import project as projects
 from tests.embedded.everything import BLOCKS, TOKEN, automation, names, write_everything
 from tests.project import FLOW, Project
-from tests.relay import relay
 from tests.stack import deployment, get, post
 
 
@@ -19,12 +19,12 @@ class TestEverything:
         write_everything(project)
         said = project.apply()
         assert said.splitlines()[-1] == "17 created"
-        with relay(project.stack.url) as seen:
+        with relaying(project.stack.port) as seen:
             second = project.bootstrap(api=f"{seen.address}/api")
         assert second.returncode == 0, project.stack.said[-1]
         assert second.stdout.splitlines()[-1] == "nothing changed"
         assert set(project.ours().values()) == {"unchanged"}
-        assert len(seen.asked) > 10
+        assert len(seen.requests) > 10
         assert seen.writes == []
 
     def test_the_server_holds_what_is_declared(self, project: Project) -> None:
@@ -75,7 +75,7 @@ class TestEverything:
 class TestPlan:
     def test_a_plan_writes_nothing(self, project: Project) -> None:
         write_everything(project)
-        with relay(project.stack.url) as seen:
+        with relaying(project.stack.port) as seen:
             result = project.bootstrap("--plan", "--prune", api=f"{seen.address}/api")
         assert result.returncode == 0
         assert result.stdout.splitlines()[-1] == "17 to create"
@@ -242,9 +242,9 @@ class TestHalfWay:
         write_everything(project)
         # A client asks again for a minute, which bridges a restart; this server stays dead.
         project.variables["PREFECT_CLIENT_MAX_RETRIES"] = "0"
-        with relay(project.stack.url, last_write=writes) as seen:
+        with relaying(project.stack.port, last_write=writes) as seen:
             broken = project.bootstrap(api=f"{seen.address}/api")
-            assert seen.broken
+            assert seen.broken_off
         assert broken.returncode == 1
         assert "Traceback" not in broken.stderr
         assert "it goes on where it stopped" in broken.stderr

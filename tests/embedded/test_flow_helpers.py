@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from tests.embedded.probing import probe
-from tests.embedded.runs import log, logged, set_state
-from tests.stack import get, post
+from tests.embedded.runs import logged, set_state
+from tests.stack import get, log, post
 
 if TYPE_CHECKING:
     from tests.stack import Stack

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.migrating import environments
-from tests.migrating.jobs import Job, api_of, events, flow_runs, logs, task_runs
-from tests.stack import free_port, wait_for
+from tests.migrating.jobs import Job, api_of, events, flow_runs, task_runs
+from tests.stack import free_port, log, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,12 +88,13 @@ class TestEmr:
             flow_runs(client, "my_emr_job.transform")[0],
         )
         lines = [
-            (each["task_run_id"], each["name"], each["message"]) for each in logs(client, part)
+            (each["task_run_id"], each["name"], each["message"]) for each in log(client, part["id"])
         ]
         rename = task_runs(client, part)["my_emr_job.transform.rename"]["id"]
         assert lines == [(rename, "my_emr_job", "renaming 2 rows")]
         lines = [
-            (each["task_run_id"], each["name"], each["message"]) for each in logs(client, whole)
+            (each["task_run_id"], each["name"], each["message"])
+            for each in log(client, whole["id"])
         ]
         write = task_runs(client, whole)["my_emr_job.write"]["id"]
         assert lines == [(write, "print", "wrote 2 rows")]
@@ -108,7 +109,7 @@ class TestEmr:
         assert (run["state_type"], run["state"]["message"]) == ("FAILED", error)
         assert run["tags"] == ["alert"]
         assert flow_runs(client, "my_emr_job.transform")[0]["tags"] == []
-        assert "in cast" in logs(client, run)[-1]["message"]
+        assert "in cast" in log(client, run["id"])[-1]["message"]
         part = task_runs(client, flow_runs(client, "my_emr_job.transform")[0])
         assert part["my_emr_job.transform.cast"]["state_type"] == "FAILED"
         assert part["my_emr_job.transform.rename"]["state_type"] == "COMPLETED"
@@ -133,7 +134,7 @@ class TestLuigi:
         states = {name: each["state_type"] for name, each in steps.items()}
         assert run["state_type"] == "COMPLETED"
         assert states == {"orders.cast": "COMPLETED", "orders.total": "COMPLETED"}
-        lines = [(each["task_run_id"], each["message"]) for each in logs(client, run)]
+        lines = [(each["task_run_id"], each["message"]) for each in log(client, run["id"])]
         assert lines == [(steps["orders.cast"]["id"], "cast 2 rows")]
 
     def test_a_task_that_fails_makes_the_flow_run_fail(
@@ -166,7 +167,7 @@ class TestAirflow:
         assert run["name"].startswith("manual__")
         assert run["state_type"] == "COMPLETED"
         assert states == {"orders_dag.cast": "COMPLETED", "orders_dag.total": "COMPLETED"}
-        lines = [(each["task_run_id"], each["message"]) for each in logs(client, run)]
+        lines = [(each["task_run_id"], each["message"]) for each in log(client, run["id"])]
         assert (steps["orders_dag.cast"]["id"], "cast 2 rows") in lines
 
     def test_a_task_that_fails_makes_the_flow_run_fail(
@@ -256,7 +257,7 @@ print(asyncio.run(main()))
         assert set(steps) == {"mixed.outer", "mixed.outer.inner", "mixed.thread"}
         assert {each["state_type"] for each in steps.values()} == {"COMPLETED"}
         assert "__parents__" in steps["mixed.outer.inner"]["task_inputs"]
-        messages = {each["message"] for each in logs(client, run)}
+        messages = {each["message"] for each in log(client, run["id"])}
         assert messages == {"inner 1", "inner 2"}
 
     def test_a_generator_is_refused_where_it_is_decorated(self, job: Job) -> None:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tests.embedded.runs import entry, gone, log, process, said, set_state, start
+from benchmarks.relay import relaying
+from tests.embedded.runs import entry, gone, process, said, set_state, start
 from tests.embedded.two_workers import PREFORK, declared, log_of_worker, running, worker
-from tests.relay import relay
-from tests.stack import Stack, finished, get, wait_for
+from tests.stack import Stack, finished, get, log, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,14 +174,14 @@ def test_a_run_that_hangs_is_cancelled_and_its_template_stays(stack: Stack) -> N
 
 def test_a_worker_that_hears_no_events_finds_its_runs_by_polling(stack: Stack) -> None:
     warning = "new runs are found by polling"
-    refused = "GET /api/events/out"  # the relay cannot do websockets
-    with relay(stack.url) as api, stack.client() as client:
+    refused = "WS /api/events/out"
+    with relaying(stack.port, websockets=False) as api, stack.client() as client:
         with worker(stack, DEAF, DEAF, PREFECT_API_URL=f"{api.address}/api"):
             wait_for("warning", lambda: warning in log_of_worker(stack, DEAF))
             run_id = start(client, f"says/{DEAF}")
             assert finished(client, run_id)["state_type"] == "COMPLETED"
-            tries = api.asked.count(refused)
-            wait_for("three more tries", lambda: api.asked.count(refused) >= tries + 3)
+            tries = api.asked[refused]
+            wait_for("three more tries", lambda: api.asked[refused] >= tries + 3)
         assert log_of_worker(stack, DEAF).count(warning) == 1
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.relay import Relay, relaying
 from tests import stack as stacks
-from tests.counting import Counting, counting
-from tests.embedded.runs import gone, log
+from tests.embedded.runs import gone
 from tests.embedded.two_workers import PREFORK, STOCK, TYPES, declared, worker
-from tests.stack import Stack, complete, wait_for
+from tests.stack import Stack, complete, log, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,12 +52,12 @@ MOST = {"trivial": (12, 1 / 2), "with-a-task": (17, 2 / 3)}
 
 
 @pytest.fixture(scope="module")
-def relays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, dict[str, Counting]]]:
+def relays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, dict[str, Relay]]]:
     """A stack with a worker of each type, each with a relay of its own before the API."""
     made = declared(tmp_path_factory, "requests", SOURCE, ["trivial", "with_a_task"])
     with stacks.stack(made), ExitStack() as opened:
         made.up()
-        found = {kind: opened.enter_context(counting(made.port)) for kind in TYPES}
+        found = {kind: opened.enter_context(relaying(made.port)) for kind in TYPES}
         for kind, relay in found.items():
             opened.enter_context(
                 worker(
@@ -81,7 +81,7 @@ def run(client: httpx.Client, name: str) -> None:
     wait_for("log", is_logged)
 
 
-def per_run(client: httpx.Client, flow: str, kind: str, relay: Counting) -> dict[str, float]:
+def per_run(client: httpx.Client, flow: str, kind: str, relay: Relay) -> dict[str, float]:
     """What was asked for on average by each of some runs, one after the other."""
     for _ in range(WARM_UP):
         run(client, f"{flow}/{kind}")
@@ -112,7 +112,7 @@ def total(found: dict[str, float]) -> float:
 
 @pytest.mark.parametrize("flow", MOST)
 def test_a_run_of_type_prefork_asks_for_less(
-    relays: tuple[Stack, dict[str, Counting]], flow: str
+    relays: tuple[Stack, dict[str, Relay]], flow: str
 ) -> None:
     stack, counted = relays
     with stack.client() as client:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from benchmarks.relay import relaying
 from tests import stack as stacks
 from tests.embedded.conftest import make
-from tests.migrating.jobs import Job, api_of, events, flow_runs, logs, task_runs
-from tests.migrating.proxy import Proxy
-from tests.stack import SOURCE, complete, free_port, get, wait_for
+from tests.migrating.broken_server import answering
+from tests.migrating.jobs import Job, api_of, events, flow_runs, task_runs
+from tests.stack import SOURCE, complete, free_port, get, log, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,8 +144,8 @@ class TestNoServerAtTheStart:
         ids=["no answer", "500", "503", "a page", "404"],
     )
     def test_a_server_that_is_no_prefect_or_broken(self, job: Job, says: str, warning: str) -> None:
-        with Proxy(None, says) as proxy:
-            works(job, {"PREFECT_API_URL": proxy.url}, warning)
+        with answering(says) as url:
+            works(job, {"PREFECT_API_URL": url}, warning)
 
     def test_a_wrong_login(self, job: Job, api: dict[str, str]) -> None:
         wrong = {**api, "PREFECT_API_AUTH_STRING": "admin:wrong"}
@@ -157,11 +158,11 @@ class TestServerThatGoesInTheMiddle:
     def test_the_job_ends_as_it_would(
         self, job: Job, stack: Stack, api: dict[str, str], client: httpx.Client
     ) -> None:
-        with Proxy(stack.port) as proxy:
-            job = Job(job.folder, {**api, "PREFECT_API_URL": proxy.url})
+        with relaying(stack.port, listens_on=free_port()) as relay:
+            job = Job(job.folder, {**api, "PREFECT_API_URL": f"{relay.address}/api"})
             process = job.start(job.write(INTERRUPTED.format(name="cut")))
             run = wait_for("run of the first step", lambda: begun(client, "cut"))
-            proxy.cut()
+            relay.disconnect()
             (job.folder / "go").touch()
             done = job.ended(process)
         assert (done.code, job.read("marks")) == (7, "first\nsecond\n"), done.err
@@ -171,14 +172,14 @@ class TestServerThatGoesInTheMiddle:
     def test_a_server_that_is_back_before_the_end_is_told_all(
         self, job: Job, stack: Stack, api: dict[str, str], client: httpx.Client
     ) -> None:
-        with Proxy(stack.port) as proxy:
-            job = Job(job.folder, {**api, "PREFECT_API_URL": proxy.url})
+        with relaying(stack.port, listens_on=free_port()) as relay:
+            job = Job(job.folder, {**api, "PREFECT_API_URL": f"{relay.address}/api"})
             process = job.start(job.write(INTERRUPTED.format(name="mended")))
             wait_for("run of the first step", lambda: begun(client, "mended"))
-            proxy.cut()
+            relay.disconnect()
             (job.folder / "go").touch()
             wait_for("second step", lambda: "second" in job.read("marks"))
-            proxy.mend()
+            relay.reconnect()
             done = job.ended(process)
         assert (done.code, job.read("marks")) == (7, "first\nsecond\n"), done.err
         (run,) = flow_runs(client, "mended")
@@ -283,4 +284,4 @@ def _csrf(client: httpx.Client) -> dict[str, str]:
 
 
 def _messages(client: httpx.Client, run: dict[str, Any]) -> list[str]:
-    return [each["message"] for each in logs(client, run)]
+    return [each["message"] for each in log(client, run["id"])]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.embedded.outcomes import Outcome, outcome
-from tests.embedded.runs import gone, log, process, said, set_state, start
+from tests.embedded.runs import gone, process, said, set_state, start
 from tests.embedded.two_workers import PREFORK, STOCK, TYPES, declared, log_of_worker, running
-from tests.stack import Stack, finished, get, post, wait_for
+from tests.stack import Stack, finished, get, log, post, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.relay import relaying
 from tests import stack as stacks
 from tests.embedded.two_workers import worker
-from tests.faults import ledger, line, trial
+from tests.faults import ledger, trial
 from tests.faults.claims import ends_well
 from tests.faults.ground import Ground, declare
 from tests.stack import Stack
@@ -18,24 +19,27 @@ from tests.stack import Stack
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from benchmarks.relay import Relay
     from tests.faults.conftest import Measured
-    from tests.faults.line import Line
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-FAR = "far"  # a pool whose worker, and the runs of it, speak with the server over the line
+FAR = "far"  # a pool whose worker, and the runs of it, speak with the server through the relay
 CUT_SECONDS = 120
 BAD_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
-def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ground, Line]]:
-    """A running stack with a worker that is far from it, and the line between them."""
+def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ground, Relay]]:
+    """A running stack with a worker that is far from it, and the relay between them."""
     root = stacks.clone(tmp_path_factory.mktemp(FAR))
     made = declare(Stack(root, f"test-far-{os.getpid()}", stacks.free_port(), "embedded"), FAR)
     with ledger.kept() as path, stacks.stack(made):
         made.up()
-        with line.laid(made.port) as laid, worker(made, FAR, FAR, PREFECT_API_URL=laid.address):
-            yield Ground(made, path), laid
+        with (
+            relaying(made.port) as between,
+            worker(made, FAR, FAR, PREFECT_API_URL=f"{between.address}/api"),
+        ):
+            yield Ground(made, path), between
 
 
 @pytest.mark.fault(
@@ -44,14 +48,14 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ground, Line
     bound="all Completed 120 s after",
 )
 def test_no_run_is_lost_when_the_worker_is_cut_off(
-    far: tuple[Ground, Line], measured: Measured
+    far: tuple[Ground, Relay], measured: Measured
 ) -> None:
     ground, between = far
 
     def cut() -> Collection[int]:
-        between.cut = True
+        between.suspended = True
         time.sleep(CUT_SECONDS)
-        between.cut = False
+        between.suspended = False
         return ()
 
     found = trial.run(ground, cut, runs=40, spread_seconds=60)
@@ -64,7 +68,7 @@ def test_no_run_is_lost_when_the_worker_is_cut_off(
     promises=[1, 2],
     bound="all Completed 120 s after",
 )
-def test_no_run_is_lost_on_a_bad_line(far: tuple[Ground, Line], measured: Measured) -> None:
+def test_no_run_is_lost_on_a_bad_line(far: tuple[Ground, Relay], measured: Measured) -> None:
     ground, between = far
 
     def bad() -> Collection[int]:

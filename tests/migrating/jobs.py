@@ -106,12 +106,6 @@ def task_runs(client: httpx.Client, run: Mapping[str, Any]) -> dict[str, dict[st
     return {each["task_key"]: each for each in found}
 
 
-def logs(client: httpx.Client, run: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The log of a flow run."""
-    body = {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "sort": "TIMESTAMP_ASC"}
-    return list(post(client, "/logs/filter", body))
-
-
 def events(client: httpx.Client, run: Mapping[str, Any]) -> list[str]:
     """The names of the events of a flow run, the newest first."""
     resource = {"id": [f"prefect.flow-run.{run['id']}"]}

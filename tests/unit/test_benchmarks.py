@@ -12,11 +12,11 @@ from typing import Any, cast
 
 import pytest
 
+from benchmarks import bench, chart, columns, command, profile, report, table
+from benchmarks.contender import Contender
+from benchmarks.measures import Measure, Sizes
+from benchmarks.results import Results, Sample, p95, read
 from server.errors import MistakeError, StackError
-from tests.benchmarks import bench, chart, columns, command, profile, report, table
-from tests.benchmarks.contender import Contender
-from tests.benchmarks.measures import Measure, Sizes
-from tests.benchmarks.results import Results, Sample, p95, read
 
 STARTS = {"prefork": [0.4, 0.2, 0.3, 0.9], "stock": [9.5, 12.0, 7.0, 10.0], "dbos": [0.11]}
 
@@ -265,7 +265,7 @@ def test_nobody_is_first_in_every_round() -> None:
 def test_an_answer_that_does_not_come_ends_who_was_asked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("tests.benchmarks.contender.ASK_SECONDS", 0.2)
+    monkeypatch.setattr("benchmarks.contender.ASK_SECONDS", 0.2)
     layout = SimpleNamespace(logs=tmp_path)
     ground = SimpleNamespace(layout=layout, project=tmp_path, environment=lambda: dict(os.environ))
     contender = Scripted(cast("Any", ground))

@@ -9,7 +9,11 @@ from scripts.cli import app
 from server.bootstrap.values import STACK_ROOT
 from server.settings import ROOT, Settings
 
-DOCUMENTS = [ROOT / "README.md", ROOT / ".env.example", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", ".env.example")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+LOCK = "STACK_LOCK"  # which lock scripts/python installs
 VERBS = {
     command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands
 }
@@ -31,7 +35,7 @@ def test_the_readme_names_every_command() -> None:
 def test_every_setting_that_is_named_exists(path: Path) -> None:
     text = path.read_text()
     named = set(re.findall(r"\b(?:STACK|POSTGRES|WORKER|ENCRYPTION|SLACK)_[A-Z_]+", text))
-    assert named <= {*Settings.names(), STACK_ROOT}
+    assert named <= {*Settings.names(), STACK_ROOT, LOCK}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

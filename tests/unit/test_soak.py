@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import soak
+from benchmarks.memory import Footprint
 from server.settings import ROOT
-from tests.benchmarks import soak
-from tests.benchmarks.memory import Footprint
 
 BEFORE = soak.Rest(Footprint(pss_bytes=100, processes=2, threads=10, descriptors=40), strays=3)
 

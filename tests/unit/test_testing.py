@@ -1,5 +1,7 @@
 """Which tests are run where what they need is not there."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from scripts import testing
 from scripts.testing import Suite
 from server.errors import MistakeError
+from server.settings import ROOT
 
 
 @pytest.fixture
@@ -44,6 +47,15 @@ def test_the_slow_tests_are_run_where_they_can_be_and_what_is_left_out_is_said()
     chosen, left_out = testing.plan(Suite.slow)
     assert chosen == [Suite.embedded]
     assert list(left_out) == ["docker", "browser"]
+
+
+@pytest.mark.usefixtures("_bare")
+def test_the_base_images_without_an_engine_are_a_mistake_that_says_how_to_start_one() -> None:
+    argv = [sys.executable, "-m", "tests.images", "python-image", "postgres-image"]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert ".ci/docker-engine" in done.stderr
 
 
 def test_the_faults_by_name_are_run_whole() -> None:

@@ -39,6 +39,7 @@ make_data_directory() {
 
 run_init_scripts() {
   local script
+  # shellcheck source=/dev/null
   for script in /docker-entrypoint-initdb.d/*; do
     case $script in
       *.sql) psql --no-psqlrc -v ON_ERROR_STOP=1 -d "$POSTGRES_DB" -f "$script" ;;

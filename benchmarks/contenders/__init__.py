@@ -1,0 +1,1 @@
+"""One contender is one file; `benchmarks.table` lists them."""

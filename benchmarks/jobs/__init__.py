@@ -1,0 +1,1 @@
+"""What the contenders run; copied into a project folder, see `benchmarks.ground`."""

@@ -1,0 +1,230 @@
+"""A relay between clients and an API on this machine.
+
+It notes every request that passes, and it can delay and lose data, hold all of it up, refuse
+connections, or break off in the middle of what a client has to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import re
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Iterator
+
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+LENGTH = re.compile(rb"\r\ncontent-length:(\d+)")
+# Prefect asks for lists with POST, too.
+READS = ("/filter", "/count", "/name")
+CHUNK_BYTES = 65536
+RETRANSMISSION_SECONDS = 1.5  # how much later TCP delivers a packet that was lost
+
+
+class Relay:
+    """Passes connections on to `port` of this machine.
+
+    While `suspended`, nothing passes and nobody is told: data and new connections wait.
+    `delay_seconds` is added in each direction, and the share `loss` of all chunks comes later, as
+    after a packet that was lost and sent again.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        *,
+        last_write: int | None = None,
+        websockets: bool = True,
+        listens_on: int = 0,
+    ) -> None:
+        """Prepare the relay; `serve` runs it.
+
+        Args:
+            port: where the API listens.
+            last_write: after so many requests that change something, every request is dropped
+                together with its connection.
+            websockets: False drops the connections that ask for one.
+            listens_on: the relay's own port; 0 takes any that is free.
+        """
+        self.suspended = False
+        self.delay_seconds = 0.0
+        self.loss = 0.0
+        self.requests: list[tuple[float, str]] = []  # when, in seconds of the epoch, and which
+        self._port = port
+        self._last_write = last_write
+        self._websockets = websockets
+        self._listens_on = listens_on
+        self._server: asyncio.Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._over: asyncio.Event | None = None
+        self._clients: set[asyncio.StreamWriter] = set()
+        self._chance = random.Random(1)  # noqa: S311 - no secret
+
+    @property
+    def address(self) -> str:
+        """What stands in for the address of the API's server."""
+        return f"http://127.0.0.1:{self._listens_on}"
+
+    @property
+    def asked(self) -> Counter[str]:
+        """How often each `METHOD PATH` was asked for by now, with every id written as `ID`.
+
+        Websockets have the method `WS`.
+        """
+        return Counter(request for _, request in list(self.requests))
+
+    @property
+    def writes(self) -> list[str]:
+        """The requests that change something, in their order."""
+        return [request for _, request in list(self.requests) if is_write(request)]
+
+    @property
+    def broken_off(self) -> bool:
+        """Whether the client asked for one write more than it was allowed."""
+        return self._last_write is not None and len(self.writes) > self._last_write
+
+    def disconnect(self) -> None:
+        """Refuse connections, and end those that are open, until `reconnect`."""
+        self._call(self._stop_listening())
+
+    def reconnect(self) -> None:
+        """Take connections again, under the same address."""
+        self._call(self._listen())
+
+    def _call(self, doing: Coroutine[Any, Any, None]) -> None:
+        if self._loop is None:
+            raise RuntimeError("the relay is not running: use it inside `with relaying(port)`")
+        asyncio.run_coroutine_threadsafe(doing, self._loop).result()
+
+    async def serve(self, ready: threading.Event) -> None:
+        """Take connections until `end` is called from another thread."""
+        self._loop = asyncio.get_running_loop()
+        self._over = asyncio.Event()
+        await self._listen()
+        ready.set()
+        await self._over.wait()
+        await self._stop_listening()
+
+    def end(self) -> None:
+        """End `serve`."""
+        if self._loop and self._over:
+            self._loop.call_soon_threadsafe(self._over.set)
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._connection, "127.0.0.1", self._listens_on)
+        self._listens_on = self._server.sockets[0].getsockname()[1]
+
+    async def _stop_listening(self) -> None:
+        if self._server:
+            self._server.close()
+        for client in self._clients:
+            client.transport.abort()
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients.add(writer)
+        try:
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                await self._open()
+                answers, api = await asyncio.open_connection("127.0.0.1", self._port)
+                await asyncio.gather(
+                    self._direction(self._requests(reader), api),
+                    self._direction(_chunks(answers), writer),
+                )
+        finally:
+            self._clients.discard(writer)
+            writer.close()
+
+    async def _requests(self, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+        """What a client sends, up to a request that is dropped; every request is noted."""
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            method, path, _ = head.decode("latin-1").split(" ", 2)
+            headers = head.lower().replace(b" ", b"")
+            if b"\r\ntransfer-encoding:" in headers:
+                raise ConnectionAbortedError("the relay cannot tell where a chunked body ends")
+            is_websocket = b"\r\nupgrade:websocket" in headers
+            request = f"{'WS' if is_websocket else method} {ID.sub('ID', path.partition('?')[0])}"
+            self.requests.append((time.time(), request))
+            if self.broken_off or (is_websocket and not self._websockets):
+                return
+            yield head
+            length = LENGTH.search(headers)
+            left = int(length[1]) if length else 0
+            while left and (content := await reader.read(min(left, CHUNK_BYTES))):
+                left -= len(content)
+                yield content
+            if is_websocket:
+                async for content in _chunks(reader):
+                    yield content
+                return
+
+    async def _direction(self, source: AsyncIterator[bytes], sink: asyncio.StreamWriter) -> None:
+        """Deliver in the order of sending, and read on while something is still under way.
+
+        An empty chunk ends it.
+        """
+        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        reading = asyncio.create_task(self._read(source, under_way))
+        try:
+            while True:
+                due, content = await under_way.get()
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                await self._open()
+                if not content:
+                    return
+                sink.write(content)
+                await sink.drain()
+        finally:
+            reading.cancel()
+            sink.close()
+
+    async def _read(
+        self, source: AsyncIterator[bytes], under_way: asyncio.Queue[tuple[float, bytes]]
+    ) -> None:
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                async for content in source:
+                    under_way.put_nowait((self._arrival(), content))
+        finally:
+            under_way.put_nowait((self._arrival(), b""))
+
+    def _arrival(self) -> float:
+        late = RETRANSMISSION_SECONDS if self._chance.random() < self.loss else 0.0
+        return time.monotonic() + self.delay_seconds + late
+
+    async def _open(self) -> None:
+        while self.suspended:  # noqa: ASYNC110 - another thread sets it
+            await asyncio.sleep(0.05)
+
+
+def is_write(request: str) -> bool:
+    """Whether `METHOD PATH` changes something."""
+    return not request.startswith(("GET ", "WS ")) and not request.rstrip("/").endswith(READS)
+
+
+async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while content := await reader.read(CHUNK_BYTES):
+        yield content
+
+
+@contextmanager
+def relaying(
+    port: int, *, last_write: int | None = None, websockets: bool = True, listens_on: int = 0
+) -> Iterator[Relay]:
+    """A running `Relay`; connections that are open in the end are dropped."""
+    made = Relay(port, last_write=last_write, websockets=websockets, listens_on=listens_on)
+    ready = threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(made.serve(ready)), name="relay")
+    thread.start()
+    ready.wait()
+    try:
+        yield made
+    finally:
+        made.end()
+        thread.join()

@@ -1,0 +1,213 @@
+"""Writes `docs/benchmarks.md` from the raw figures of a run."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+from benchmarks import chart, profile, table
+from benchmarks.columns import BURST, COLUMNS, START, Column, shown
+from benchmarks.opening import opening
+from benchmarks.results import Results, p95, read
+from server.settings import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STOCK = "stock"
+# They run jobs in threads.
+THREADED = ("task-serve", "dbos")
+
+NEVER = "the run was ended before its turn"
+
+
+def write(source: Path, docs: Path = ROOT / "docs") -> list[Path]:
+    """Write the document, its chart and the raw figures into `docs`; the files.
+
+    Raises:
+        MistakeError: `source` is no file of raw figures.
+    """
+    results = read(source)
+    page, picture, raw = (
+        docs / "benchmarks.md",
+        docs / "images" / "benchmarks.svg",
+        docs / "benchmarks.json",
+    )
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    results.write(raw)
+    picture.write_text(chart.draw(results))
+    page.write_text(render(results))
+    return [page, picture, raw]
+
+
+def render(results: Results) -> str:
+    """The document."""
+    return "\n".join(
+        [
+            *opening(results),
+            *_summary(results),
+            *_ratios(results),
+            *_losses(results),
+            *(line for column in COLUMNS for line in _measure(results, column)),
+            *_profile(results),
+            *_soaks(results),
+            *_left_out(results),
+            *_made_of(results),
+        ]
+    )
+
+
+def _summary(results: Results) -> list[str]:
+    columns = [each for each in COLUMNS if each.names(results)]
+    lines = [
+        "Medians; what is in bold is the best of its column.",
+        "",
+        "![Start and burst](images/benchmarks.svg)",
+        "",
+        "| | " + " | ".join(f"{each.title}, {each.unit}" for each in columns) + " |",
+        "|---|" + "---:|" * len(columns),
+    ]
+    best = {each: _best(results, each) for each in columns}
+    for name, title in results.titles.items():
+        medians = {each: each.median(results, name) for each in columns}
+        if any(value is not None for value in medians.values()):
+            cells = (_cell(value, best[column]) for column, value in medians.items())
+            lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def _best(results: Results, column: Column) -> float:
+    found = [column.median(results, name) for name in column.names(results)]
+    values = [each for each in found if each is not None]
+    return max(values) if column.more_is_better else min(values)
+
+
+def _cell(value: float | None, best: float) -> str:
+    if value is None:
+        return "-"
+    return f"**{shown(value)}**" if value == best else shown(value)
+
+
+def _ratios(results: Results) -> list[str]:
+    """What prefork is held to: how it compares with the process worker as it comes."""
+    starts = START.values(results, table.OURS)
+    slow, many = START.median(results, STOCK), BURST.median(results, table.OURS)
+    few = BURST.median(results, STOCK)
+    rows = []
+    if starts and slow is not None:
+        ratio = slow / statistics.median(starts)
+        rows.append(f"| start, p50: {STOCK} / {table.OURS} | {shown(ratio)} |")
+    if many is not None and few is not None:
+        rows.append(f"| burst: {table.OURS} / {STOCK} | {shown(many / few)} |")
+    if starts:
+        rows += [
+            f"| start of {table.OURS}, {title}, s | {shown(of(starts))} |"
+            for title, of in (("p50", statistics.median), ("p95", p95))
+        ]
+    if not rows:
+        return []
+    explained = "What prefork is held to; stock is the process worker with its defaults:"
+    return [explained, "", "| | |", "|---|---:|", *rows, ""]
+
+
+def _losses(results: Results) -> list[str]:
+    """Where another contender is ahead of ours, or has figures where ours has none."""
+    lost, ahead_of_all = [], set()
+    for column in COLUMNS:
+        own = column.median(results, table.OURS)
+        others = [name for name in column.names(results) if name != table.OURS]
+        if own is None:
+            if others:
+                lost.append(f"- {column.title}: prefork has no figure, others have.")
+            continue
+        ahead = [
+            (name, value)
+            for name in others
+            if (value := column.median(results, name)) is not None and column.better(value, own)
+        ]
+        ahead_of_all |= {name for name, _ in ahead}
+        if ahead:
+            named = ", ".join(f"{results.titles[name]} ({shown(value)})" for name, value in ahead)
+            lost.append(f"- {column.title}, {column.unit} ({shown(own)}): {named}.")
+    if not lost:
+        return []
+    threads = [
+        "`task.serve()` and DBOS run jobs in threads of one process: nothing is started for a run,",
+        "and nothing keeps one run's crash, memory or environment from the others.",
+        "",
+    ]
+    explained = threads if ahead_of_all & set(THREADED) else []
+    return ["## Where prefork is behind", "", *lost, "", *explained]
+
+
+def _measure(results: Results, column: Column) -> list[str]:
+    names = column.names(results)
+    if not names:
+        return []
+    lines = [
+        f"## {column.title}",
+        "",
+        f"{column.explained} In {column.unit}.",
+        "",
+        "| | min | p50 | p95 | max | samples |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name in names:
+        values = column.values(results, name)
+        figures = (min(values), statistics.median(values), p95(values), max(values))
+        cells = " | ".join(shown(each) for each in figures)
+        lines.append(f"| {results.titles[name]} | {cells} | {len(values)} |")
+    return [*lines, ""]
+
+
+def _profile(results: Results) -> list[str]:
+    if not results.profile:
+        return []
+    rows = [
+        f"| **{part}** | **{value:.0f}** |"
+        if part == profile.TOTAL
+        else f"| {part} | {value:.0f} |"
+        for part, value in results.profile.items()
+    ]
+    return [
+        "## Where the time of a start goes",
+        "",
+        "Single starts of prefork, one after the other, with a relay before the API that sees what",
+        "is asked for and when. Medians in milliseconds; the last line is not their sum.",
+        "",
+        "| | ms |",
+        "|---|---:|",
+        *rows,
+        "",
+    ]
+
+
+def _soaks(results: Results) -> list[str]:
+    if not results.soaks:
+        return []
+    rows = [
+        f"| {results.titles[name]} | {key} | {value if isinstance(value, str) else shown(value)} |"
+        for name, found in results.soaks.items()
+        for key, value in found.items()
+    ]
+    return ["## soak", "", "| | | |", "|---|---|---:|", *rows, ""]
+
+
+def _left_out(results: Results) -> list[str]:
+    measured = {each.contender for each in results.samples}
+    never = {name: NEVER for name in results.titles if name not in measured}
+    reasons = {**never, **results.left_out}
+    rows = [f"- {results.titles[name]}: {why}" for name, why in reasons.items()]
+    if not rows:
+        return []
+    return ["## Left out", "", *rows, ""]
+
+
+def _made_of(results: Results) -> list[str]:
+    machine = [f"- {name}: {value}" for name, value in results.machine.items()]
+    versions = [
+        f"- {results.titles[name]}: " + ", ".join(f"{k} {v}" for k, v in found.items())
+        for name, found in results.versions.items()
+    ]
+    closing = "Every single value is in [benchmarks.json](benchmarks.json)."
+    return ["## Measured on", "", *machine, "", "Contenders:", "", *versions, "", closing, ""]

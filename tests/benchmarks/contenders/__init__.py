@@ -1,1 +1,0 @@
-"""One contender is one file; `tests.benchmarks.table` lists them."""

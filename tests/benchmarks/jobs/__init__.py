@@ -1,1 +1,0 @@
-"""What the contenders run; copied into a project folder, see `tests.benchmarks.ground`."""

@@ -1,0 +1,64 @@
+"""Which of the project's packages may import which."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+import pytest
+
+from server.settings import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PACKAGES = {"server", "worker", "flows", "scripts", "benchmarks", "tests"}
+# Each with those that it may import besides itself.
+ALLOWED = {
+    "flows": set[str](),
+    "server": set[str](),
+    "worker": {"server"},
+    "scripts": {"server", "worker", "benchmarks"},
+    "benchmarks": {"server", "worker", "scripts"},
+}
+COMMAND = "scripts/cli.py"  # `scripts/stack bench` is where the benchmarks begin
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level packages that a file imports, also inside functions and for types only."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            # A relative import stays in its package: flows/tracking is copied to other projects.
+            names |= {str(node.module)} if node.level == 0 else set()
+    return {name.partition(".")[0] for name in names}
+
+
+def files(package: str) -> list[Path]:
+    found = sorted((ROOT / package).rglob("*.py"))
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_a_package_imports_only_those_below_it(package: str) -> None:
+    forbidden = PACKAGES - ALLOWED[package] - {package}
+    wrong = {
+        str(path.relative_to(ROOT)): sorted(found)
+        for path in files(package)
+        if (found := imported(path) & forbidden)
+    }
+    assert wrong == {}
+
+
+def test_only_the_command_imports_the_benchmarks() -> None:
+    wanting = [path for path in files("scripts") if "benchmarks" in imported(path)]
+    assert [str(path.relative_to(ROOT)) for path in wanting] == [COMMAND]
+
+
+def test_an_import_inside_a_function_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "late.py"
+    path.write_text("def late():\n    from tests.images import standins\n    import os.path\n")
+    assert imported(path) == {"tests", "os"}

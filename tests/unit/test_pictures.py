@@ -1,0 +1,22 @@
+"""The pictures of the documents are small, and show what was on the screen."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image, ImageChops, ImageStat
+
+from tests.browser.pictures import COLOURS, KEPT, smaller
+
+
+def test_a_picture_is_kept_with_a_palette_and_looks_the_same() -> None:
+    with Image.open(KEPT / "dashboard.png") as kept:
+        page = kept.convert("RGB")
+    taken = io.BytesIO()
+    page.save(taken, "PNG")  # 8 bits RGB, as Chromium takes it
+    with Image.open(io.BytesIO(smaller(taken.getvalue()))) as shown:
+        assert (shown.mode, shown.size) == ("P", page.size)
+        assert len(shown.getcolors() or []) <= COLOURS
+        difference = ImageStat.Stat(ImageChops.difference(page, shown.convert("RGB")))
+    assert max(difference.mean) < 1
+    assert len(smaller(taken.getvalue())) < len(taken.getvalue())
