@@ -229,6 +229,7 @@ def test_what_is_no_entry_of_a_journal_is_left_alone(tmp_path: Path) -> None:
         (str(GONE_PID), "another", "Running"),
         (str(os.getpid()), "w", "Running"),
     ],
+    ids=["no process", "gone", "gone, ours", "another worker's", "alive"],
 )
 def test_an_entry_without_its_content_is_known_by_what_the_server_says(
     tmp_path: Path, pid: str | None, worker: str | None, end: str
