@@ -173,8 +173,8 @@ def test_a_run_that_says_more_than_any_has_to_say_is_not_listened_to_any_more(
     assert "bytes are announced" in caplog.text
 
 
-def test_a_template_is_asked_and_answers_without_the_loop_standing_still() -> None:
-    env = {"PATH": os.defpath, "PREFECT_HOME": "/nowhere"}
+def test_a_template_is_asked_and_answers_without_the_loop_standing_still(tmp_path: Path) -> None:
+    env = {"PATH": os.defpath, "PREFECT_HOME": str(tmp_path)}
 
     async def scenario() -> None:
         template = await Template.start(Kind(env, [], str(ROOT)), ["colorsys", "missing"])
