@@ -1,4 +1,4 @@
-"""A relay between clients and an API on this machine.
+"""A relay between clients and an API.
 
 It notes every request that passes, and it can delay and lose data, hold all of it up, refuse
 connections, or break off in the middle of what a client has to say.
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 LENGTH = re.compile(rb"\r\ncontent-length:(\d+)")
@@ -28,7 +28,7 @@ RETRANSMISSION_SECONDS = 1.5  # how much later TCP delivers a packet that was lo
 
 
 class Relay:
-    """Passes connections on to `port` of this machine.
+    """Passes connections on to `port` of `host`.
 
     While `suspended`, nothing passes and nobody is told: data and new connections wait.
     `delay_seconds` is added in each direction, and the share `loss` of all chunks comes later, as
@@ -39,6 +39,7 @@ class Relay:
         self,
         port: int,
         *,
+        host: str = "127.0.0.1",
         last_write: int | None = None,
         websockets: bool = True,
         listens_on: int = 0,
@@ -47,6 +48,7 @@ class Relay:
 
         Args:
             port: where the API listens.
+            host: the API's machine.
             last_write: after so many requests that change something, every request is dropped
                 together with its connection.
             websockets: False drops the connections that ask for one.
@@ -56,7 +58,7 @@ class Relay:
         self.delay_seconds = 0.0
         self.loss = 0.0
         self.requests: list[tuple[float, str]] = []  # when, in seconds of the epoch, and which
-        self._port = port
+        self._api = (host, port)
         self._last_write = last_write
         self._websockets = websockets
         self._listens_on = listens_on
@@ -131,7 +133,7 @@ class Relay:
         try:
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 await self._open()
-                answers, api = await asyncio.open_connection("127.0.0.1", self._port)
+                answers, api = await asyncio.open_connection(*self._api)
                 await asyncio.gather(
                     self._direction(self._requests(reader), api),
                     self._direction(_chunks(answers), writer),
@@ -214,13 +216,32 @@ async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 @contextmanager
-def relaying(
-    port: int, *, last_write: int | None = None, websockets: bool = True, listens_on: int = 0
+def relaying(  # noqa: PLR0913 - what `Relay` takes
+    port: int,
+    *,
+    host: str = "127.0.0.1",
+    last_write: int | None = None,
+    websockets: bool = True,
+    listens_on: int = 0,
+    prepare: Callable[[], object] = lambda: None,
 ) -> Iterator[Relay]:
-    """A running `Relay`; connections that are open in the end are dropped."""
-    made = Relay(port, last_write=last_write, websockets=websockets, listens_on=listens_on)
+    """A running `Relay`; connections that are open in the end are dropped.
+
+    `prepare` is called first in the thread in which it runs, to enter a network namespace, say.
+    """
+    made = Relay(
+        port, host=host, last_write=last_write, websockets=websockets, listens_on=listens_on
+    )
     ready = threading.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(made.serve(ready)), name="relay")
+
+    def run() -> None:
+        try:
+            prepare()
+            asyncio.run(made.serve(ready))
+        finally:
+            ready.set()  # whoever waits goes on, and finds no relay
+
+    thread = threading.Thread(target=run, name="relay")
     thread.start()
     ready.wait()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from benchmarks.relay import relaying
 from tests import stack as stacks
 from tests.docker import conftest as docker_tests
 from tests.docker.test_stack import docker, inspect
@@ -25,6 +27,7 @@ from tests.stack import finished, start_run, wait_for
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from benchmarks.relay import Relay
     from tests.faults.conftest import Measured
     from tests.stack import Stack
 
@@ -34,6 +37,7 @@ IN_CONTAINER = "/data/ledger"
 CUT_SECONDS = 120
 SLOW_SECONDS = 60
 FULL_SECONDS = 75
+API_PORT, RELAY_PORT = 4200, 14200
 DATABASE_MEGABYTES = 400
 POSTGRES = (999, 999)  # user and group of the image
 WORKER_MEGABYTES = 800
@@ -131,10 +135,14 @@ def test_no_run_is_lost_when_the_worker_is_cut_off(ground: Ground, measured: Mea
 )
 def test_no_run_is_lost_on_a_bad_line(ground: Ground, measured: Measured) -> None:
     pid = main_process(ground, "worker").pid
+    networks = inspect(ground.stack, "server")["NetworkSettings"]["Networks"]
+    server = networks[f"{ground.stack.name}_default"]["IPAddress"]
 
     def bad() -> Collection[int]:
-        with netem(pid, "delay", "500ms", "loss", "20%"):
+        with through_relay(pid, server) as line:
+            line.delay_seconds, line.loss = 0.5, 0.2
             time.sleep(SLOW_SECONDS)
+            assert line.requests, "nothing went through the relay"
         return ()
 
     found = trial.run(ground, bad, runs=40, spread_seconds=40)
@@ -193,26 +201,27 @@ def test_the_kernel_ends_the_greedy_and_no_other(ground: Ground, measured: Measu
 
 
 @contextmanager
-def netem(pid: int, *what: str) -> Iterator[None]:
-    """Have the container of `pid` send like this, to everybody."""
-    inside = ["nsenter", "--target", f"{pid}", "--net"]
-    links = subprocess.check_output([*inside, "ip", "-brief", "link"], text=True)
-    # Not always eth0: a container that was cut off comes back with another.
-    [device] = {line.split("@")[0].split()[0] for line in links.splitlines()} - {"lo"}
-    tc = [*inside, "tc", "qdisc"]
-    added = subprocess.run(
-        [*tc, "add", "dev", device, "root", "netem", *what],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if "qdisc kind is unknown" in added.stderr:
-        pytest.skip(f"the kernel has no netem: {added.stderr.strip()}")
-    assert added.returncode == 0, added.stderr
-    try:
-        yield
-    finally:
-        subprocess.run([*tc, "del", "dev", device, "root"], check=True)
+def through_relay(pid: int, server: str) -> Iterator[Relay]:
+    """A relay in the network of the container of `pid`, which its new connections to the API take.
+
+    Those of every run are new. (Not every kernel has netem, which could have done it.)
+    """
+    rule = ["OUTPUT", "-p", "tcp", "-d", server, "--dport", str(API_PORT)]
+    rule += ["-m", "owner", "!", "--uid-owner", "0"]  # the relay is root's
+    rule += ["-j", "REDIRECT", "--to-ports", str(RELAY_PORT)]
+    iptables = ["nsenter", "--target", f"{pid}", "--net", "iptables", "-t", "nat"]
+
+    def enter() -> None:
+        with Path(f"/proc/{pid}/ns/net").open("rb") as namespace:
+            if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0):
+                raise OSError(ctypes.get_errno(), "the network of the container cannot be entered")
+
+    with relaying(API_PORT, host=server, listens_on=RELAY_PORT, prepare=enter) as relay:
+        subprocess.run([*iptables, "-A", *rule], check=True)
+        try:
+            yield relay
+        finally:
+            subprocess.run([*iptables, "-D", *rule], check=True)
 
 
 @contextmanager
