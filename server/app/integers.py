@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # No number of fewer digits is too long. Most bodies have no such row of digits and are not parsed.
 MAY_BE_TOO_LONG = re.compile(rb"\d{19}")
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
+LONGEST = len(str(SMALLEST))  # characters
+SHOWN = 40  # characters of a number in a message
 WRITES = frozenset({"POST", "PUT", "PATCH"})
 UNPROCESSABLE = 422
 
@@ -44,16 +46,18 @@ class Integers:
         await refuse(scope, receive, send, UNPROCESSABLE, why)
 
 
-def too_long(body: bytes) -> int | None:
-    """The first number in a JSON text that is longer than 64 bits; what is no JSON has none."""
-    found: list[int] = []
+def too_long(body: bytes) -> str | None:
+    """The first number in a JSON text that is longer than 64 bits; what is no JSON has none.
+
+    A very long one is cut.
+    """
+    found: list[str] = []
 
     def read(digits: str) -> int:
-        # A longer text than Python converts is too long in any case.
-        number = int(digits) if len(digits) <= len(str(SMALLEST)) else LARGEST + 1
-        if not SMALLEST <= number <= LARGEST:
-            found.append(number)
-        return number
+        # Python refuses to convert a text of thousands of digits, and need not be asked.
+        if len(digits) > LONGEST or not SMALLEST <= int(digits) <= LARGEST:
+            found.append(digits if len(digits) <= SHOWN else f"{digits[:SHOWN]}...")
+        return 0
 
     try:
         json.loads(body, parse_int=read)
