@@ -44,8 +44,8 @@ def up(
             outcome = backend.up()
         except KeyboardInterrupt:
             report.err.print(
-                f"\ninterrupted: {values.stack_name} goes on starting; "
-                "scripts/stack up waits for it again, scripts/stack down stops it"
+                "\ninterrupted: what has been started goes on; "
+                "scripts/stack up finishes the start, scripts/stack down stops it"
             )
             raise
     if outcome.was_running:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from server.app.integers import LARGEST, SMALLEST
+
 if TYPE_CHECKING:
     from server.bootstrap.kind import Location
-
-SMALLEST, LARGEST = -(2**63), 2**63 - 1
 
 
 def fault(node: Any, where: Location = ()) -> tuple[Location, str, str] | None:
