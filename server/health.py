@@ -22,6 +22,8 @@ from server.probe import check_http
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
+    from server.settings import Settings
+
 # The server marks a run late 15 s after its time, in a loop of 5 s.
 NOT_MARKED_LATE = """
 select count(*) from flow_run
@@ -78,6 +80,11 @@ def _stalled(connection: Connection) -> str | None:
         if schedules and not planned:
             return f"no run ahead for {schedules} active schedules: the scheduler stands still"
     return pools.stalled(connection)
+
+
+def check_service(_settings: Settings, place: Place, _started: float) -> str | None:
+    """What is wrong with the server that the supervisor of an embedded stack runs, if anything."""
+    return check_server(place)
 
 
 def check_server(place: Place) -> str | None:

@@ -6,6 +6,7 @@ wondering; it gives each of the others what it needs, in a volume.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from server import (
     settings,
     shell_secrets,
 )
-from server.errors import MistakeError, exit_with
+from server.errors import REPORT_VARIABLE, MistakeError, exit_with
 from server.place import DOCKER
 
 if TYPE_CHECKING:
@@ -69,4 +70,5 @@ def refuse_loopback(values: Settings) -> None:
 
 
 if __name__ == "__main__":
+    os.environ[REPORT_VARIABLE] = "1"
     exit_with(main)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 VALUES: Mapping[str, object] = {
     # The pool of this stack's own worker: its runs send heartbeats every 30 s
-    # (`server.environment`), and the worker itself has no limit.
+    # (`server.services.worker`), and the worker itself has no limit.
     "own": WORK_POOL,
     "silent": "3 minutes",  # a run without a sign of life for longer is taken for dead
     "pending": "5 minutes",  # and so is one that has not begun

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import psycopg2
 import pytest
 
-from server import database, environment, health, pools, roles, secrets
+from server import database, health, pools, roles, secrets
 from server.errors import MistakeError, StackError
 from server.place import DATABASE_NAME, VARIABLE, Place
+from server.services import migrate
 from server.settings import ROOT, Settings
 from tests.embedded import databases
 from tests.embedded.pool_rows import PoolRows
@@ -51,9 +52,9 @@ def long_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def start_migration(place: Place) -> subprocess.Popen[str]:
     """The one-shot `migrate`, as the supervisor starts it."""
     settings = Settings()
-    own = environment.environment("migrate", settings, place)
+    own = migrate.SERVICE.environment(settings, place)
     env = {**os.environ, **own, VARIABLE: place.dump(), "PYTHONPATH": str(ROOT)}
-    argv = environment.command("migrate", settings, place)
+    argv = migrate.SERVICE.command(settings, place)
     pipe = subprocess.PIPE
     return subprocess.Popen(argv, env=env, stdout=pipe, stderr=subprocess.STDOUT, text=True)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scripts.embedded import accounts, services
-from scripts.embedded.layout import Layout
+from scripts.backends.embedded import accounts, services
+from scripts.backends.embedded.layout import Layout
 from server import dotenv
 from server.errors import MistakeError
 from server.settings import Settings

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from scripts import docker_containers as containers
-from server.errors import MistakeError, StackError
+from scripts.backends.docker import containers
+from server.errors import MistakeError, StackError, report_line
+from server.services import bootstrap, worker
 
 
 def container(*, restarts: int = 0, lived: float = 600, exit_code: int = 0, said: str = "") -> Any:
@@ -33,20 +34,21 @@ def container(*, restarts: int = 0, lived: float = 600, exit_code: int = 0, said
 def test_one_that_ends_again_and_again_is_not_healthy(
     restarts: int, lived: float, *, healthy: bool
 ) -> None:
-    found = containers.service_status("worker", container(restarts=restarts, lived=lived))
+    found = containers.service_status(worker.SERVICE, container(restarts=restarts, lived=lived))
     assert found.healthy == healthy
     assert ("scripts/stack logs worker" in found.detail) != healthy
 
 
 @pytest.mark.parametrize(("code", "kind"), [(1, StackError), (2, MistakeError)])
 def test_what_failed_is_told_in_its_own_words(code: int, kind: type[StackError]) -> None:
-    said = "\n".join(["table", "error: first line", *(f"  line {n}" for n in range(30))])
+    error = kind("first line", found="\n".join(f"line {n}" for n in range(30)))
+    said = f"table\nerror: {error}\n{report_line(error)}\n"
     failed = container(exit_code=code, said=said)
     found = containers.failure("bootstrap", failed, datetime.now(UTC))
     assert type(found) is kind
     assert str(found).startswith("first line\n")
     assert str(found).endswith("line 29")
-    status = containers.service_status("bootstrap", failed)
+    status = containers.service_status(bootstrap.SERVICE, failed)
     assert (status.status, status.healthy, status.detail) == ("failed", False, str(found))
 
 

@@ -11,11 +11,11 @@ import psutil
 import pytest
 
 from scripts import report
-from scripts.embedded import following, processes, state
-from scripts.embedded.cluster import Cluster
-from scripts.embedded.following import Following
-from scripts.embedded.layout import Layout
-from scripts.embedded.state import StackState
+from scripts.backends.embedded import following, processes, state
+from scripts.backends.embedded.cluster import Cluster
+from scripts.backends.embedded.following import Following
+from scripts.backends.embedded.layout import Layout
+from scripts.backends.embedded.state import StackState
 from server.errors import MistakeError, StackError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from scripts.embedded.services import free_port
+from scripts.backends.embedded.services import free_port
 from tests.benchmarks import environments, marks
 from tests.benchmarks.contender import Contender, Job, Timing
 from tests.benchmarks.ground import WIDTH

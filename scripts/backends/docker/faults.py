@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scripts import docker_containers as containers
+from scripts.backends.docker import containers
 from server.errors import StackError
 
 if TYPE_CHECKING:
@@ -14,27 +14,32 @@ if TYPE_CHECKING:
     from python_on_whales import Container
     from python_on_whales.exceptions import DockerException
 
+    from server.service import Service
+
     Containers = Mapping[str, Container]  # by the names of their services
 
 
-def incomplete(found: Containers, order: list[str], began: datetime) -> StackError | None:
-    """Why bootstrap failed, if all that comes before it is well."""
-    for name in order[: order.index("bootstrap")]:
-        if name not in found or not containers.service_status(name, found[name]).healthy:
+def incomplete(found: Containers, order: list[Service], began: datetime) -> StackError | None:
+    """Why a service that is not required failed, if all that comes before it is well."""
+    for service in order:
+        container = found.get(service.name)
+        if container is None:
             return None
-    container = found.get("bootstrap")
-    if container is None or container.state.status != "exited" or not container.state.exit_code:
-        return None
-    return containers.failure("bootstrap", container, began)
+        state = container.state
+        if not service.required and state.status == "exited" and state.exit_code:
+            return containers.failure(service.name, container, began)
+        if not containers.service_status(service, container).healthy:
+            return None
+    return None
 
 
 def failed(
-    found: Containers, order: list[str], error: DockerException, began: datetime
+    found: Containers, order: list[Service], error: DockerException, began: datetime
 ) -> StackError:
     """Why `docker compose up` failed, in the words of the first service that did."""
-    for name in (name for name in order if name in found):
-        container = found[name]
-        status = containers.service_status(name, container)
+    for service in (each for each in order if each.name in found):
+        name, container = service.name, found[service.name]
+        status = containers.service_status(service, container)
         if status.status == "failed":
             return containers.failure(name, container, began)
         if container.state.running and not status.healthy:

@@ -16,10 +16,11 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from scripts.embedded import layout as layouts
-from scripts.embedded import services, state
-from scripts.embedded.service import kill_group, say, spawn
-from scripts.embedded.state import ServiceState, StackState
+from scripts.backends import children
+from scripts.backends.embedded import layout as layouts
+from scripts.backends.embedded import services, state
+from scripts.backends.embedded.service import kill_group, say, spawn
+from scripts.backends.embedded.state import ServiceState, StackState
 from server import settings
 from server.errors import MistakeError, StackError
 
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-    from scripts.embedded.layout import Layout
-    from scripts.embedded.service import Service
-    from scripts.embedded.services import OneShot
+    from scripts.backends.embedded.layout import Layout
+    from scripts.backends.embedded.service import Service
+    from scripts.backends.embedded.services import OneShot
 
 LOOP_SECONDS = 0.1
 TELL_EVERY = 3.0  # seconds: a state that was damaged, or could not be written, is soon right again
@@ -39,9 +40,8 @@ START_ATTEMPTS = 5
 ONE_SHOT_SECONDS = 1800.0  # a migration of a large database takes its time
 ONE_SHOT_ATTEMPTS = 3
 ONE_SHOT_PAUSE = 2.0  # seconds
-# One deployment that is wrong keeps nobody else down: the stack lives without bootstrap's success.
-# The worker may then wait for a pool that bootstrap could not make, and nobody waits for it long.
-DISPENSABLE = "bootstrap"
+# The stack lives without the success of a one-shot that is not required. Without bootstrap's, the
+# worker may wait for a pool that could not be made, and nobody waits for it long.
 READY_SECONDS_WITHOUT = 30.0
 
 
@@ -53,7 +53,6 @@ class Supervisor:
     """The life of one embedded stack."""
 
     def __init__(self, layout: Layout, fingerprint: str, steps: list[Service | OneShot]) -> None:
-        """Know the processes of the stack, in the order of their start; nothing is started."""
         self.layout = layout
         self.running: list[Service] = []
         self.signal: int | None = None
@@ -62,12 +61,13 @@ class Supervisor:
             pid=os.getpid(),
             fingerprint=fingerprint,
             phase="starting",
+            # `up` has done what `init` does in Docker before it started the supervisor.
             services=[ServiceState(name="init", status="done", healthy=True, seconds=0.0)]
             + [step.state for step in self.steps],
         )
         self._told = 0.0
         self._untold: str | None = None  # why the state could not be written the last time
-        self._incomplete = False  # what is dispensable has failed
+        self._incomplete = False  # a one-shot that is not required has failed
 
     def run(self) -> int:
         """Live until a signal comes or a start fails; the exit code."""
@@ -169,7 +169,7 @@ class Supervisor:
         if error:
             step.state.problem = str(error)
             step.state.exit_code = error.exit_code
-            if step.name != DISPENSABLE:
+            if step.required:
                 raise error
             self._incomplete = True
         self._show("starting")
@@ -204,7 +204,7 @@ class Supervisor:
             process.wait()
         if process.returncode == 0:
             return None
-        return services.failure(step.name, process.returncode, _from(step.log, said_before))
+        return children.failure(step.name, process.returncode, _from(step.log, said_before))
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds

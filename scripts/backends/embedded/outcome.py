@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scripts.embedded import state
-from scripts.embedded.state import ServiceState
+from scripts.backends.base import BOOTSTRAP
+from scripts.backends.embedded import state
+from scripts.backends.embedded.state import ServiceState
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scripts.embedded.layout import Layout
+    from scripts.backends.embedded.layout import Layout
     from server.errors import StackError
-
-NAME = "bootstrap"
 
 
 def keep(layout: Layout, error: StackError | None, seconds: float) -> None:
@@ -27,7 +26,7 @@ def keep(layout: Layout, error: StackError | None, seconds: float) -> None:
         OSError: it cannot be written.
     """
     found = ServiceState(
-        name=NAME,
+        name=BOOTSTRAP,
         status="failed" if error else "done",
         healthy=error is None,
         problem=str(error) if error else None,
@@ -44,7 +43,7 @@ def forget(layout: Layout) -> None:
 
 def latest(layout: Layout, shown: ServiceState) -> ServiceState:
     """`shown`, or for bootstrap what a command has found since; if that can be read."""
-    if shown.name != NAME:
+    if shown.name != BOOTSTRAP:
         return shown
     try:
         return ServiceState.model_validate_json(_path(layout).read_text())

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from server.errors import MistakeError
 
 if TYPE_CHECKING:
-    from scripts.embedded.layout import Layout
+    from scripts.backends.embedded.layout import Layout
 
 OWNER = "owner"
 

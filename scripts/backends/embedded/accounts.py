@@ -25,7 +25,7 @@ from server.errors import MistakeError
 from server.settings import ENV_FILE, ROOT
 
 if TYPE_CHECKING:
-    from scripts.embedded.layout import Layout
+    from scripts.backends.embedded.layout import Layout
     from server.settings import Settings
 
 STACK = "prefect-stack"

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import psutil
 
 from scripts import ports, report
-from scripts.embedded import (
+from scripts.backends import children
+from scripts.backends.base import BOOTSTRAP
+from scripts.backends.embedded import (
     accounts,
     condition,
     following,
@@ -21,16 +23,17 @@ from scripts.embedded import (
     services,
     state,
 )
-from scripts.embedded import cluster as clusters
-from scripts.embedded import layout as layouts
+from scripts.backends.embedded import cluster as clusters
+from scripts.backends.embedded import layout as layouts
 from scripts.status import Outcome
 from server import environment, remote, secrets
+from server import services as descriptions
 from server.errors import MistakeError, StackError
 from server.place import VARIABLE
 from server.settings import ROOT
 
 if TYPE_CHECKING:
-    from scripts.embedded.state import StackState
+    from scripts.backends.embedded.state import StackState
     from scripts.status import StackStatus
     from server.settings import Settings
 
@@ -45,7 +48,6 @@ class Embedded:
     name = "embedded"
 
     def __init__(self, settings: Settings) -> None:
-        """Know the stack; nothing is touched."""
         self.settings = settings
         self.layout = layouts.of(settings)
         self.cluster = clusters.of(self.layout)
@@ -138,7 +140,7 @@ class Embedded:
 
     def bootstrap_environment(self) -> dict[str, str]:
         """What `server.bootstrap` needs, started by hand on this machine."""
-        own = environment.environment("bootstrap", self.settings, self.place)
+        own = descriptions.named(BOOTSTRAP).environment(self.settings, self.place)
         return {**own, VARIABLE: self.place.dump()}
 
     def _join(self) -> Outcome | None:
@@ -152,10 +154,10 @@ class Embedded:
         self._refuse_changed_settings(found)
         if found.phase == "starting" and (supervisor := self.following.supervisor()):
             self.following.follow(report.Steps(), supervisor)
-        self._await_health({"bootstrap", "worker"})
+        self._await_health({BOOTSTRAP, "worker"})
         problem = self._bootstrap()
         if problem is None:
-            self._await_health({"bootstrap"})
+            self._await_health({BOOTSTRAP})
         return Outcome(was_running=True, problem=problem)
 
     def _await_health(self, besides: set[str]) -> None:
@@ -205,18 +207,12 @@ class Embedded:
         return problem
 
     def _bootstrap_once(self) -> StackError | None:
-        argv = environment.command("bootstrap", self.settings, self.place)
+        service = descriptions.named(BOOTSTRAP)
         account = accounts.of_flows(self.layout)
-        env = {
-            **services.base_environment(self.layout),
-            **services.bootstrap_environment(),
-            **self.bootstrap_environment(),
-            **accounts.environment(account, self.layout.scratch),
-        }
         result = subprocess.run(
-            argv,
+            service.command(self.settings, self.place),
             check=False,
-            env=env,
+            env=services.environment_of(service, self.layout, self.settings, self.place, account),
             cwd=ROOT,
             user=account,
             group=account,
@@ -228,7 +224,9 @@ class Embedded:
         if result.returncode == 0:
             sys.stderr.write(result.stderr)
             return None
-        return services.failure("bootstrap", result.returncode, result.stderr)
+        with contextlib.suppress(OSError), (self.layout.logs / "bootstrap.log").open("a") as log:
+            log.write(result.stderr)
+        return children.failure(BOOTSTRAP, result.returncode, result.stderr)
 
     def _refuse_changed_settings(self, found: StackState) -> None:
         if found.fingerprint != services.fingerprint(self.settings):
@@ -251,7 +249,7 @@ class Embedded:
         env = {**services.base_environment(self.layout), **settings, "PYTHONPATH": str(ROOT)}
         with (self.layout.logs / "supervisor.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "scripts.embedded.supervisor"],
+                [sys.executable, "-m", "scripts.backends.embedded.supervisor"],
                 env=env,
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,

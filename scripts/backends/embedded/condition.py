@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scripts.embedded import accounts, outcome, state
+from scripts.backends.embedded import accounts, outcome, state
 from scripts.status import ServiceStatus, StackStatus
 
 if TYPE_CHECKING:
-    from scripts.embedded.layout import Layout
-    from scripts.embedded.state import ServiceState, StackState
+    from scripts.backends.embedded.layout import Layout
+    from scripts.backends.embedded.state import ServiceState, StackState
     from server.settings import Settings
 
 # The supervisor writes its state every few seconds, or after a check that took longer.

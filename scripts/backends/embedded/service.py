@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from scripts.embedded.state import ServiceState
+from scripts.backends.embedded.state import ServiceState
 from server.errors import MistakeError
 
 if TYPE_CHECKING:

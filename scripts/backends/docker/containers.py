@@ -5,22 +5,23 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from scripts.backends import children
 from scripts.status import ServiceStatus
-from server.errors import MistakeError, StackError
 
 if TYPE_CHECKING:
     from python_on_whales import Container
 
-TAIL_LINES = 15
+    from server.errors import StackError
+    from server.service import Service
+
 LOOP_RESTARTS = 3
 STEADY_AFTER = 60.0  # seconds of life after which a container that was restarted is well again
-LONG_RUNNING = {"postgres", "server", "worker"}
 
 
-def service_status(name: str, container: Container) -> ServiceStatus:
-    """How the container of the service `name` is doing."""
-    state = container.state
-    if name in LONG_RUNNING:
+def service_status(service: Service, container: Container) -> ServiceStatus:
+    """How the container of `service` is doing."""
+    name, state = service.name, container.state
+    if not service.runs_once:
         health = state.health.status if state.health else "no check"
         healthy = bool(state.running) and health == "healthy"
         status = "running" if state.running else "failed" if state.exit_code else "stopped"
@@ -54,20 +55,8 @@ def loops(container: Container, now: datetime) -> bool:
 
 
 def failure(name: str, container: Container, since: datetime) -> StackError:
-    """What a container that has failed has said since then, as an error."""
-    code = container.state.exit_code
-    kind = MistakeError if code == MistakeError.exit_code else StackError
-    said = _logged(container, since).replace("\r", "")
-    own_words = f"\n{said}".rpartition("\nerror: ")[2].rstrip() if "error: " in said else ""
-    if own_words:  # they say it all
-        return kind(own_words)
-    return kind(
-        f"{name} failed",
-        expected="it to end with 0",
-        found=f"exit code {code}",
-        do=f"scripts/stack logs {name}",
-        details=tail(container, since),
-    )
+    """Why a container has failed, by what it has said since then."""
+    return children.failure(name, container.state.exit_code, _logged(container, since))
 
 
 def _why(name: str, container: Container) -> str:
@@ -91,9 +80,10 @@ def seconds(container: Container) -> float | None:
 
 def tail(container: Container, since: datetime) -> str:
     """The last lines that it has printed since then."""
-    return "\n".join(_logged(container, since).splitlines()[-TAIL_LINES:])
+    return children.tail(_logged(container, since))
 
 
 def _logged(container: Container, since: datetime) -> str:
     text = container.logs(since=since)
-    return text if isinstance(text, str) else text.decode(errors="replace")
+    text = text if isinstance(text, str) else text.decode(errors="replace")
+    return text.replace("\r", "")

@@ -11,8 +11,8 @@ import psutil
 from server.errors import StackError
 
 if TYPE_CHECKING:
-    from scripts.embedded.cluster import Cluster
-    from scripts.embedded.layout import Layout
+    from scripts.backends.embedded.cluster import Cluster
+    from scripts.backends.embedded.layout import Layout
 
 # In the environment of every process of a stack, and so of all that they start.
 MARKER = "STACK_SUPERVISED"

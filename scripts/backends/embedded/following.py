@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import psutil
 
 from scripts import report
-from scripts.embedded import processes, services, state
+from scripts.backends.base import BOOTSTRAP
+from scripts.backends.embedded import processes, services, state
 from server.errors import MistakeError, StackError
 
 if TYPE_CHECKING:
-    from scripts.embedded.cluster import Cluster
-    from scripts.embedded.layout import Layout
-    from scripts.embedded.state import StackState
+    from scripts.backends.embedded.cluster import Cluster
+    from scripts.backends.embedded.layout import Layout
+    from scripts.backends.embedded.state import StackState
 
 POLL_SECONDS = 0.1
 STOP_SECONDS = 180
@@ -109,7 +110,7 @@ class Following:
         )
 
     def _note(self, service: str) -> str:
-        if service != "bootstrap":
+        if service != BOOTSTRAP:
             return ""
         return report.last_line(services.tail(self.layout.logs / "bootstrap.log"))
 

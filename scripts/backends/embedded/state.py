@@ -21,7 +21,7 @@ from server.errors import MistakeError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scripts.embedded.layout import Layout
+    from scripts.backends.embedded.layout import Layout
 
 Phase = Literal["starting", "running", "stopping", "failed"]
 
