@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sys
 
-from server import declared_values, remote, services, settings
+from server import remote, services, settings
 from server.errors import REPORT_VARIABLE, MistakeError, exit_with
 from server.place import DOCKER
+from server.settings import declared_values
 
 
 def main() -> None:

@@ -12,18 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from server import (
-    advice,
-    declared_values,
-    disk,
-    env_file,
-    remote,
-    secrets,
-    settings,
-    shell_secrets,
-)
+from server import advice, disk, remote, secrets, settings
 from server.errors import REPORT_VARIABLE, MistakeError, exit_with
 from server.place import DOCKER
+from server.settings import declared_values, env_file, shell_secrets
 
 if TYPE_CHECKING:
     from server.settings import Settings

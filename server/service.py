@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # `server` has the secrets of the server side, `worker` has the flows.
 Image = Literal["postgres", "server", "worker"]
 # The folders of secrets, each a volume of its own in Docker: see `server.secrets`. `bootstrap` has
-# the values of `.env` that the declarations refer to: see `server.declared_values`.
+# the values of `.env` that the declarations refer to: see `server.settings.declared_values`.
 SecretFolder = Literal["database", "encryption", "api", "bootstrap"]
 Network = Literal["default", "database"]
 # What a service waits for in another: its health, its success, or merely its end.

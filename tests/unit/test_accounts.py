@@ -10,9 +10,8 @@ import pytest
 
 from scripts.backends.embedded import accounts, services
 from scripts.backends.embedded.layout import Layout
-from server import dotenv
 from server.errors import MistakeError
-from server.settings import Settings
+from server.settings import Settings, dotenv
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from server import declared_values, env_file, init, references, secrets, shell_secrets
+from server import init, secrets
 from server import services as descriptions
 from server.place import DOCKER
-from server.settings import SECRETS
+from server.settings import SECRETS, declared_values, env_file, placeholders, shell_secrets
 from tests.unit import composing
 from tests.unit.composing import COMPLETED
 
@@ -289,7 +289,7 @@ class TestMounts:
 
     def test_the_project_is_where_the_code_looks(self, services: Services) -> None:
         flows = ("flows", str(DOCKER.root / "flows"))
-        declared = {(name, str(DOCKER.root / name)) for name in references.DECLARATIONS}
+        declared = {(name, str(DOCKER.root / name)) for name in placeholders.DECLARATIONS}
         assert {flows, *declared} <= mounts(services["bootstrap"]).items()
         assert declared <= mounts(services["init"]).items()
         assert flows in mounts(services["worker"]).items()

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from server import dotenv
 from server.errors import MistakeError
+from server.settings import dotenv
 from tests.unit import composing
 
 HIDDEN = "hunter2"

@@ -19,10 +19,10 @@ from scripts.backends import children
 from scripts.backends.base import BOOTSTRAP
 from scripts.backends.docker import containers, faults
 from scripts.status import Outcome, StackStatus
-from server import environment, secrets, services, shell_secrets
+from server import environment, secrets, services
 from server.errors import MistakeError, StackError
 from server.place import DOCKER, VARIABLE
-from server.settings import ROOT
+from server.settings import ROOT, shell_secrets
 
 if TYPE_CHECKING:
     from server.service import Service

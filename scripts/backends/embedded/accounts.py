@@ -20,9 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server import dotenv
 from server.errors import MistakeError
-from server.settings import ENV_FILE, ROOT
+from server.settings import ENV_FILE, ROOT, dotenv
 
 if TYPE_CHECKING:
     from scripts.backends.embedded.layout import Layout

@@ -21,11 +21,11 @@ from scripts.backends.embedded import layout as layouts
 from scripts.backends.embedded.processes import MARKER
 from scripts.backends.embedded.service import Service, Start
 from scripts.backends.embedded.state import ServiceState
-from server import dotenv, references, secrets
+from server import secrets
 from server import services as descriptions
 from server.errors import REPORT_VARIABLE
 from server.place import VARIABLE, Place
-from server.settings import ENV_FILE, FILE_ONLY, ROOT, Settings
+from server.settings import ENV_FILE, FILE_ONLY, ROOT, Settings, dotenv, placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,7 +140,7 @@ def settings_environment() -> dict[str, str]:
 
     For what reads them itself: the supervisor, and bootstrap.
     """
-    names = (set(Settings.names()) | references.names(ROOT)) - FILE_ONLY
+    names = (set(Settings.names()) | placeholders.names(ROOT)) - FILE_ONLY
     return {name: os.environ[name] for name in names if name in os.environ}
 
 

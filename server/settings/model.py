@@ -1,24 +1,23 @@
-"""Every setting of a stack, read from the environment and from `.env`, in that order.
+"""Every setting of a stack, and what each may hold.
 
 The names are the upper-case forms of the fields. `.env.example` documents each one and
 `compose.yaml` uses each one; tests/unit/test_settings.py keeps the three equal. Those of a remote
-server are read from `.env` alone, and in Docker so are all secrets: see server/shell_secrets.py.
+server are read from `.env` alone, and in Docker so are all secrets: see `shell_secrets`.
 """
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
-import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
     Field,
     SecretStr,
     StringConstraints,
-    ValidationError,
     model_validator,
 )
 from pydantic_settings import (
@@ -28,18 +27,14 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from server import dotenv, passwords, references, remote_lines
-from server.errors import MistakeError
-from server.remote import Api, redacted
+from server import passwords
+from server.remote import CLOUD, Api
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pydantic.fields import FieldInfo
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ENV_FILE = ROOT / ".env"
-ENVIRONMENT = "the environment"
 
 # Not taken from the environment: `eval "$(scripts/stack env)"` leaves them in a shell, and the next
 # `up` there is not meant to be one of a remote server.
@@ -51,10 +46,7 @@ SECRETS = frozenset(
     }
 )
 
-# Compose reads these from the same file; they are not ours to judge.
-FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_")
-# Except this one: Compose would take it for the name of another stack.
-PROJECT_NAME = "COMPOSE_PROJECT_NAME"
+API_PATH = re.compile(r"(/[^?#]*)?/api(/accounts/[^/?#]+/workspaces/[^/?#]+)?")
 
 
 def _webhook(value: SecretStr) -> SecretStr:
@@ -68,6 +60,27 @@ def _address(value: str) -> str:
         ipaddress.ip_address(value)
     except ValueError:
         raise ValueError("expected an IP address of this machine, such as 127.0.0.1") from None
+    return value
+
+
+def _api_url(value: str) -> str:
+    parts = urlsplit(value)
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or "@" in parts.netloc
+        or not API_PATH.fullmatch(value.removeprefix(f"{parts.scheme}://{parts.netloc}"))
+    ):
+        raise ValueError(
+            "expected the address of an API: https://HOST/api, or Prefect Cloud's "
+            f"{CLOUD}accounts/ID/workspaces/ID"
+        )
+    return value
+
+
+def _login(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[^:\s]+:[^\x00-\x1f\x7f]+", value.get_secret_value()):
+        raise ValueError("expected a login of the form user:password")
     return value
 
 
@@ -102,9 +115,9 @@ class Settings(BaseSettings):
     postgres_password: Annotated[SecretStr, AfterValidator(passwords.one_line)] | None = None
     encryption_key: Annotated[SecretStr, AfterValidator(passwords.fernet_key)] | None = None
     slack_webhook_url: Annotated[SecretStr, AfterValidator(_webhook)] | None = None
-    prefect_api_url: Annotated[str, AfterValidator(remote_lines.api_url)] | None = None
+    prefect_api_url: Annotated[str, AfterValidator(_api_url)] | None = None
     prefect_api_key: Annotated[SecretStr, AfterValidator(passwords.bearer)] | None = None
-    prefect_api_auth_string: Annotated[SecretStr, AfterValidator(remote_lines.login)] | None = None
+    prefect_api_auth_string: Annotated[SecretStr, AfterValidator(_login)] | None = None
     local_server: Annotated[int, Field(ge=0, le=1)] = 1
     worker_type: WorkerType = "prefork"
     worker_concurrency: Annotated[int, Field(ge=1)] = 10
@@ -185,95 +198,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - see server.dotenv
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - see `load`
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment, then what `load` read from the file."""
         return (_Environment(settings_cls), init_settings)
-
-
-def load(env_file: Path = ENV_FILE) -> Settings:
-    """The settings that hold: a value in the environment wins over one in `env_file`.
-
-    An empty value counts as not set; in the environment it also hides the file's, as in Compose.
-    Where only `.env` counts, see `FILE_ONLY`, the environment neither wins nor hides.
-
-    Raises:
-        MistakeError: naming the setting and where it stands.
-    """
-    entries = dotenv.read(env_file)
-    check_names(entries, env_file.name)
-    given = {
-        name: entry.value
-        for name, entry in entries.items()
-        if entry.value and (name in FILE_ONLY or name not in os.environ)
-    }
-    origins = dict.fromkeys(FILE_ONLY, env_file.name)
-    origins |= {name: f"{env_file.name} line {entry.line}" for name, entry in entries.items()}
-    origins |= {
-        name: ENVIRONMENT
-        for name in Settings.names()
-        if os.environ.get(name) and name not in FILE_ONLY and not of_file(name, entries)
-    }
-    if given.get("PREFECT_API_URL") and "LOCAL_SERVER" not in {*given, *os.environ}:
-        given["LOCAL_SERVER"] = "0"  # Compose cannot tell by itself, but we can
-    values: dict[str, Any] = {name.lower(): value for name, value in given.items()}
-    try:
-        found = Settings(**values)
-    except ValidationError as error:
-        raise _mistake(error.errors()[0], origins) from None
-    remote_lines.check(found, origins)
-    return found
-
-
-def of_file(name: str, entries: Mapping[str, dotenv.Entry]) -> bool:
-    """Whether the environment only repeats the file, as Compose's does in a container."""
-    return name in entries and entries[name].value == os.environ[name]
-
-
-def check_names(names: Mapping[str, dotenv.Entry], source: str) -> None:
-    """Refuse a name that is no setting and that no declaration refers to.
-
-    Raises:
-        MistakeError: for the first unknown name, with the one that was probably meant.
-    """
-    known = [*Settings.names(), *sorted(references.names(ROOT))]
-    for name, entry in names.items():
-        if name in known or (name.startswith(FOREIGN_PREFIXES) and name != PROJECT_NAME):
-            continue
-        close = difflib.get_close_matches(name.upper(), known, n=1)
-        close = ["STACK_NAME"] if name == PROJECT_NAME else close
-        raise MistakeError(
-            f"{source} line {entry.line}: {name} is no setting of the stack",
-            expected=close[0]
-            if close
-            else "a name of .env.example, or one that stack.yaml or prefect.yaml asks for",
-            found=name,
-            do=f"rename or remove {name}",
-        )
-
-
-def _mistake(error: Any, origins: Mapping[str, str]) -> MistakeError:
-    message = str(error["msg"]).removeprefix("Value error, ").removeprefix("expected ")
-    if not error["loc"]:  # no single setting is wrong, but two that do not go together
-        return MistakeError(
-            f"STACK_AUTH in {origins.get('STACK_AUTH', ENVIRONMENT)} does not go with STACK_BIND",
-            expected=message,
-            found="off",
-            do="correct STACK_AUTH or STACK_BIND (see .env.example)",
-        )
-    name = str(error["loc"][0]).upper()
-    value = error["input"]
-    return MistakeError(
-        f"{name} in {origins.get(name, ENVIRONMENT)} is not valid",
-        expected=Settings.expectations.get(name, message),
-        found="a value that is not shown" if name in SECRETS else repr(_shown(name, str(value))),
-        do=f"correct {name} (see .env.example)",
-    )
-
-
-def _shown(name: str, value: str) -> str:
-    """`value` without a password that was written where none belongs."""
-    if name == "STACK_USER" and ":" in value:
-        return value.partition(":")[0] + ":..."
-    return redacted(value)

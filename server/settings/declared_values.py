@@ -6,7 +6,8 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from server import dotenv, references, settings
+from server import settings
+from server.settings import dotenv, placeholders
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,7 @@ SETTING = "SLACK_WEBHOOK_URL"
 
 def save(env_file: Path, root: Path, folder: Path) -> None:
     """Keep under `folder` the values in `env_file` that the declarations in `root` refer to."""
-    wanted = references.names(root) - set(settings.Settings.names()) | {SETTING}
+    wanted = placeholders.names(root) - set(settings.Settings.names()) | {SETTING}
     entries = dotenv.read(env_file)
     values = {name: entries[name].value for name in sorted(wanted & entries.keys())}
     path = folder / FILE

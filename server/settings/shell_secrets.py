@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from server import dotenv, settings
+from server import settings
 from server.errors import MistakeError
+from server.settings import dotenv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
