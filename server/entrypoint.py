@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from server import remote, services, settings
+from server import services, settings
+from server.api import remote
 from server.errors import REPORT_VARIABLE, MistakeError, exit_with
 from server.place import DOCKER
 from server.settings import declared_values

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from server import advice, disk, remote, secrets, settings
+from server import advice, disk, secrets, settings
+from server.api import remote
 from server.errors import REPORT_VARIABLE, MistakeError, exit_with
 from server.place import DOCKER
 from server.settings import declared_values, env_file, shell_secrets

@@ -17,10 +17,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server import remote, secrets
+from server import secrets
+from server.api import remote
+from server.api.client import Api
+from server.api.http_check import check_http
 from server.place import DOCKER, WORK_POOL, Place, worker_name
-from server.probe import check_http
-from server.remote import Api
 from worker.prefork import END
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""`migrate` brings the database to the revision of the code: see `server.migrate`."""
+"""`migrate` brings the database to the revision of the code: see `server.database.migrate`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def command(_settings: Settings, _place: Place) -> list[str]:
-    return [sys.executable, "-m", "server.migrate"]
+    return [sys.executable, "-m", "server.database.migrate"]
 
 
 def environment(_settings: Settings, place: Place) -> dict[str, str]:

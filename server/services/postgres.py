@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 from psycopg2 import sql
 
-from server import database
+from server.database import connection as database
 from server.place import DATABASE_NAME, DATABASE_USER, Place
 from server.secrets import DATABASE_PASSWORD
 from server.service import Health, Service

@@ -69,6 +69,6 @@ SERVICE = Service(
     secrets=frozenset({"database", "encryption", "api"}),
     networks=frozenset({"default", "database"}),
     waits_for={"migrate": "done"},
-    health=health_of("server.health"),
+    health=health_of("server.database.health"),
     local_server_only=True,
 )

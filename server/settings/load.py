@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from server.api.client import CLOUD, redacted
 from server.errors import MistakeError
-from server.remote import CLOUD, redacted
 from server.settings import dotenv, placeholders
 from server.settings.model import ENV_FILE, FILE_ONLY, ROOT, SECRETS, Settings
 

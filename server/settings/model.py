@@ -28,7 +28,7 @@ from pydantic_settings import (
 )
 
 from server import passwords
-from server.remote import CLOUD, Api
+from server.api.client import CLOUD, Api
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

@@ -22,7 +22,8 @@ from scripts.backends.embedded import layout as layouts
 from scripts.backends.embedded import processes, services
 from scripts.backends.embedded.backend import Embedded
 from scripts.backends.embedded.service import Service, kill_group, spawn
-from server import environment, roles, secrets, settings
+from server import environment, secrets, settings
+from server.database import roles
 from server.errors import StackError
 from server.place import DATABASE_USER, Place
 from server.services import worker

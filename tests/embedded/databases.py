@@ -14,7 +14,8 @@ import httpx
 from scripts.backends.embedded import cluster as clusters
 from scripts.backends.embedded import layout as layouts
 from scripts.backends.embedded.service import Start, spawn
-from server import database, environment, secrets, services
+from server import environment, secrets, services
+from server.database import connection as database
 from server.place import VARIABLE
 from server.services import postgres
 from server.settings import ROOT, Settings

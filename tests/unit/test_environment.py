@@ -15,10 +15,10 @@ from pydantic import SecretStr
 from sqlalchemy import make_url
 
 from server import environment, secrets, services
+from server.api.client import Api
 from server.app import leases
 from server.app.upstream import LeaseStorage
 from server.place import DOCKER, Place
-from server.remote import Api
 from server.settings import Settings
 from worker.prefork.worker import JOURNAL_FOLDER
 

@@ -19,8 +19,8 @@ from scripts.backends.embedded.accounts import Accounts
 from scripts.backends.embedded.layout import Layout
 from scripts.backends.embedded.service import Service as Supervised
 from server import secrets, services
+from server.api.client import Api
 from server.place import DOCKER
-from server.remote import Api
 from server.settings import ROOT, Settings
 from tests.unit import composing
 

@@ -26,8 +26,9 @@ from scripts.backends.embedded import (
 from scripts.backends.embedded import cluster as clusters
 from scripts.backends.embedded import layout as layouts
 from scripts.status import Outcome
-from server import environment, remote, secrets
+from server import environment, secrets
 from server import services as descriptions
+from server.api import remote
 from server.errors import MistakeError, StackError
 from server.place import VARIABLE
 from server.settings import ROOT

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.backends.embedded import accounts, homes, postmaster
-from server import roles
+from server.database import roles
 from server.errors import MistakeError, StackError
 from server.place import DATABASE_USER
 from server.services import postgres

@@ -18,7 +18,9 @@ from alembic.script.revision import RevisionError
 from prefect.server.database import provide_database_interface
 from prefect.server.database.alembic_commands import alembic_config
 
-from server import database, place, roles
+from server import place
+from server.database import connection as database
+from server.database import roles
 from server.errors import MistakeError, exit_with
 
 if TYPE_CHECKING:

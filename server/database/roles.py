@@ -16,7 +16,7 @@ import psycopg2
 from psycopg2 import extensions, sql
 
 from server import secrets
-from server.database import CONNECT_TIMEOUT
+from server.database.connection import CONNECT_TIMEOUT
 from server.place import DATABASE_NAME, DATABASE_USER
 
 if TYPE_CHECKING:

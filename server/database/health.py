@@ -2,7 +2,7 @@
 
 A server can answer while its background services stand still (upstream #22436): then no schedule
 makes a run and no run is ever marked late. Both leave traces in the database, which are read here,
-and so do work pools that make no progress (`server.pools`). In the first minutes after the start
+and so do work pools that make no progress (`pools`). In the first minutes after the start
 of the stack only the first rule counts, so that nothing a schedule or a run does keeps `up` from
 ending.
 Docker runs this as a command; the supervisor of an embedded stack calls the functions.
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 
-from server import database, pools
+from server.api.http_check import check_http
+from server.database import connection as database
+from server.database import pools
 from server.place import DOCKER, Place
-from server.probe import check_http
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
