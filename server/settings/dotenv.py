@@ -45,7 +45,7 @@ def read(path: Path) -> dict[str, Entry]:
     """The settings of `path` by name; empty when there is no such file, or with `HANDED`.
 
     Raises:
-        MistakeError: a line that is no setting, or a value that Compose would read differently.
+        MistakeError: a line that is not a setting, or a value that Compose would read differently.
     """
     if HANDED in os.environ or not path.exists():
         return {}
@@ -62,7 +62,7 @@ def read(path: Path) -> dict[str, Entry]:
         match = LINE.match(line.rstrip())
         if match is None:
             raise MistakeError(
-                f"{path.name} line {number} is no setting",
+                f"{path.name} line {number} is not a setting",
                 expected="NAME=value, NAME='value' or a comment",
                 found="a line that does not read as one (it is not shown: it may hold a secret)",
                 do=f"edit line {number} of {path.name}",

@@ -65,7 +65,7 @@ def of_file(name: str, entries: Mapping[str, dotenv.Entry]) -> bool:
 
 
 def _check_names(names: Mapping[str, dotenv.Entry], source: str, root: Path) -> None:
-    """Refuse a name that is no setting and that no declaration refers to.
+    """Refuse a name that is neither a setting nor one that a declaration refers to.
 
     Raises:
         MistakeError: for the first unknown name, with the one that was probably meant.
@@ -77,7 +77,7 @@ def _check_names(names: Mapping[str, dotenv.Entry], source: str, root: Path) -> 
         close = difflib.get_close_matches(name.upper(), known, n=1)
         close = ["STACK_NAME"] if name == PROJECT_NAME else close
         raise MistakeError(
-            f"{source} line {entry.line}: {name} is no setting of the stack",
+            f"{source} line {entry.line}: {name} is not a setting of this stack",
             expected=close[0]
             if close
             else "a name of .env.example, or one that stack.yaml or prefect.yaml asks for",

@@ -189,7 +189,7 @@ class TestMistakes:
 
     def test_a_misspelt_name_is_refused_with_the_one_that_was_meant(self, tmp_path: Path) -> None:
         assert mistake(tmp_path, f"\nSTACK_PASSWROD={HIDDEN}\n") == (
-            ".env line 2: STACK_PASSWROD is no setting of the stack\n"
+            ".env line 2: STACK_PASSWROD is not a setting of this stack\n"
             "  expected: STACK_PASSWORD\n"
             "  found:    STACK_PASSWROD\n"
             "  do:       rename or remove STACK_PASSWROD"
@@ -299,7 +299,7 @@ class TestAgreement:
 
 def test_a_name_that_a_declaration_refers_to_may_stand_in_env(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("WAREHOUSE_TOKEN=x\n")
-    with pytest.raises(MistakeError, match="WAREHOUSE_TOKEN is no setting"):
+    with pytest.raises(MistakeError, match="WAREHOUSE_TOKEN is not a setting"):
         settings.load(tmp_path / ".env", tmp_path)
     (tmp_path / "stack.yaml").write_text("value: '{{ $WAREHOUSE_TOKEN }}'\n")
     settings.load(tmp_path / ".env", tmp_path)
