@@ -26,6 +26,26 @@ def failure(name: str, code: int | None, output: str) -> StackError:
     )
 
 
+def not_healthy(name: str, found: str, output: str) -> StackError:
+    """That a service which should always run has not answered well since it was started."""
+    return _ill(f"{name} did not become healthy", "a healthy process", found, output)
+
+
+def not_steady(name: str, found: str, output: str) -> StackError:
+    """That a service which should always run was healthy, and then was not."""
+    return _ill(f"{name} did not stay up", "a process that stays healthy", found, output)
+
+
+def _ill(what: str, expected: str, found: str, output: str) -> StackError:
+    return StackError(
+        what,
+        expected=expected,
+        found=found,
+        do="correct what its last lines say, then: scripts/stack up",
+        details=tail(output),
+    )
+
+
 def tail(output: str) -> str:
     """The last lines of an output, as a person reads them."""
     return "\n".join(errors.without_reports(output).splitlines()[-TAIL_LINES:])

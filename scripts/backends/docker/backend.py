@@ -226,6 +226,7 @@ class Docker:
 
     def _unsteady(self) -> StackError | None:
         """Wait until all have been well for a while; what is wrong with one that is not."""
+        began = datetime.now().astimezone()
         deadline = time.monotonic() + STEADY_SECONDS_AT_MOST
         since, before = time.monotonic(), None
         while time.monotonic() < deadline:
@@ -238,13 +239,11 @@ class Docker:
             elif time.monotonic() - since > STEADY_SECONDS:
                 return None
             time.sleep(POLL_SECONDS)
-        name = ill[0].name if ill else "a service"
-        return StackError(
-            f"{name} does not stay up",
-            expected=f"a process that is healthy for {STEADY_SECONDS:.0f} s",
-            found=ill[0].detail if ill else "one that starts again",
-            do=f"scripts/stack logs {name if ill else ''}".rstrip(),
-        )
+        if not ill:
+            return children.not_steady("a service", "one that starts again", "")
+        container = self._containers().get(ill[0].name)
+        said = containers.tail(container, began) if container else ""
+        return children.not_steady(ill[0].name, ill[0].detail, said)
 
     def _compose_up(self, steps: report.Steps, began: datetime) -> DockerException | None:
         failed: list[DockerException] = []

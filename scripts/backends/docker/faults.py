@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scripts.backends import children
 from scripts.backends.docker import containers
 from server.errors import StackError
 
@@ -43,13 +44,7 @@ def failed(
         if status.status == "failed":
             return containers.failure(name, container, began)
         if container.state.running and not status.healthy:
-            return StackError(
-                f"{name} failed",
-                expected="a healthy process",
-                found=status.detail,
-                do=f"scripts/stack logs {name}",
-                details=containers.tail(container, began),
-            )
+            return children.not_healthy(name, status.detail, containers.tail(container, began))
     return StackError(
         "docker compose up failed",
         expected="it to end with 0",

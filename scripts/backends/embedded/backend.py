@@ -177,11 +177,14 @@ class Embedded:
                     do="scripts/stack up",
                 )
             if time.monotonic() - began > READY_SECONDS:
+                if ill:
+                    log = self.layout.logs / f"{ill[0].name}.log"
+                    raise children.not_healthy(ill[0].name, ill[0].detail, services.tail(log))
                 raise StackError(
-                    f"{ill[0].name} is not healthy" if ill else "the stack is not healthy",
-                    expected=f"a healthy process within {READY_SECONDS:.0f} s",
-                    found=ill[0].detail if ill else status.problem,
-                    do=f"scripts/stack logs {ill[0].name if ill else ''}".rstrip(),
+                    "the stack is not healthy",
+                    expected=f"a healthy stack within {READY_SECONDS:.0f} s",
+                    found=status.problem,
+                    do="scripts/stack status",
                 )
             time.sleep(following.POLL_SECONDS)
 

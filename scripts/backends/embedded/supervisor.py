@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from scripts.backends.embedded.service import Service
     from scripts.backends.embedded.services import OneShot
 
+    # Of the name of a service, what was found, and its last lines.
+    Failure = Callable[[str, str, str], StackError]
+
 LOOP_SECONDS = 0.1
 TELL_EVERY = 3.0  # seconds: a state that was damaged, or could not be written, is soon right again
 READY_SECONDS = 120.0
@@ -78,7 +81,7 @@ class Supervisor:
             for step in self.steps:
                 self._bring_up(step)
             for service in self.running:
-                self._wait(service, lambda each=service: each.steady, "did not stay up")  # type: ignore[misc]
+                self._wait(service, lambda each=service: each.steady, children.not_steady)  # type: ignore[misc]
             for service in self.running:
                 service.forget_ends()
             self._show("running")
@@ -114,9 +117,9 @@ class Supervisor:
         step.begin()
         self.running.append(step)
         self._show("starting")
-        self._wait(step, lambda: step.state.status == "running", "did not become healthy")
+        self._wait(step, lambda: step.state.status == "running", children.not_healthy)
 
-    def _wait(self, service: Service, done: Callable[[], bool], failure: str) -> None:
+    def _wait(self, service: Service, done: Callable[[], bool], failure: Failure) -> None:
         """Wait for a service that starts. What fails is tried again a few times.
 
         Raises:
@@ -133,13 +136,8 @@ class Supervisor:
             if service.mistake:
                 raise service.mistake
             if late:
-                raise StackError(
-                    f"{service.name} {failure}",
-                    expected=f"a healthy process within {seconds:.0f} s",
-                    found=service.state.problem or "no answer",
-                    do="correct what its last lines say, then: scripts/stack up",
-                    details=services.tail(service.log),
-                )
+                found = service.state.problem or f"no answer within {seconds:.0f} s"
+                raise failure(service.name, found, services.tail(service.log))
 
     def _finish(self, step: OneShot) -> None:
         """Run a one-shot to its end, again when it failed for no mistake of a person's.
