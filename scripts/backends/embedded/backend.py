@@ -155,7 +155,8 @@ class Embedded:
         self._refuse_changed_settings(found)
         if found.phase == "starting" and (supervisor := self.following.supervisor()):
             self.following.follow(report.Steps(), supervisor)
-        self._await_health({BOOTSTRAP, "worker"})
+        waiting = {each.name for each in descriptions.every() if BOOTSTRAP in each.waits_for}
+        self._await_health({BOOTSTRAP, *waiting})
         problem = self._bootstrap()
         if problem is None:
             self._await_health({BOOTSTRAP})
