@@ -77,13 +77,13 @@ def exit_with(main: Callable[[], None]) -> None:
 
 
 def report_line(error: StackError) -> str:
-    """The line that tells a parent of `error`; without a trailing newline."""
+    """The line that reports `error` to the parent; without a trailing newline."""
     parts = {name: getattr(error, name) for name in PARTS}
     return REPORT + json.dumps({**parts, "exit_code": error.exit_code})
 
 
 def reported(output: str) -> StackError | None:
-    """The error that a process reported last in its `output`; None when it reported none."""
+    """The last error that a process reported in its `output`; None when there is none."""
     lines = [line for line in output.splitlines() if line.startswith(REPORT)]
     if not lines:
         return None
@@ -96,6 +96,6 @@ def reported(output: str) -> StackError | None:
 
 
 def without_reports(output: str) -> str:
-    """`output` as a person reads it: the errors in it stand there in words, too."""
+    """`output` for a person, who finds the same errors in it in plain words."""
     lines = output.splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith(REPORT))

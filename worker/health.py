@@ -33,7 +33,7 @@ CLOCK_SECONDS = 2.0  # the server tells its time in whole seconds: less is no di
 
 
 def check_service(settings: Settings, place: Place, started: float) -> str | None:
-    """What is wrong with the worker that the supervisor of an embedded stack runs, if anything."""
+    """The health check for the supervisor of an embedded stack; see `check`."""
     from server import environment  # noqa: PLC0415 - not for the command, which Docker starts often
 
     login = environment.login(settings, place)

@@ -1,4 +1,4 @@
-"""What every backend does with a stack, whatever it runs it with."""
+"""The protocol that both backends implement."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from scripts.status import Outcome, StackStatus
 
-# The service that `up` runs anew in a stack that is up, and of which it prints the last line.
+# `up` runs this service again when the stack is already running, and prints its last line.
 BOOTSTRAP = "bootstrap"
 
 
@@ -21,12 +21,12 @@ class Backend(Protocol):
 
     @property
     def alive(self) -> bool:
-        """Whether something of the stack runs, or something that would start it again."""
+        """Whether the stack is running, or is kept running."""
         ...
 
     @property
     def exists(self) -> bool:
-        """Whether there is anything of the stack here, running or not."""
+        """Whether this backend keeps anything of the stack, running or not."""
         ...
 
     def up(self) -> Outcome:
@@ -39,7 +39,7 @@ class Backend(Protocol):
         ...
 
     def down(self, *, volumes: bool) -> bool:
-        """Stop it, and with `volumes` remove all that it kept; False if there was nothing to do."""
+        """Stop the stack, and with `volumes` delete its data; False if there was nothing to do."""
         ...
 
     def status(self) -> StackStatus:
@@ -55,7 +55,7 @@ class Backend(Protocol):
         ...
 
     def client_environment(self) -> dict[str, str]:
-        """What a client of the API on this machine needs.
+        """The environment for a client of the API on this machine.
 
         Raises:
             MistakeError: the login cannot be read.
@@ -63,5 +63,5 @@ class Backend(Protocol):
         ...
 
     def bootstrap_environment(self) -> dict[str, str]:
-        """What `server.bootstrap` needs, started by hand on this machine."""
+        """The environment for `python -m server.bootstrap` on this machine."""
         ...

@@ -1,4 +1,4 @@
-"""What a service has said that failed, the same for both backends."""
+"""The error of a service that failed, in the same words on both backends."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ TAIL_LINES = 15
 
 
 def failure(name: str, code: int | None, output: str) -> StackError:
-    """Why the service `name` ended with `code`: the error that it reported in its output.
+    """The error of the service `name`, which ended with `code`: the one that it reported.
 
-    A process that was killed, or that met a defect, has reported none: its last lines are told.
+    A process that was killed, or that ended with a traceback, has reported none: then the error
+    shows its last lines.
     """
     error = errors.reported(output)
     if error and error.exit_code == code:
@@ -19,7 +20,7 @@ def failure(name: str, code: int | None, output: str) -> StackError:
     kind = MistakeError if code == MistakeError.exit_code else StackError
     return kind(
         f"{name} failed",
-        expected="it to end with 0",
+        expected="exit code 0",
         found=f"exit code {code}",
         do=f"scripts/stack logs {name}",
         details=tail(output),
@@ -27,12 +28,12 @@ def failure(name: str, code: int | None, output: str) -> StackError:
 
 
 def not_healthy(name: str, found: str, output: str) -> StackError:
-    """That a service which should always run has not answered well since it was started."""
+    """The error of a service that should always run and has not been healthy since its start."""
     return _ill(f"{name} did not become healthy", "a healthy process", found, output)
 
 
 def not_steady(name: str, found: str, output: str) -> StackError:
-    """That a service which should always run was healthy, and then was not."""
+    """The error of a service that was healthy and did not stay so."""
     return _ill(f"{name} did not stay up", "a process that stays healthy", found, output)
 
 
@@ -47,5 +48,5 @@ def _ill(what: str, expected: str, found: str, output: str) -> StackError:
 
 
 def tail(output: str) -> str:
-    """The last lines of an output, as a person reads them."""
+    """The last lines of `output`, without the reported errors."""
     return "\n".join(errors.without_reports(output).splitlines()[-TAIL_LINES:])

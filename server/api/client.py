@@ -29,7 +29,7 @@ CLOUD_UI = "https://app.prefect.cloud/"
 
 @dataclass(frozen=True)
 class Answer:
-    """What an API has said."""
+    """The answer of an API."""
 
     asked: str  # method and path
     status: int
@@ -72,7 +72,7 @@ class Api:
         return self.url.removesuffix("/api")
 
     def environment(self) -> dict[str, str]:
-        """What makes Prefect a client of it."""
+        """The environment that makes Prefect a client of this API."""
         values = {
             "PREFECT_API_URL": self.url,
             "PREFECT_API_KEY": self.key,
@@ -81,7 +81,7 @@ class Api:
         return {name: value for name, value in values.items() if value}
 
     def ask(self, method: str, path: str, body: object = None) -> Answer:
-        """Call it, with a CSRF token where one is needed to write.
+        """Send a request, with a CSRF token where the server asks for one.
 
         Raises:
             OSError: no answer.

@@ -8,7 +8,7 @@ HTTP_TIMEOUT = 5  # seconds
 
 
 def check_http(host: str, port: int, path: str) -> str | None:
-    """None when `path` answers with 200, else what it did."""
+    """None when `path` answers with 200, else what went wrong."""
     connection = http.client.HTTPConnection(host, port, timeout=HTTP_TIMEOUT)
     try:
         connection.request("GET", path)

@@ -1,4 +1,4 @@
-"""All that a filter of Prefect's API gives, which answers in pages of at most 200."""
+"""Reads all pages of a filter of Prefect's API, which returns at most 200 objects at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Ask = Callable[[str, Body], list[dict[str, Any]]]
 
 
 def every(ask: Ask, path: str, body: Body | None = None) -> Iterator[dict[str, Any]]:
-    """Every object that the filter at `path` gives, page by page.
+    """Every object that the filter at `path` returns, page by page.
 
     `body` has to ask for an order without ties, where the filter has none of its own: the server's
     pages do not fit together otherwise.

@@ -1,4 +1,4 @@
-"""Connections to the stack's PostgreSQL with psycopg2, for what is not Prefect's own work."""
+"""Connections to the stack's PostgreSQL with psycopg2, for everything except Prefect itself."""
 
 from __future__ import annotations
 

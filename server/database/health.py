@@ -1,4 +1,4 @@
-"""Health checks that ask for progress, not only for life.
+"""Health checks that ask for progress: a process that answers may still stand still.
 
 A server can answer while its background services stand still (upstream #22436): then no schedule
 makes a run and no run is ever marked late. Both leave traces in the database, which are read here,
@@ -84,7 +84,7 @@ def _stalled(connection: Connection) -> str | None:
 
 
 def check_service(_settings: Settings, place: Place, _started: float) -> str | None:
-    """What is wrong with the server that the supervisor of an embedded stack runs, if anything."""
+    """The health check for the supervisor of an embedded stack; see `check_server`."""
     return check_server(place)
 
 

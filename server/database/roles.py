@@ -1,4 +1,4 @@
-"""Makes the stack's login a plain owner of its database.
+"""Takes the rights of a superuser from the stack's login, which owns its database.
 
 PostgreSQL's images, and `initdb`, make the one role that they are told of a superuser, which may
 run programs and read files on the server (`COPY ... FROM PROGRAM`). That role is the *bootstrap*

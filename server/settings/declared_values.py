@@ -1,4 +1,4 @@
-"""What bootstrap is given of `.env` in Docker: the values that declarations ask for, no more."""
+"""Hands bootstrap in Docker the values of `.env` that the declarations refer to, and no others."""
 
 from __future__ import annotations
 

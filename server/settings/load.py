@@ -25,7 +25,7 @@ PROJECT_NAME = "COMPOSE_PROJECT_NAME"
 
 
 def load(env_file: Path = ENV_FILE, root: Path = ROOT) -> Settings:
-    """The settings that hold: a value in the environment wins over one in `env_file`.
+    """The settings in effect: a value in the environment wins over one in `env_file`.
 
     An empty value counts as not set; in the environment it also hides the file's, as in Compose.
     Where only `.env` counts, see `FILE_ONLY`, the environment neither wins nor hides. The

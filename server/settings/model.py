@@ -1,4 +1,4 @@
-"""Every setting of a stack, and what each may hold.
+"""Every setting of a stack, with its type and its default.
 
 The names are the upper-case forms of the fields. `.env.example` documents each one and
 `compose.yaml` uses each one; tests/unit/test_settings.py keeps the three equal. Those of a remote

@@ -1,4 +1,4 @@
-"""The names that `prefect.yaml` and `stack.yaml` ask values of, in Prefect's form `{{ $NAME }}`.
+"""The placeholders `{{ $NAME }}` of `prefect.yaml` and `stack.yaml`, in Prefect's own form.
 
 A value comes from a setting, from another line of `.env`, or from the environment.
 """

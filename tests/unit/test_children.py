@@ -50,7 +50,7 @@ def test_a_child_that_was_killed_is_told_of_by_its_last_lines() -> None:
     found = children.failure("migrate", -9, f"{before}\nhalf a li")
     assert str(found) == (
         "migrate failed\n"
-        "  expected: it to end with 0\n"
+        "  expected: exit code 0\n"
         "  found:    exit code -9\n"
         "  do:       scripts/stack logs migrate\n"
         "\n"

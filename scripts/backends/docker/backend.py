@@ -127,7 +127,7 @@ class Docker:
         return Outcome(was_running=False, problem=problem)
 
     def down(self, *, volumes: bool) -> bool:
-        """Stop it, and with `volumes` remove all that it kept; False if there was nothing to do."""
+        """Stop the stack, and with `volumes` delete its data; False if there was nothing to do."""
         if not (self.exists if volumes else self._containers()):
             return False
         self._refuse_another_clone()
@@ -169,7 +169,7 @@ class Docker:
             os.write(1, line)
 
     def client_environment(self) -> dict[str, str]:
-        """What a client on this machine needs.
+        """The environment for a client of the API on this machine.
 
         Raises:
             MistakeError: the login's password cannot be read, since no server runs.
@@ -193,11 +193,11 @@ class Docker:
         return {**own, "PREFECT_API_URL": f"{values.url}/api"}
 
     def bootstrap_environment(self) -> dict[str, str]:
-        """What `server.bootstrap` needs, started by hand on this machine."""
+        """The environment for `python -m server.bootstrap` on this machine."""
         return {**environment.COMMON, **self.client_environment(), VARIABLE: DOCKER.dump()}
 
     def _start(self, steps: report.Steps) -> StackError | None:
-        """Start everything; why bootstrap failed, in a stack that is up all the same.
+        """Start everything; return why bootstrap failed, if the stack is up all the same.
 
         Raises:
             StackError: something failed that the stack cannot be without.
@@ -225,7 +225,7 @@ class Docker:
         return problem
 
     def _unsteady(self) -> StackError | None:
-        """Wait until all have been well for a while; what is wrong with one that is not."""
+        """Wait until all services have been healthy for a while; return what is wrong otherwise."""
         began = datetime.now().astimezone()
         deadline = time.monotonic() + STEADY_SECONDS_AT_MOST
         since, before = time.monotonic(), None
@@ -267,7 +267,7 @@ class Docker:
         return None
 
     def _report(self, steps: report.Steps, began: datetime) -> None:
-        """Say what has ended or become healthy; of a one-shot, only since `began`."""
+        """Report the services that are healthy, and the one-shots that ended since `began`."""
         found = self._containers()
         for service in self.services:
             name = service.name
@@ -280,7 +280,7 @@ class Docker:
             steps.done(name, containers.seconds(found[name]), report.last_line(note))
 
     def _long_running(self) -> list[tuple[Service, Container]]:
-        """The containers that there are of services which should always run."""
+        """The services that should always run, with their containers where there are any."""
         found = self._containers()
         return [
             (each, found[each.name])

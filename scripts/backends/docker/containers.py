@@ -1,4 +1,4 @@
-"""What is read from a container of the stack: its state, its times, its last lines."""
+"""Reads a container of the stack: its state, how long it took, its last lines."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def loops(container: Container, now: datetime) -> bool:
 
 
 def failure(name: str, container: Container, since: datetime) -> StackError:
-    """Why a container has failed, by what it has said since then."""
+    """The error of a container that failed, from what it has logged since then."""
     return children.failure(name, container.state.exit_code, _logged(container, since))
 
 
@@ -67,7 +67,7 @@ def _why(name: str, container: Container) -> str:
 
 
 def seconds(container: Container) -> float | None:
-    """From its start to its health or its end; None where it has come to neither."""
+    """The time from its start to its health or its end; None when it has reached neither."""
     state = container.state
     if not state.started_at:
         return None
@@ -79,7 +79,7 @@ def seconds(container: Container) -> float | None:
 
 
 def tail(container: Container, since: datetime) -> str:
-    """The last lines that it has printed since then."""
+    """The last lines that it has logged since then."""
     return children.tail(_logged(container, since))
 
 

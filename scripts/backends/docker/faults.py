@@ -1,4 +1,4 @@
-"""What is wrong with a stack in Docker that did not come up whole, from its containers."""
+"""Finds out from its containers why a stack in Docker did not come up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def incomplete(found: Containers, order: list[Service], began: datetime) -> StackError | None:
-    """Why a service that is not required failed, if all that comes before it is well."""
+    """The error of a service that is not required, when all services before it are healthy."""
     for service in order:
         container = found.get(service.name)
         if container is None:
@@ -37,7 +37,7 @@ def incomplete(found: Containers, order: list[Service], began: datetime) -> Stac
 def failed(
     found: Containers, order: list[Service], error: DockerException, began: datetime
 ) -> StackError:
-    """Why `docker compose up` failed, in the words of the first service that did."""
+    """Why `docker compose up` failed: the error of the first service that failed."""
     for service in (each for each in order if each.name in found):
         name, container = service.name, found[service.name]
         status = containers.service_status(service, container)

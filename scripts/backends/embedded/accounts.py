@@ -63,7 +63,7 @@ class Accounts:
 
 
 def choose(layout: Layout, values: Settings) -> Accounts:
-    """The users for a stack, which are made if there are none yet.
+    """The users that run a stack; they are created if they do not exist yet.
 
     The choice is kept in `.stack/NAME/warning`, for `warning` to be read by the commands.
     """
@@ -87,7 +87,7 @@ def choose(layout: Layout, values: Settings) -> Accounts:
 
 
 def warning(layout: Layout) -> str | None:
-    """What the stack, as it was started last, does not protect; None when all is well."""
+    """What the stack does not protect since its last start; None when all is well."""
     try:
         return layout.warning.read_text(encoding="utf-8")
     except OSError:
@@ -121,7 +121,7 @@ def settle(layout: Layout, chosen: Accounts) -> None:
 
 
 def environment(name: str | None, home: Path) -> dict[str, str]:
-    """What tells a process who it is."""
+    """The environment variables that tell a process which user it runs as."""
     return {"USER": name, "LOGNAME": name, "HOME": str(home)} if name else {}
 
 
@@ -148,7 +148,7 @@ def make(name: str) -> None:
 
 
 def open_to_all(path: Path) -> bool:
-    """Whether any user can walk to `path`."""
+    """Whether every user can reach `path`."""
     folders = path.parents if path.is_file() else [path, *path.parents]
     existing = [folder for folder in folders if folder.exists()]
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in existing)

@@ -1,4 +1,4 @@
-"""What the commands do with an embedded stack."""
+"""The embedded backend: what the commands do with a stack that runs without Docker."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Embedded:
 
     @property
     def alive(self) -> bool:
-        """Whether a supervisor has this stack."""
+        """Whether a supervisor runs this stack."""
         return state.alive(self.layout)
 
     @property
@@ -92,7 +92,7 @@ class Embedded:
         return Outcome(was_running=False, problem=_incomplete(started))
 
     def down(self, *, volumes: bool) -> bool:
-        """Stop it, and with `volumes` remove all that it kept; False if there was nothing to do."""
+        """Stop the stack, and with `volumes` delete its data; False if there was nothing to do."""
         was = self.alive
         if was and (supervisor := self.following.supervisor()):
             self._stop_supervisor(supervisor)
@@ -132,7 +132,7 @@ class Embedded:
         subprocess.run([*argv, *(str(file) for file in files)], check=False)
 
     def client_environment(self) -> dict[str, str]:
-        """What a client on this machine needs.
+        """The environment for a client of the API on this machine.
 
         Raises:
             MistakeError: the stack has never been started.
@@ -140,7 +140,7 @@ class Embedded:
         return environment.client(self.settings, self.place)
 
     def bootstrap_environment(self) -> dict[str, str]:
-        """What `server.bootstrap` needs, started by hand on this machine."""
+        """The environment for `python -m server.bootstrap` on this machine."""
         own = descriptions.named(BOOTSTRAP).environment(self.settings, self.place)
         return {**own, VARIABLE: self.place.dump()}
 
@@ -163,7 +163,7 @@ class Embedded:
         return Outcome(was_running=True, problem=problem)
 
     def _await_health(self, besides: set[str]) -> None:
-        """Wait until all services are steadily healthy, but for those of these names."""
+        """Wait until all services are steadily healthy, except those named in `besides`."""
         began = time.monotonic()
         while True:
             status = self.status()
@@ -199,7 +199,7 @@ class Embedded:
             return
 
     def _bootstrap(self) -> StackError | None:
-        """Run bootstrap, again if it failed for no mistake of a person's; why it failed."""
+        """Run bootstrap, with retries unless a person's mistake makes it fail; return the error."""
         began = time.monotonic()
         problem = self._bootstrap_once()
         for _ in range(BOOTSTRAP_RETRIES):
@@ -266,7 +266,7 @@ class Embedded:
 
 
 def _incomplete(started: StackState) -> StackError | None:
-    """Why bootstrap failed in a stack that is up all the same."""
+    """The error of a bootstrap that failed in a stack that is up all the same."""
     failed = next((each for each in started.services if each.status == "failed"), None)
     return (
         following.error(failed.exit_code, failed.problem or "bootstrap failed") if failed else None

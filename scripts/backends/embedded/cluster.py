@@ -91,7 +91,7 @@ def of(layout: Layout) -> Cluster:
 
 
 def make(layout: Layout, cluster: Cluster, password: str) -> None:
-    """Make what is missing of `cluster`: account, programs, folders, data; and way for its start.
+    """Create what is missing of `cluster`: account, programs, folders, data; and clear its way.
 
     The data directory gets its name when it is whole, so that a kill leaves none that is half made.
 
@@ -166,7 +166,7 @@ def _not_ours(folder: Path, found: str) -> MistakeError:
 
 
 def _write_access(cluster: Cluster) -> None:
-    """Let in the stack's login by its password, and as superuser only who runs the supervisor."""
+    """Let in the stack's login by its password, and only the supervisor's user as superuser."""
     homes.replace(
         cluster.home / "pg_hba.conf",
         f"local all {roles.SUPERUSER} peer map=supervisor\nlocal all all scram-sha-256\n",

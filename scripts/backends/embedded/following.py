@@ -1,4 +1,4 @@
-"""What a command hears of the stack's supervisor, and for how long it waits to hear it."""
+"""Follows the stack's supervisor for a command, with limits on how long to wait for it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SILENT_SECONDS = 120.0  # the longest that making the database's data should tak
 
 @dataclass(frozen=True)
 class Following:
-    """A command that listens to the supervisor of the stack."""
+    """A command that follows the supervisor of the stack."""
 
     layout: Layout
     cluster: Cluster
@@ -41,7 +41,7 @@ class Following:
         return process if processes.belongs(process, self.layout, self.cluster) else None
 
     def told(self) -> StackState | None:
-        """What the supervisor that holds the lock says, once it says it; None when it has ended.
+        """The state that the running supervisor writes, once there is one; None when it has ended.
 
         Raises:
             StackError: it says nothing that can be read.
@@ -58,7 +58,7 @@ class Following:
         return None
 
     def follow(self, steps: report.Steps, supervisor: psutil.Process) -> StackState:
-        """Say what starts until all is healthy; the state then.
+        """Report each service that starts until all are healthy; return the state then.
 
         Raises:
             StackError: the start failed, or the supervisor has said nothing for a long time.
@@ -127,5 +127,5 @@ def _failed(found: StackState) -> StackError:
 
 
 def error(exit_code: int, text: str) -> StackError:
-    """An error that was written down as its exit code and its words."""
+    """The error that `state.json` holds as an exit code and a message."""
     return (MistakeError if exit_code == MistakeError.exit_code else StackError)(text)

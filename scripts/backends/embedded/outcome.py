@@ -1,4 +1,4 @@
-"""How the last bootstrap went that a command ran itself, beside the stack's supervisor.
+"""The result of the last bootstrap that a command ran itself, beside the stack's supervisor.
 
 The supervisor runs bootstrap when the stack starts, and shows how it went. `up` on a running stack
 runs it again, with the environment of whoever typed that; `status` then shows this one.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def keep(layout: Layout, error: StackError | None, seconds: float) -> None:
-    """Write down how bootstrap went.
+    """Record how bootstrap went.
 
     Raises:
         OSError: it cannot be written.
@@ -37,7 +37,7 @@ def keep(layout: Layout, error: StackError | None, seconds: float) -> None:
 
 
 def forget(layout: Layout) -> None:
-    """A new supervisor runs bootstrap itself."""
+    """Drop the record: a new supervisor runs bootstrap itself."""
     _path(layout).unlink(missing_ok=True)
 
 

@@ -21,7 +21,7 @@ ROUNDS = 3  # what is found may start another before it ends
 
 
 def find(layout: Layout, cluster: Cluster) -> list[psutil.Process]:
-    """Every process that the stack's supervisor, or a child of it, has started; not ourselves."""
+    """Every process that the stack's supervisor or its children started, except this one."""
     return [
         process
         for process in psutil.process_iter()
@@ -30,7 +30,7 @@ def find(layout: Layout, cluster: Cluster) -> list[psutil.Process]:
 
 
 def belongs(process: psutil.Process, layout: Layout, cluster: Cluster) -> bool:
-    """Whether a process is the stack's: by its mark, or as one of PostgreSQL's, by its folder.
+    """Whether a process belongs to the stack: by its mark, or, for PostgreSQL, by its folder.
 
     PostgreSQL writes its titles over its environment. Its postmaster names the data directory; its
     children, which outlive a postmaster that was killed for a moment and keep the next one from
@@ -48,7 +48,7 @@ def belongs(process: psutil.Process, layout: Layout, cluster: Cluster) -> bool:
 
 
 def end_all(layout: Layout, cluster: Cluster) -> int:
-    """End every process of the stack, and return when they are really gone; how many there were.
+    """End every process of the stack; return, when all are gone, how many there were.
 
     Raises:
         StackError: one of them does not end, whatever it is sent.

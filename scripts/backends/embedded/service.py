@@ -45,7 +45,7 @@ class Start:
 
 @dataclass
 class Service:
-    """A process that should always be there. `prepare` is asked anew before each start.
+    """A process that should always run. `prepare` is called before each start.
 
     It is `running` from its first good answer, and healthy when it has answered well a few times in
     a row over a few seconds: a process that answers once and then dies of an error is not well. Nor
@@ -73,7 +73,6 @@ class Service:
     _ends: list[float] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        """Begin as not started."""
         self.state = ServiceState(name=self.name)
 
     @property
@@ -87,7 +86,7 @@ class Service:
         )
 
     def begin(self) -> None:
-        """Have the process started by the next `tend`."""
+        """Let the next `tend` start the process."""
         self.state.status = "starting"
 
     def forget_ends(self) -> None:
@@ -178,7 +177,7 @@ class Service:
         self.state.healthy = self.steady and self.state.problem is None
 
     def _loop(self, now: float) -> str | None:
-        """What to say of a process that ends again and again; None of one that does not."""
+        """The problem of a process that ends again and again; None when it does not."""
         self._ends = [end for end in self._ends if now - end < LOOP_WITHIN]
         if len(self._ends) < LOOP_ENDS or now - self._started > STEADY_AFTER:
             return None
@@ -223,14 +222,14 @@ def spawn(start: Start, cwd: Path, log: Path) -> subprocess.Popen[bytes]:
 
 
 def say(text: str) -> None:
-    """A line for the supervisor's own log, which may be on a disk that is full."""
+    """Write a line to the supervisor's own log, unless its disk is full."""
     with contextlib.suppress(OSError):
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
 
 def kill_group(group: int) -> None:
-    """End what a process that has ended has left in its group."""
+    """Kill what a process that has ended left in its process group."""
     try:
         os.killpg(group, signal.SIGKILL)
     except ProcessLookupError:

@@ -46,7 +46,7 @@ NOT_HANDED = {"POSTGRES_PASSWORD", "ENCRYPTION_KEY", "STACK_PASSWORD", "LOCAL_SE
 
 @dataclass
 class OneShot:
-    """A process that has to end before the next one starts: with 0, where it is required."""
+    """A process that has to end before the next one starts; with 0, if it is required."""
 
     name: str
     prepare: Callable[[], Start]
@@ -97,7 +97,7 @@ class _Stack:
         )
 
     def start(self, service: Description) -> Start:
-        """What starts `service` now. The first start of PostgreSQL makes its data."""
+        """How to start `service` now. The first start of PostgreSQL creates its data."""
         place = layouts.place(self.layout, self.values, self.cluster.socket, free_port())
         if service.image == "postgres":
             clusters.make(self.layout, self.cluster, secrets.database_password(place.secrets))
@@ -121,7 +121,7 @@ class _Stack:
 
 
 def base_environment(layout: Layout) -> dict[str, str]:
-    """What every process gets of the caller's environment, and the mark of the stack.
+    """What every process inherits of the caller's environment, and the mark of the stack.
 
     A shell holds what is none of the stack's business: keys of clouds, tokens, a PREFECT_API_KEY
     that would override the stack's login. What a flow wants of it is named in `prefect.yaml`.
@@ -136,7 +136,7 @@ def base_environment(layout: Layout) -> dict[str, str]:
 
 
 def settings_environment() -> dict[str, str]:
-    """What the caller's environment says of settings, and what the declarations ask for.
+    """The caller's variables that are settings, or that the declarations refer to.
 
     For what reads them itself: the supervisor, and bootstrap.
     """
@@ -156,7 +156,7 @@ def bootstrap_environment() -> dict[str, str]:
 
 
 def fingerprint(values: Settings) -> str:
-    """Changes when a setting does that a running process has already read."""
+    """A hash of the settings: running processes have read others when it differs."""
     return hashlib.sha256(repr([(k, _plain(v)) for k, v in values]).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What the supervisor tells the commands: a small file, replaced whole every few seconds.
+"""The supervisor's state for the commands: a small file, replaced as a whole every few seconds.
 
 The file may be damaged or out of date, after a power cut or while the disk is full. Whether a
 supervisor is alive is therefore told by a lock that the kernel releases when it ends.
@@ -100,7 +100,7 @@ def replace(path: Path, model: BaseModel) -> None:
 
 
 def alive(layout: Layout) -> bool:
-    """Whether a supervisor has this stack: it holds the lock as long as it lives.
+    """Whether a supervisor runs this stack: it holds the lock as long as it lives.
 
     Raises:
         MistakeError: the stack is another user's.
@@ -118,7 +118,7 @@ def alive(layout: Layout) -> bool:
 
 
 def holder(layout: Layout) -> int | None:
-    """The process that holds the lock, as the kernel tells; None where it does not."""
+    """The process that holds the lock, according to the kernel; None if it does not say."""
     try:
         inode = layout.lock.stat().st_ino
         locks = Path("/proc/locks").read_text().splitlines()

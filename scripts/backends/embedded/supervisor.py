@@ -1,4 +1,4 @@
-"""Starts the processes of a stack in order, keeps them alive, and stops them in the other order.
+"""Starts the processes of a stack in order, keeps them alive, and stops them in reverse order.
 
 Runs detached; `scripts/stack up` starts it and reads what it writes to `state.json`. A signal is
 only noted when it comes and handled in the loop.
@@ -140,7 +140,7 @@ class Supervisor:
                 raise failure(service.name, found, services.tail(service.log))
 
     def _finish(self, step: OneShot) -> None:
-        """Run a one-shot to its end, again when it failed for no mistake of a person's.
+        """Run a one-shot to its end, with retries unless a person's mistake makes it fail.
 
         Raises:
             StackError: it failed, and the stack cannot be without it.
@@ -173,7 +173,7 @@ class Supervisor:
         self._show("starting")
 
     def _once(self, step: OneShot) -> StackError | None:
-        """Run a one-shot once; why it failed.
+        """Run a one-shot once; return its error if it failed.
 
         Raises:
             StackError: it did not end in time, and another try would take as long.
