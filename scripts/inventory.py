@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from server import pages
+from server.api import pagination
 
 if TYPE_CHECKING:
-    from server.remote import Api
+    from server.api.client import Api
 
 ORDER = "BLOCK_TYPE_AND_NAME_ASC"  # of blocks, without ties
 # Runs that wait for their time are made anew by the schedules of the other side.
@@ -35,20 +35,20 @@ def read(api: Api) -> Inventory:
         ValueError: it refuses.
     """
 
-    def ask(path: str, body: pages.Body) -> list[dict[str, Any]]:
+    def ask(path: str, body: pagination.Body) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = api.ask("POST", path, body).json()
         return found
 
-    flows = pages.flows(ask)
+    flows = pagination.flows(ask)
     pools, queues = (
-        list(pages.every(ask, f"/{kind}/filter")) for kind in ("work_pools", "work_queues")
+        list(pagination.every(ask, f"/{kind}/filter")) for kind in ("work_pools", "work_queues")
     )
     deployments = {
         f"{flows.get(each['flow_id'])}/{each['name']}": each
-        for each in pages.deployments(ask, list(flows))
+        for each in pagination.deployments(ask, list(flows))
     }
     ids = [*flows, *(each["id"] for each in [*deployments.values(), *pools, *queues])]
-    automations = {each["name"]: each for each in pages.every(ask, "/automations/filter")}
+    automations = {each["name"]: each for each in pagination.every(ask, "/automations/filter")}
     return Inventory(
         names={
             "work pool": {each["name"] for each in pools},
@@ -56,13 +56,14 @@ def read(api: Api) -> Inventory:
             "deployment": set(deployments),
             "block": {
                 f"{each['block_type']['slug']}/{each['name']}"
-                for each in pages.every(ask, "/block_documents/filter", {"sort": ORDER})
+                for each in pagination.every(ask, "/block_documents/filter", {"sort": ORDER})
             },
             "variable": {
-                each["name"] for each in pages.every(ask, "/variables/filter", {"sort": "NAME_ASC"})
+                each["name"]
+                for each in pagination.every(ask, "/variables/filter", {"sort": "NAME_ASC"})
             },
             "concurrency limit": {
-                each["name"] for each in pages.every(ask, "/v2/concurrency_limits/filter")
+                each["name"] for each in pagination.every(ask, "/v2/concurrency_limits/filter")
             },
             "automation": set(automations),
         },

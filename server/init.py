@@ -6,23 +6,17 @@ wondering; it gives each of the others what it needs, in a volume.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from server import (
-    advice,
-    declared_values,
-    disk,
-    env_file,
-    remote,
-    secrets,
-    settings,
-    shell_secrets,
-)
-from server.errors import MistakeError, exit_with
+from server import advice, disk, secrets, settings
+from server.api import remote
+from server.errors import REPORT_VARIABLE, MistakeError, exit_with
 from server.place import DOCKER
+from server.settings import declared_values, env_file, shell_secrets
 
 if TYPE_CHECKING:
     from server.settings import Settings
@@ -69,4 +63,5 @@ def refuse_loopback(values: Settings) -> None:
 
 
 if __name__ == "__main__":
+    os.environ[REPORT_VARIABLE] = "1"
     exit_with(main)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 
-from server import pages
+from server.api import pagination
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,13 +35,13 @@ def find(client: SyncPrefectClient, path: str) -> Any:
         raise
 
 
-def asking(client: SyncPrefectClient) -> pages.Ask:
+def asking(client: SyncPrefectClient) -> pagination.Ask:
     """What reads pages with this client."""
     return lambda path, body: cast("list[dict[str, Any]]", call(client, "POST", path, body))
 
 
 def every(
-    client: SyncPrefectClient, path: str, body: pages.Body | None = None
+    client: SyncPrefectClient, path: str, body: pagination.Body | None = None
 ) -> Iterator[dict[str, Any]]:
     """Every object that the filter at `path` gives: `pages.every`."""
-    return pages.every(asking(client), path, body)
+    return pagination.every(asking(client), path, body)

@@ -15,7 +15,7 @@ from server.bootstrap import storable, values
 from server.bootstrap.deployment import KINDS_OF_SCHEDULE
 from server.bootstrap.kind import Declared
 from server.bootstrap.yaml_file import YamlFile, plain
-from server.references import DECLARATIONS
+from server.settings.placeholders import DECLARATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -37,13 +37,16 @@ class DeclarationError(MistakeError):
     def __init__(self, problems: Sequence[MistakeError]) -> None:
         self.problems = tuple(problems)
         first = self.problems[0]
-        super().__init__(first.what, expected=first.expected, found=first.found, do=first.do)
-
-    def render(self) -> str:
-        """The message of the only problem, or all of them under a line that counts them."""
         if len(self.problems) == 1:
-            return self.problems[0].render()
+            super().__init__(
+                first.what,
+                expected=first.expected,
+                found=first.found,
+                do=first.do,
+                details=first.details,
+            )
+            return
         lines = [f"{len(self.problems)} declarations are wrong"]
         for problem in self.problems:
             lines += ["", *(f"  {line}" for line in problem.render().splitlines())]
-        return "\n".join(lines)
+        super().__init__("\n".join(lines))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from server import dotenv
-from server.references import REFERENCE
-from server.settings import ENV_FILE, Settings
+from server.settings import ENV_FILE, Settings, dotenv
+from server.settings.placeholders import REFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

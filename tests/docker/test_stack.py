@@ -83,7 +83,8 @@ class TestRunning(RunningStack):
         assert f'"STACK_PORT={stack.port}"' in inspected  # as what is no secret would be
 
     def test_what_has_read_env_is_root_no_longer(self, stack: Stack) -> None:
-        script = "from server import init, env_file as e; e.take(e.PROJECT, init.DOCKER.scratch); "
+        script = "from server import init; from server.settings import env_file as e; "
+        script += "e.take(e.PROJECT, init.DOCKER.scratch); "
         script += "print(open('/proc/self/status').read())"
         argv = ["run", "--rm", "--no-deps", "--entrypoint", "python", "init", "-c", script]
         result = compose(stack, *argv)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from scripts.embedded import accounts
+from scripts.backends.embedded import accounts
 from tests import stack as stacks
 from tests.embedded.processes import facts, service
 from tests.stack import SOURCE, Stack, complete

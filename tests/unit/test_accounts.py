@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scripts.embedded import accounts, services
-from scripts.embedded.layout import Layout
-from server import dotenv
+from scripts.backends.embedded import accounts, services
+from scripts.backends.embedded.layout import Layout
 from server.errors import MistakeError
-from server.settings import Settings
+from server.settings import Settings, dotenv
 
 if TYPE_CHECKING:
     from pathlib import Path

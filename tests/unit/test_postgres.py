@@ -2,7 +2,7 @@
 
 from prefect.settings.models.server.database import SQLAlchemySettings
 
-from server import postgres
+from server.services import postgres
 
 # The vacuum's and the one that listens for events.
 SERVICES = 2
@@ -17,13 +17,12 @@ def test_the_server_at_full_load_leaves_connections_for_the_others() -> None:
 
 
 def test_the_server_is_started_with_that_many_connections() -> None:
-    assert f"max_connections={postgres.MAX_CONNECTIONS}" in postgres.arguments()
+    assert f"-cmax_connections={postgres.MAX_CONNECTIONS}" in postgres.arguments()
 
 
-def test_every_setting_is_an_argument_after_its_flag() -> None:
-    arguments = postgres.arguments()
-    assert arguments[::2] == ["-c"] * len(postgres.SETTINGS)
-    assert dict(each.split("=", 1) for each in arguments[1::2]) == postgres.SETTINGS
+def test_every_setting_is_an_argument_with_its_flag() -> None:
+    given = [each.removeprefix("-c").split("=", 1) for each in postgres.arguments()]
+    assert dict(given) == postgres.SETTINGS
 
 
 def test_passwords_are_kept_as_scram() -> None:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 MESSAGE = "The worker was stopped, and the run was not done in time."
-# compose.yaml and scripts/embedded/services.py kill the worker after 60 s. What it has them for,
-# one after the other; a second signal skips the first.
+# Both backends kill the worker after 60 s (server/services/worker.py). What it has them for, one
+# after the other; a second signal skips the first.
 GRACE_SECONDS = 40.0  # runs finish
 END_SECONDS = 5.0  # runs that have not are asked to end, and are killed
 HOOKS_SECONDS = 4.0  # their hooks run, and are killed

@@ -9,7 +9,7 @@ from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 
-from server import pages
+from server.api import pagination
 from server.bootstrap import api, checks, dates, flows, job_variables, schedules
 from server.bootstrap.deployment import Deployment
 from server.bootstrap.flows import LoadedFlow
@@ -99,8 +99,8 @@ class Deployments(Kind[Deployment]):
     ) -> dict[str, Live]:
         """By full name."""
         ask = api.asking(client)
-        names = pages.flows(ask)
-        raw = pages.deployments(ask, list(names))
+        names = pagination.flows(ask)
+        raw = pagination.deployments(ask, list(names))
         found = map(DeploymentResponse.model_validate, raw)
         return {f"{names[str(each.flow_id)]}/{each.name}": Live(each.id, each) for each in found}
 
