@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from server.bootstrap import dates, schema, storable
+from server.bootstrap import dates, value_checks
 from server.bootstrap.deployment import KINDS_OF_SCHEDULE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from server.bootstrap.deployment import Deployment
-    from server.bootstrap.kind import Declared, World
+    from server.bootstrap.kind import Declared
+    from server.bootstrap.world import World
 
 # The parts of a JSON schema that say what a value has to be.
 RULES = ("type", "format", "pattern", "minimum", "maximum", "exclusiveMinimum", "maxLength")
@@ -23,7 +24,7 @@ def check_parameters(item: Declared[Deployment], parameters_schema: dict[str, An
     Raises:
         MistakeError: it is not one of the flow's, or its value is not of its type.
     """
-    if beyond := storable.fault(parameters_schema):
+    if beyond := value_checks.unstorable(parameters_schema):
         raise item.mistake(
             f"the flow of deployment {item.value.name!r} has a default that cannot be kept",
             "entrypoint",
@@ -48,7 +49,7 @@ def check_parameters(item: Declared[Deployment], parameters_schema: dict[str, An
                     found=name,
                 )
             # As the server does, which would refuse it half-way through.
-            errors = schema.errors({name: value}, parameters_schema)
+            errors = value_checks.schema_errors({name: value}, parameters_schema)
             if errors and item.value.enforce_parameter_schema:
                 raise item.mistake(
                     f"the flow of deployment {item.value.name!r} does not take this {name!r}",

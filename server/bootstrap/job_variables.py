@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.utilities.schema_tools.validation import is_valid_schema
 
-from server.bootstrap import schema
+from server.bootstrap import value_checks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ def refused(
     wanted = template.get("variables")
     if not wanted or not variables:
         return None
-    errors = schema.errors(variables, wanted, none_for_default=True)
+    errors = value_checks.schema_errors(variables, wanted, none_for_default=True)
     if not errors:
         return None
     error = _deepest(errors[0])

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from uuid import UUID
 
-    from prefect.client.orchestration import SyncPrefectClient
-
-    from server.bootstrap.change import Change
+    from server.bootstrap.api import Client
+    from server.bootstrap.planner import Change
 
 SLUG = "stack-bootstrap"
 BEING_MADE = None  # in place of an id: it was about to be made when the record was written
@@ -37,9 +36,8 @@ class StackBootstrap(Block):
 class Record:
     """The resources that the stack called `stack_name` has made."""
 
-    def __init__(self, client: SyncPrefectClient, stack_name: str) -> None:
+    def __init__(self, client: Client, stack_name: str) -> None:
         """Read it; empty when the stack has never made anything here."""
-        self._client = client
         self._name = stack_name.replace("_", "-")
         path = f"/block_types/slug/{SLUG}/block_documents/name/{self._name}"
         document = api.find(client, path)

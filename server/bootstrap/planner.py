@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 
 from server.bootstrap import answers
-from server.bootstrap.change import WRITES, Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from uuid import UUID
 
-    from prefect.client.orchestration import SyncPrefectClient
-
-    from server.bootstrap.declared import Declaration
-    from server.bootstrap.kind import Declared, Kind, Live, World
+    from server.bootstrap.declarations import Declaration
+    from server.bootstrap.kind import Declared, Kind, Live
     from server.bootstrap.ownership import Record
+    from server.bootstrap.world import World
+
+Action = Literal[
+    "create",
+    "update",
+    "unchanged",
+    "left out",  # declared, but what it requires is not set, or what it names is wrong
+    "wrong",  # declared wrongly, and left as it is
+    "remove",
+    "no longer declared",  # made by bootstrap, and left until it is told to prune
+    "not ours",  # made by somebody else
+]
+# The actions by which live differs from declared.
+DRIFT: tuple[Action, ...] = ("create", "update", "remove", "no longer declared")
+WRITES: tuple[Action, ...] = ("create", "update", "remove")
+
+
+@dataclass(frozen=True)
+class Change:
+    """What would be done to one resource; `apply` does it, and gives the id of what it made."""
+
+    action: Action
+    kind: str
+    name: str
+    details: tuple[str, ...] = ()  # the fields that differ, or why it was left out
+    id: UUID | None = None  # of what is live
+    item: Declared[Any] | None = field(default=None, repr=False, compare=False)
+    apply: Callable[[], UUID | None] = field(default=lambda: None, repr=False, compare=False)
 
 
 class Planner:
-    """The kinds of one bootstrap, on one server."""
+    """Plans and applies the changes of one bootstrap."""
 
-    def __init__(
-        self, client: SyncPrefectClient, world: World, kinds: Sequence[Kind[Any]], record: Record
-    ) -> None:
-        """Know them; nothing is read."""
-        self.client = client
+    def __init__(self, world: World, kinds: Sequence[Kind[Any]], record: Record) -> None:
         self.world = world
         self.kinds = kinds
         self.record = record
@@ -39,7 +61,7 @@ class Planner:
         Writes nothing. What the server would not take is noted in the world, and left out with all
         that names it.
         """
-        live = {kind.name: kind.read(self.client, declared[kind.name].items) for kind in self.kinds}
+        live = {kind.name: kind.read(declared[kind.name].items) for kind in self.kinds}
         self.world.ids |= {
             (kind, name): each.id for kind, found in live.items() for name, each in found.items()
         }
@@ -111,14 +133,21 @@ class Planner:
         if reason := self._broken_need(kind, item):
             change = Change("left out", kind.name, item.name, id=found.id if found else None)
             return self._left_out(change, item, reason)
-        fields = kind.compare(self.client, item, found)
+        difference = kind.compare(item, found)
         if found is None:
-            create = partial(kind.create, self.client, item)
+            create = partial(self._create, kind, item, difference.payload)
             return Change("create", kind.name, item.name, item=item, apply=create)
-        if fields:
-            update = partial(kind.update, self.client, item, found)
-            return Change("update", kind.name, item.name, tuple(fields), found.id, item, update)
+        if difference.fields:
+            update = partial(self._update, kind, found, difference.payload)
+            fields = difference.fields
+            return Change("update", kind.name, item.name, fields, found.id, item, update)
         return Change("unchanged", kind.name, item.name, id=found.id)
+
+    def _create(self, kind: Kind[Any], item: Declared[Any], payload: Any) -> UUID:
+        return kind.create(item, self.world.with_ids(payload))
+
+    def _update(self, kind: Kind[Any], live: Live, payload: Any) -> None:
+        kind.update(live, self.world.with_ids(payload))
 
     def _broken_need(self, kind: Kind[Any], item: Declared[Any]) -> str | None:
         """What `item` names that is wrong, or is itself left out for such a name.
@@ -154,7 +183,7 @@ class Planner:
             reason = declaration.left_out.get(name)
             if ours:
                 details = tuple(filter(None, [reason, kind.goes_on(found)]))
-                delete = partial(kind.delete, self.client, name, found)
+                delete = partial(kind.delete, found)
                 yield Change("no longer declared", kind.name, name, details, found.id, apply=delete)
             else:
                 yield Change("not ours", kind.name, name, (reason,) if reason else (), found.id)

@@ -7,13 +7,13 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from server.bootstrap.change import DRIFT, WRITES
+from server.bootstrap.planner import DRIFT, WRITES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from server.bootstrap.change import Change
-    from server.bootstrap.kind import World
+    from server.bootstrap.planner import Change
+    from server.bootstrap.world import World
 
 HEADINGS = ("ACTION", "KIND", "NAME", "FIELDS")
 # The actions whose details are no fields but the reason.

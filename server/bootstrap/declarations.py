@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from server.bootstrap import storable, values
+from server.bootstrap import substitution, value_checks
 from server.bootstrap.deployment import KINDS_OF_SCHEDULE
 from server.bootstrap.kind import Declared
 from server.bootstrap.yaml_file import YamlFile, plain
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from server.bootstrap.kind import Kind, Location, World
+    from server.bootstrap.kind import Kind, Location
+    from server.bootstrap.world import World
 
 # What a file may hold besides the sections of the kinds.
 OTHERS: dict[str, set[str]] = {
@@ -82,7 +83,7 @@ def _of(world: World, kind: Kind[Any], file: YamlFile, given: Mapping[str, str])
                 label = kind.label(kind.model.model_construct(**{**_blank(kind), **raw}))
                 declaration.left_out[label] = f"{missing} is not set"
                 continue
-            value = _built(kind, values.fill(raw, given, file, where), file, where)
+            value = _built(kind, substitution.fill(raw, given, file, where), file, where)
             items.append(Declared(kind.label(value), value, file, where))
     return declaration
 
@@ -103,7 +104,7 @@ def _refuse_what_cannot_be_kept(kind: Kind[Any], raw: Any, file: YamlFile, where
             expected="name: value",
             found=type(raw).__name__,
         )
-    if found := storable.fault(raw):
+    if found := value_checks.unstorable(raw):
         within, expected, value = found
         raise file.mistake(
             (*where, *within),
