@@ -44,17 +44,20 @@ COMMON = {
 
 
 def command(role: Role, settings: Settings, place: Place) -> list[str]:
-    """The program of `role` and its arguments."""
+    """The program of `role` and its arguments.
+
+    With -P: the working folder is the user's project, which may have a `server.py` of its own.
+    """
     match role:
         case "migrate" | "bootstrap":
-            return [sys.executable, "-m", f"server.{role}"]
+            return [sys.executable, "-P", "-m", f"server.{role}"]
         case "server":
             port = str(place.listen_port)
             program = [sys.executable, "-m", "server.app"]
             return [*program, "--host", place.listen_host, "--port", port]
         case "worker":
             return [
-                *(sys.executable, "-m", "prefect"),
+                *(sys.executable, "-P", "-m", "prefect"),
                 *("worker", "start", "--pool", WORK_POOL, "--type", settings.worker_type),
                 *("--name", worker_name(settings.stack_name), "--with-healthcheck"),
                 *("--no-create-pool-if-not-found", "--install-policy", "never"),

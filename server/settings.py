@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -51,6 +52,9 @@ SECRETS = frozenset(
     }
 )
 
+# Docker Compose and scripts/python read the setting too, and have to read the same.
+FOLDER = "a folder whose path has no quote, $, #, \\ or ~user in it"
+
 # Compose reads these from the same file; they are not ours to judge.
 FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_")
 # Except this one: Compose would take it for the name of another stack.
@@ -68,6 +72,12 @@ def _address(value: str) -> str:
         ipaddress.ip_address(value)
     except ValueError:
         raise ValueError("expected an IP address of this machine, such as 127.0.0.1") from None
+    return value
+
+
+def _folder(value: str) -> str:
+    if re.search(r"[$#'\"\\\x00-\x1f]", value) or re.match("~[^/]", value):
+        raise ValueError(FOLDER)
     return value
 
 
@@ -92,6 +102,7 @@ class Settings(BaseSettings):
     stack_name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")] = (
         "prefect-stack"
     )
+    stack_project: Annotated[str, AfterValidator(_folder)] = "."
     stack_port: Annotated[int, Field(ge=1, le=65535)] = 4200
     stack_bind: Annotated[str, AfterValidator(_address)] = "127.0.0.1"
     stack_auth: Literal["on", "off"] = "on"
@@ -116,6 +127,7 @@ class Settings(BaseSettings):
     # What a message says instead of pydantic's own words, where those teach too little.
     expectations: ClassVar[dict[str, str]] = {
         "STACK_NAME": "lower-case letters, digits, - and _, at most 41",
+        "STACK_PROJECT": FOLDER,
         "STACK_PORT": "a port number from 1 to 65535",
         "STACK_AUTH": "on or off",
         "STACK_USER": "a name of ASCII characters, without a colon or a space",
@@ -132,6 +144,11 @@ class Settings(BaseSettings):
                 f"without a login, {self.stack_bind} would let in whoever can reach it"
             )
         return self
+
+    @property
+    def project(self) -> Path:
+        """The folder of the flows and declarations; a relative path starts at the clone."""
+        return _project(self.stack_project)
 
     @property
     def auth(self) -> bool:
@@ -192,17 +209,23 @@ class Settings(BaseSettings):
         return (_Environment(settings_cls), init_settings)
 
 
-def load(env_file: Path = ENV_FILE) -> Settings:
+def load(env_file: Path = ENV_FILE, project: Path | None = None) -> Settings:
     """The settings that hold: a value in the environment wins over one in `env_file`.
 
     An empty value counts as not set; in the environment it also hides the file's, as in Compose.
     Where only `.env` counts, see `FILE_ONLY`, the environment neither wins nor hides.
 
+    Args:
+        env_file: Read after the environment.
+        project: Where the project is mounted in a container, which `.env` does not say.
+
     Raises:
         MistakeError: naming the setting and where it stands.
     """
     entries = dotenv.read(env_file)
-    check_names(entries, env_file.name)
+    line = entries["STACK_PROJECT"].value if "STACK_PROJECT" in entries else ""
+    named = _project(os.environ.get("STACK_PROJECT", line))
+    check_names(entries, env_file.name, project or named)
     given = {
         name: entry.value
         for name, entry in entries.items()
@@ -223,7 +246,12 @@ def load(env_file: Path = ENV_FILE) -> Settings:
     except ValidationError as error:
         raise _mistake(error.errors()[0], origins) from None
     remote_lines.check(found, origins)
-    return found
+    return found.model_copy(update={"stack_project": str(project)}) if project else found
+
+
+def _project(value: str) -> Path:
+    home, _, rest = value.partition("/")
+    return ((Path.home() / rest) if home == "~" else ROOT / value).resolve()
 
 
 def of_file(name: str, entries: Mapping[str, dotenv.Entry]) -> bool:
@@ -231,18 +259,24 @@ def of_file(name: str, entries: Mapping[str, dotenv.Entry]) -> bool:
     return name in entries and entries[name].value == os.environ[name]
 
 
-def check_names(names: Mapping[str, dotenv.Entry], source: str) -> None:
-    """Refuse a name that is no setting and that no declaration refers to.
+def check_names(names: Mapping[str, dotenv.Entry], source: str, project: Path) -> None:
+    """Refuse a name that is not a setting and that no declaration in `project` refers to.
+
+    Where a declaration is missing, only what resembles a setting is refused: the others may be
+    what it refers to, and the folder is refused by `up`.
 
     Raises:
         MistakeError: for the first unknown name, with the one that was probably meant.
     """
-    known = [*Settings.names(), *sorted(references.names(ROOT))]
+    known = [*Settings.names(), *sorted(references.names(project))]
+    complete = all((project / name).is_file() for name in references.DECLARATIONS)
     for name, entry in names.items():
         if name in known or (name.startswith(FOREIGN_PREFIXES) and name != PROJECT_NAME):
             continue
         close = difflib.get_close_matches(name.upper(), known, n=1)
         close = ["STACK_NAME"] if name == PROJECT_NAME else close
+        if not (close or complete):
+            continue
         raise MistakeError(
             f"{source} line {entry.line}: {name} is no setting of the stack",
             expected=close[0]

@@ -209,7 +209,7 @@ class Embedded:
         account = accounts.of_flows(self.layout)
         env = {
             **services.base_environment(self.layout),
-            **services.bootstrap_environment(),
+            **services.bootstrap_environment(self.settings.project),
             **self.bootstrap_environment(),
             **accounts.environment(account, self.layout.scratch),
         }
@@ -217,7 +217,7 @@ class Embedded:
             argv,
             check=False,
             env=env,
-            cwd=ROOT,
+            cwd=self.place.root,
             user=account,
             group=account,
             extra_groups=[] if account else None,
@@ -247,7 +247,7 @@ class Embedded:
     def _start_supervisor(self) -> psutil.Process:
         self.layout.state.unlink(missing_ok=True)
         outcome.forget(self.layout)
-        settings = services.settings_environment()
+        settings = services.settings_environment(self.settings.project)
         env = {**services.base_environment(self.layout), **settings, "PYTHONPATH": str(ROOT)}
         with (self.layout.logs / "supervisor.log").open("wb") as log:
             process = subprocess.Popen(

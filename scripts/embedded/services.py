@@ -67,7 +67,7 @@ def of(layout: Layout, values: Settings) -> list[Service | OneShot]:
     """
     cluster = clusters.of(layout)
     chosen = accounts.choose(layout, values)
-    accounts.settle(layout, chosen)
+    accounts.settle(layout, chosen, values.project)
     place = layouts.place(layout, values, cluster.socket)
     # Prefect's home of the server is not that of flows, which may be another user's.
     # Prefect reads the `.env` of the folder that it is started in, which the stack's user may not.
@@ -90,7 +90,7 @@ def of(layout: Layout, values: Settings) -> list[Service | OneShot]:
                 NEVER_ILL,
                 account,
             ),
-            server_cwd if role == "migrate" else ROOT,
+            server_cwd if role == "migrate" else place.root,
             layout.logs / f"{role}.log",
         )
 
@@ -124,7 +124,7 @@ def of(layout: Layout, values: Settings) -> list[Service | OneShot]:
     return [
         *([] if values.remote else own_server),
         one_shot("bootstrap", place, chosen.flows),
-        Service("worker", worker, ROOT, log / "worker.log", grace_seconds=60),
+        Service("worker", worker, place.root, log / "worker.log", grace_seconds=60),
     ]
 
 
@@ -147,23 +147,23 @@ def base_environment(layout: Layout) -> dict[str, str]:
     return {**inherited, MARKER: str(layout.base), "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
-def settings_environment() -> dict[str, str]:
-    """What the caller's environment says of settings, and what the declarations ask for.
+def settings_environment(project: Path) -> dict[str, str]:
+    """What the caller's environment says of settings, and what declarations in `project` ask for.
 
     For what reads them itself: the supervisor, and bootstrap.
     """
-    names = (set(Settings.names()) | references.names(ROOT)) - FILE_ONLY
+    names = (set(Settings.names()) | references.names(project)) - FILE_ONLY
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
-def bootstrap_environment() -> dict[str, str]:
+def bootstrap_environment(project: Path) -> dict[str, str]:
     """What bootstrap needs of the environment and of `.env`, which its user may not read.
 
     Not the secrets of the server side. In the environment they would be ignored, but there they
     could be read.
     """
     lines = {name: entry.value for name, entry in dotenv.read(ENV_FILE).items() if entry.value}
-    found = {**lines, **settings_environment(), dotenv.HANDED: "1"}
+    found = {**lines, **settings_environment(project), dotenv.HANDED: "1"}
     return {name: value for name, value in found.items() if name not in NOT_HANDED}
 
 
@@ -207,7 +207,7 @@ def _environment(
     if account:
         shutil.chown(temporary, account, account)
     place_of_own = {VARIABLE: place.dump(), "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
-    settings = bootstrap_environment() if role == "bootstrap" else {}
+    settings = bootstrap_environment(values.project) if role == "bootstrap" else {}
     who = accounts.environment(account, place.scratch)
     return {**base_environment(layout), **settings, **own, **place_of_own, **who}
 

@@ -109,16 +109,17 @@ def load(root: Path, entrypoint: str) -> LoadedFlow | NotLoaded:
         )
     # Whatever a user's file may do when it is imported, SystemExit included.
     except BaseException as error:  # noqa: BLE001
-        return not_imported(
-            path, explain(error.user_exc if isinstance(error, ScriptError) else error)
-        )
+        cause = error.user_exc if isinstance(error, ScriptError) else error
+        return not_imported(root, path, explain(cause))
 
 
-def not_imported(path: str, found: str) -> NotLoaded:
+def not_imported(root: Path, path: str, found: str) -> NotLoaded:
     """The parts of the message about a file that fails to import."""
+    in_flows = (root / "flows/requirements.txt").is_file()  # as the clone has it
+    requirements = "flows/requirements.txt" if in_flows else "requirements.txt"
     return NotLoaded(
         f"names {path}, which fails to import",
-        expected="a file that imports; packages of your own go into flows/requirements.txt",
+        expected=f"a file that imports; packages of your own go into {requirements}",
         found=found,
         do=f"correct {path}, or add the package and run `scripts/stack up` again",
     )
@@ -163,7 +164,7 @@ def _with_environment(
     answers = apart.each(entrypoints, work, seconds=SECONDS, prepare=prepare)
     for entrypoint, answer in zip(entrypoints, answers, strict=True):
         if isinstance(answer, apart.Ended):
-            yield not_imported(path_of(entrypoint), answer.reason)
+            yield not_imported(root, path_of(entrypoint), answer.reason)
         else:
             kind = LoadedFlow if answer.pop("loaded") else NotLoaded
             yield kind(**answer)

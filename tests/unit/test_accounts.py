@@ -41,10 +41,10 @@ def test_what_root_has_left_is_given_to_its_user_and_back(layout: Layout) -> Non
     file = layout.data / "results" / "one"
     file.parent.mkdir()
     file.touch()
-    accounts.settle(layout, accounts.Accounts(OTHER, OTHER))
+    accounts.settle(layout, accounts.Accounts(OTHER, OTHER), layout.base)
     assert {path.owner() for path in (layout.data, file.parent, file)} == {OTHER}
     assert layout.secrets.owner() == OTHER
-    accounts.settle(layout, accounts.Accounts())
+    accounts.settle(layout, accounts.Accounts(), layout.base)
     assert {path.owner() for path in (layout.data, file.parent, file)} == {"root"}
 
 
@@ -56,7 +56,7 @@ def test_files_from_elsewhere_that_are_linked_into_a_folder_are_not_given_away(
         (tmp_path / name).touch()
     (layout.data / "hard").hardlink_to(tmp_path / "hard")
     (layout.data / "soft").symlink_to(tmp_path / "soft")
-    accounts.settle(layout, accounts.Accounts(OTHER, OTHER))
+    accounts.settle(layout, accounts.Accounts(OTHER, OTHER), layout.base)
     assert layout.data.owner() == OTHER
     assert {(tmp_path / name).owner() for name in ("hard", "soft")} == {"root"}
 
@@ -96,10 +96,9 @@ def test_bootstrap_gets_what_declarations_ask_for_and_no_secret_of_the_server(
     file.write_text("WORKER_CONCURRENCY=7\nENCRYPTION_KEY=no\nPOSTGRES_PASSWORD=no\n")
     (tmp_path / "stack.yaml").write_text("x: '{{ $TOKEN }}'\n")
     monkeypatch.setattr(services, "ENV_FILE", file)
-    monkeypatch.setattr(services, "ROOT", tmp_path)
     monkeypatch.setenv("TOKEN", "asked for")
     monkeypatch.setenv("STACK_PASSWORD", "no")
-    found = services.bootstrap_environment()
+    found = services.bootstrap_environment(tmp_path)
     assert (found["WORKER_CONCURRENCY"], found["TOKEN"]) == ("7", "asked for")
     assert "no" not in found.values()
     monkeypatch.setenv(dotenv.HANDED, found[dotenv.HANDED])

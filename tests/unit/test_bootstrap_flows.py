@@ -125,8 +125,7 @@ class TestImports:
     def test_a_missing_package_is_named_with_where_packages_go(self, project: Path) -> None:
         assert broken(project, "# first\nimport nosuchpackage") == (
             "deployment 'main' names flows/greet.py, which fails to import\n"
-            "  expected: a file that imports; packages of your own go into "
-            "flows/requirements.txt\n"
+            "  expected: a file that imports; packages of your own go into requirements.txt\n"
             "  found:    ModuleNotFoundError: No module named 'nosuchpackage' "
             "(line 2 of <module>)\n"
             "  do:       correct flows/greet.py, or add the package and run "
