@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +13,7 @@ from scripts.embedded import accounts, services
 from scripts.embedded.layout import Layout
 from server import dotenv
 from server.errors import MistakeError
-from server.settings import Settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from server.settings import ROOT, Settings
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 OTHER = "nobody"
@@ -103,3 +101,15 @@ def test_bootstrap_gets_what_declarations_ask_for_and_no_secret_of_the_server(
     assert "no" not in found.values()
     monkeypatch.setenv(dotenv.HANDED, found[dotenv.HANDED])
     assert dotenv.read(file) == {}
+
+
+@needs_root
+@pytest.mark.skipif(not accounts.open_to_all(ROOT), reason="the clone is closed to other users")
+def test_a_project_in_a_closed_folder_makes_all_run_as_root_and_is_named(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        layout = Layout("own", Path(folder, ".stack/own"))
+        layout.make()
+        chosen = accounts.choose(layout, Settings(stack_project=str(tmp_path)))
+    assert (chosen.stack, chosen.flows) == (None, None)
+    assert f"{tmp_path} is closed to other users; move the project" in str(chosen.warning)

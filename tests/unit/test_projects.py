@@ -243,14 +243,27 @@ class TestEnvironment:
         path = Path(self.found(tmp_path, line, given))
         assert path.resolve() == tmp_path / "flows/requirements.txt"
 
+    def test_a_project_that_is_not_there_does_not_change_the_environment(
+        self, tmp_path: Path
+    ) -> None:
+        venv = tmp_path / ".venv"
+        (venv / "bin").mkdir(parents=True)
+        (venv / "bin/python").symlink_to("/bin/true")
+        (venv / "stamp-requirements.lock").write_text("of the project that was there before")
+        assert self.found(tmp_path, "STACK_PROJECT=gone", {}, "current && echo kept") == "kept"
+
     @staticmethod
-    def found(clone: Path, line: str, given: dict[str, str]) -> str:
-        """The file that is named when no environment is there yet, by the script up to there."""
+    def found(
+        clone: Path, line: str, given: dict[str, str], then: str = 'echo "$requirements"'
+    ) -> str:
+        """What the script answers to `then` before it makes an environment."""
         (clone / ".env").write_text(f"{line}\n")
         (clone / "scripts").mkdir()
-        text, _, _ = (ROOT / "scripts/python").read_text().partition("\nstamp() {")
+        text, _, _ = (
+            (ROOT / "scripts/python").read_text().partition("\n# Exits with 0 for a Python")
+        )
         script = clone / "scripts/python"
-        script.write_text(f'{text}\necho "$requirements"\n')
+        script.write_text(f"{text}\n{then}\n")
         result = subprocess.run(
             ["sh", str(script)],
             check=True,
