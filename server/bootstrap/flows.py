@@ -155,6 +155,8 @@ def _with_environment(
         os.chdir(root)
         paths = env.get("PYTHONPATH", "").split(os.pathsep)
         sys.path[:0] = [str(root), *filter(None, paths)]
+        for name in [each for each in sys.modules if each.partition(".")[0] == "server"]:
+            del sys.modules[name]  # the project may have a module of this name, as a run finds it
         refresh_global_settings_context()
 
     def work(entrypoint: str) -> dict[str, Any]:

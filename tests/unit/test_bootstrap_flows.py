@@ -202,6 +202,11 @@ class TestEntrypoints:
         text = with_line(VALID, ENTRYPOINT, f"    entrypoint: {entrypoint}")
         assert list(deployments(project, text)) == [f"{name}/main"]
 
+    def test_a_module_of_the_project_goes_before_one_of_the_stack(self, project: Path) -> None:
+        (project / "server.py").write_text("ANSWER = 42\n")
+        (project / "flows/greet.py").write_text(f"from server import ANSWER\n{FLOW}")
+        assert list(deployments(project, VALID)) == ["greeting/main"]
+
     def test_a_module_that_is_not_there_is_named(self, project: Path) -> None:
         message = mistake(project, named("flows.great.greet"))
         assert message.startswith("deployment 'main' names a file that does not exist\n")
