@@ -49,7 +49,7 @@ def find(client: Client, path: str) -> Any:
 
 
 def asking(client: Client) -> pages.Ask:
-    """The function that `pages` reads each page of an answer with."""
+    """A function that posts to the server of `client`, as `pages` needs it."""
     return lambda path, body: cast("list[dict[str, Any]]", client.call("POST", path, body))
 
 

@@ -1,4 +1,4 @@
-"""What every kind of resource has to know of itself; each kind is one module in `kinds/`."""
+"""The interface of a kind of resource; each kind is one module in `kinds/`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Location = tuple[str | int, ...]
 
 
 class Strict(BaseModel):
-    """A mapping without unknown keys."""
+    """A model that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,7 +31,7 @@ Model = TypeVar("Model", bound=Strict)
 
 @dataclass(frozen=True)
 class Declared(Generic[Model]):
-    """One resource of a declaration, and where it stands."""
+    """One declared resource, and where its declaration is."""
 
     name: str
     value: Model
@@ -46,25 +46,24 @@ class Declared(Generic[Model]):
         found: str | None = None,
         do: str | None = None,
     ) -> MistakeError:
-        """A mistake at `within` this resource."""
+        """A mistake in this declaration, at the key `within` it."""
         return self.file.mistake(
             (*self.where, *within), what, expected=expected, found=found, do=do
         )
 
     @property
     def place(self) -> str:
-        """File and line."""
         return f"{self.file.name} line {self.file.line(self.where)}"
 
     @property
     def is_filled(self) -> bool:
-        """Whether a value in it came from elsewhere, and may be a secret."""
+        """Whether it contains a substituted value, which may be a secret."""
         return any(each[: len(self.where)] == self.where for each in self.file.filled)
 
 
 @dataclass(frozen=True)
 class Need:
-    """Another resource that one names, and where it does."""
+    """A resource that another one refers to, and where it does."""
 
     kind: str
     name: str
@@ -73,7 +72,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Live:
-    """One resource of the server: its id, and what the kind keeps of it."""
+    """One resource on the server: its id, and its content in the form that its kind uses."""
 
     id: UUID
     value: Any
@@ -81,10 +80,10 @@ class Live:
 
 @dataclass(frozen=True)
 class Difference:
-    """What creating or updating one resource would change, and the body that does it."""
+    """The difference between a declaration and the server, and the payload that removes it."""
 
-    payload: Any  # JSON: what `create` or `update` sends, and nothing is computed again
-    fields: tuple[str, ...] = ()  # the names of those that differ from what is live
+    payload: Any  # JSON, which `create` or `update` sends as it is
+    fields: tuple[str, ...] = ()  # the names of the fields that differ
 
 
 class Kind(ABC, Generic[Model]):
@@ -98,17 +97,17 @@ class Kind(ABC, Generic[Model]):
 
     name: ClassVar[str]  # as the plan calls it
     section: ClassVar[str]  # the key that it is declared under
-    order: ClassVar[int]  # lower ones are made first and removed last: others refer to them
+    order: ClassVar[int]  # lower ones are created first and removed last: others refer to them
     model: ClassVar[type[Strict]]
     file: ClassVar[str] = "stack.yaml"
-    path: ClassVar[str]  # of the API
+    path: ClassVar[str]  # in the API
 
     def __init__(self, world: World, client: Client) -> None:
         self.world = world
         self.client = client
 
     def label(self, value: Any) -> str:
-        """The name of the resource that `value`, a `model`, declares, as the plan shows it."""
+        """The name, as the plan shows it, of the resource that `value`, a `model`, declares."""
         return str(value.name)
 
     def find(self, content: Mapping[str, Any]) -> Iterator[tuple[Location, Any]]:
@@ -116,10 +115,10 @@ class Kind(ABC, Generic[Model]):
         for index, raw in enumerate(content.get(self.section) or []):
             yield (self.section, index), raw
 
-    exact: ClassVar[bool] = True  # whether a label is the name that the server has
+    exact: ClassVar[bool] = True  # whether the label is the name on the server
 
     def check(self, items: Sequence[Declared[Model]]) -> Sequence[Declared[Model]]:
-        """Check what the model cannot say; those that are right, by the names of the server."""
+        """Check what the model cannot, and return the valid items by their names on the server."""
         right: list[Declared[Model]] = []
         for item in items:
             with self.world.sparing(self.name, item.name, item.place):
@@ -128,14 +127,14 @@ class Kind(ABC, Generic[Model]):
         return right
 
     def check_one(self, item: Declared[Model]) -> None:
-        """Check one of them.
+        """Check one item.
 
         Raises:
             MistakeError: naming file and line.
         """
 
     def needs(self, item: Declared[Model]) -> Iterator[Need]:  # noqa: ARG002
-        """What `item` names that has to be there before it."""
+        """The resources that have to exist before `item`."""
         yield from ()
 
     @abstractmethod
@@ -143,7 +142,7 @@ class Kind(ABC, Generic[Model]):
         """All resources of this kind on the server with their names, of which two may be equal."""
 
     def read(self, items: Sequence[Declared[Model]]) -> dict[str, Live]:  # noqa: ARG002
-        """Those resources that declarations may be compared with, by name."""
+        """The resources that declarations are compared with, by name."""
         return dict(self.every())
 
     @abstractmethod

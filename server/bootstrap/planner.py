@@ -1,4 +1,4 @@
-"""Compares what is declared with what is live, and makes the difference go away."""
+"""Plans the changes that make the server match the declarations, and applies them."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ Action = Literal[
     "create",
     "update",
     "unchanged",
-    "left out",  # declared, but what it requires is not set, or what it names is wrong
+    "left out",  # declared, but a required value is not set, or a resource it refers to is wrong
     "wrong",  # declared wrongly, and left as it is
     "remove",
-    "no longer declared",  # made by bootstrap, and left until it is told to prune
-    "not ours",  # made by somebody else
+    "no longer declared",  # created by bootstrap, and kept unless --prune is given
+    "not ours",  # created by somebody else
 ]
-# The actions by which live differs from declared.
+# The actions that mean that the server differs from the declarations.
 DRIFT: tuple[Action, ...] = ("create", "update", "remove", "no longer declared")
 WRITES: tuple[Action, ...] = ("create", "update", "remove")
 
 
 @dataclass(frozen=True)
 class Change:
-    """What would be done to one resource; `apply` does it, and gives the id of what it made."""
+    """A planned change of one resource. `apply` makes it, and returns the id of a new resource."""
 
     action: Action
     kind: str
@@ -56,10 +56,10 @@ class Planner:
         self.record = record
 
     def plan(self, declared: Mapping[str, Declaration], *, prune: bool) -> list[Change]:
-        """Every resource with what is to be done to it, in the order to do it in.
+        """The change of every resource, in the order of application; nothing is written.
 
-        Writes nothing. What the server would not take is noted in the world, and left out with all
-        that names it.
+        A declaration that the server would not accept is recorded in the world as wrong, and left
+        out with all that refer to it.
         """
         live = {kind.name: kind.read(declared[kind.name].items) for kind in self.kinds}
         self.world.ids |= {
@@ -78,11 +78,11 @@ class Planner:
         return [*changes, *self._not_there(changes)]
 
     def apply(self, changes: Sequence[Change], say: Callable[[Change], None]) -> list[Change]:
-        """Make every change, in order; the changes as they came out.
+        """Apply every change in order, and return what became of each.
 
-        `say` is told of each one that was made. One that the server refuses is noted in the world,
-        and what names it left out. What is planned afterwards writes nothing; after a failure
-        half-way, a new plan holds the rest.
+        `say` is called for each change that was made. One that the server refuses is recorded in
+        the world, and those that refer to it are left out. A plan made afterwards has no writes;
+        after a failure half-way, it has the remaining ones.
         """
         self.record.begin(changes)
         done = []
@@ -150,7 +150,7 @@ class Planner:
         kind.update(live, self.world.with_ids(payload))
 
     def _broken_need(self, kind: Kind[Any], item: Declared[Any]) -> str | None:
-        """What `item` names that is wrong, or is itself left out for such a name.
+        """Why a resource that `item` refers to will not be there; None when all will.
 
         Raises:
             MistakeError: it names what is not there at all.
@@ -189,7 +189,7 @@ class Planner:
                 yield Change("not ours", kind.name, name, (reason,) if reason else (), found.id)
 
     def _not_there(self, changes: Sequence[Change]) -> Iterator[Change]:
-        """What is declared wrongly and has no line yet: the server has nothing of it."""
+        """Lines for the wrong declarations of resources that the server does not have."""
         for wrong in self.world.wrong:
             if not any(
                 wrong.may_be(each.kind, each.name)

@@ -1,4 +1,4 @@
-"""The schedules of one deployment, told apart by their slugs.
+"""The schedules of one deployment, identified by their slugs.
 
 A schedule is never switched on again: `active` counts only when it is made. Sending a deployment's
 schedules with the deployment would replace them all, and wake what a person paused (upstream
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """One request that makes the live schedules what is declared."""
+    """One request that brings a live schedule in line with its declaration."""
 
     name: str  # as the plan shows it
     method: str
@@ -44,7 +44,7 @@ def body(declared: Schedule) -> dict[str, Any]:
 
 
 def plan(declared: Sequence[Schedule], live: Sequence[DeploymentSchedule]) -> list[Step]:
-    """The requests for what differs.
+    """The requests for the schedules that differ.
 
     Schedules without a slug were made by hand and are left alone.
     """
@@ -65,7 +65,7 @@ def plan(declared: Sequence[Schedule], live: Sequence[DeploymentSchedule]) -> li
 
 
 def same(declared: Schedule, live: DeploymentSchedule) -> bool:
-    """Whether `live` runs when and with what `declared` says; whether it is active is not asked.
+    """Whether `live` has the declared times and parameters; `active` is not compared.
 
     The anchor of an interval, and the start of a rule, are compared only when they are declared:
     without one, the server keeps the moment at which the schedule was made, and a day of its own.

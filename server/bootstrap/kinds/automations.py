@@ -1,4 +1,4 @@
-"""Automations: what the server does by itself when events happen, or fail to."""
+"""Automations: actions of the server when an event happens or is missed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from server.bootstrap.kind import Declared, Difference, Kind, Live, Need, Strict
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# A name in an action, in place of the id that Prefect wants: its kind, and the field of the id.
+# The keys of an action that take a name instead of an id: its kind, and Prefect's field of the id.
 REFERENCES = {
     "block": ("block", "block_document_id"),
     "deployment": ("deployment", "deployment_id"),
@@ -49,11 +49,11 @@ class Automations(Kind[Automation]):
     path = "/automations"
 
     def check_one(self, item: Declared[Automation]) -> None:
-        """Build it as Prefect does, which ignores a key that it does not know."""
+        """Build it with Prefect's model, and refuse the keys that Prefect would ignore."""
         _built(item, self._body(item))
 
     def needs(self, item: Declared[Automation]) -> Iterator[Need]:
-        """What its actions name."""
+        """The resources that its actions refer to."""
         for part in LISTS:
             for index, action in enumerate(getattr(item.value, part)):
                 for key, (kind, _) in REFERENCES.items():
@@ -61,15 +61,12 @@ class Automations(Kind[Automation]):
                         yield Need(kind, str(action[key]), (part, index, key))
 
     def every(self) -> Iterator[tuple[str, Live]]:
-        """All of them by their names; Prefect lets two have the same."""
+        """All automations by name; Prefect lets two have the same."""
         for each in api.every(self.client, f"{self.path}/filter"):
             yield each["name"], Live(UUID(each["id"]), each)
 
     def read(self, items: Sequence[Declared[Automation]]) -> dict[str, Live]:  # noqa: ARG002
-        """Of two with one name the older; without those that belong to something else.
-
-        Such as a deployment, which Prefect makes automations for.
-        """
+        """The older of two with one name; none that belongs to a resource such as a deployment."""
         own = (each for each in self.every() if not each[1].value.get("owner_resource"))
         return dict(sorted(own, key=lambda each: str(each[1].value["created"]), reverse=True))
 
@@ -86,11 +83,10 @@ class Automations(Kind[Automation]):
         )
 
     def create(self, item: Declared[Automation], payload: Any) -> UUID:  # noqa: ARG002
-        """Create it with the ids of what it names."""
+        """Create it, with ids in place of the names."""
         return UUID(self.client.call("POST", f"{self.path}/", payload)["id"])
 
     def update(self, live: Live, payload: Any) -> None:
-        """Replace it."""
         self.client.call("PUT", f"{self.path}/{live.id}", payload)
 
     def _body(self, item: Declared[Automation]) -> dict[str, Any]:
@@ -149,7 +145,7 @@ def _refuse_unknown_actions(item: Declared[Automation], built: AutomationCore) -
 
 
 def _unknown(declared: Any, taken: Any) -> list[str | int]:
-    """The way to the first key of `declared` that is missing in `taken`; empty when none is."""
+    """The path to the first key of `declared` that is missing in `taken`; empty when none is."""
     if isinstance(declared, dict) and isinstance(taken, dict):
         for key, value in declared.items():
             if key not in taken:
@@ -174,7 +170,7 @@ def _plain(automation: AutomationCore) -> dict[str, Any]:
 
 
 def _without_ids(node: Any) -> Any:
-    """Without the ids that triggers get when they are made; sets in one order."""
+    """Without the ids that triggers get when they are created, and with sets in a fixed order."""
     if isinstance(node, dict):
         return {
             key: sorted(value) if key in {"after", "expect", "for_each"} else _without_ids(value)

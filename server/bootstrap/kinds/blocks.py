@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from server.bootstrap.world import World
 
 SORTED = {"sort": "BLOCK_TYPE_AND_NAME_ASC"}
-# It writes parts of an address that it does not take to its log; a MistakeError says it instead.
+# Apprise logs parts of an address that it refuses; here a MistakeError reports it instead.
 logging.getLogger("apprise").setLevel(logging.CRITICAL)
 
 NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
@@ -34,7 +34,7 @@ NUMBERS: dict[str, Callable[[str], Any]] = {"integer": int, "number": float, "bo
 
 
 class Block(Strict):
-    """One block: its type's slug, its name, and the fields of the type."""
+    """One block: the slug of its type, its name, and its fields."""
 
     type: Annotated[str, Field(pattern=NAME)]
     name: Annotated[str, Field(pattern=NAME)]
@@ -42,7 +42,7 @@ class Block(Strict):
 
 
 class Blocks(Kind[Block]):
-    """The section `blocks`. What a block holds is compared, and never shown."""
+    """The section `blocks`. The values of a block are compared but never shown."""
 
     name = "block"
     section = "blocks"
@@ -59,12 +59,12 @@ class Blocks(Kind[Block]):
         return f"{value.type}/{value.name}"
 
     def every(self) -> Iterator[tuple[str, Live]]:
-        """All of them by type and name, without their secrets."""
+        """All blocks by type and name, without their secrets."""
         for each in api.every(self.client, f"{self.path}/filter", SORTED):
             yield f"{each['block_type']['slug']}/{each['name']}", Live(UUID(each["id"]), each)
 
     def read(self, items: Sequence[Declared[Block]]) -> dict[str, Live]:
-        """Read the secrets of those that are declared, and leave out bootstrap's own record."""
+        """Read the declared blocks with their secrets, and leave out bootstrap's own record."""
         declared = {item.name for item in items}
         found: dict[str, Live] = {}
         for name, live in self.every():
@@ -77,7 +77,7 @@ class Blocks(Kind[Block]):
         return found
 
     def compare(self, item: Declared[Block], live: Live | None) -> Difference:
-        """Compare field by field; the payload replaces all that the block holds."""
+        """Compare field by field; an update replaces all fields of the block."""
         schema = self._schema(item)
         data = self._checked(item, schema["fields"])
         body = {"data": data, "block_schema_id": schema["id"]}
@@ -102,7 +102,6 @@ class Blocks(Kind[Block]):
         return UUID(self.client.call("POST", f"{self.path}/", payload)["id"])
 
     def update(self, live: Live, payload: Any) -> None:
-        """Replace what it holds."""
         self.client.call("PATCH", f"{self.path}/{live.id}", payload)
 
     def _schema(self, item: Declared[Block]) -> dict[str, Any]:
@@ -127,7 +126,7 @@ class Blocks(Kind[Block]):
         )
 
     def _checked(self, item: Declared[Block], fields: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields as the server takes them, references and numbers included.
+        """The fields in the form of the API, with references and numbers converted.
 
         Raises:
             MistakeError: an unknown field, or a value of the wrong type. It never shows the value.
@@ -165,7 +164,7 @@ class Blocks(Kind[Block]):
         try:
             known = PrefectBlock.get_block_class_from_key(item.value.type)
         except UnknownBlockType:
-            return  # its package is not installed here: its schema has to do
+            return  # its package is not installed here, so only its schema is checked
         if plain.keys() != data.keys():
             return  # cannot be made without the block that it refers to
         try:
@@ -180,7 +179,7 @@ class Blocks(Kind[Block]):
             _check_address(item, plain)
 
     def needs(self, item: Declared[Block]) -> Iterator[Need]:
-        """The blocks that its fields are."""
+        """The blocks that its fields refer to."""
         for field, value in item.value.data.items():
             if name := _referred(value):
                 yield Need(self.name, name, ("data", field))
@@ -198,7 +197,7 @@ def _referred(value: Any) -> str | None:
 
 
 def _check_address(item: Declared[Block], data: Mapping[str, Any]) -> None:
-    """Refuse an address that Apprise would drop without a word, and never send anything to."""
+    """Refuse an address that Apprise would silently drop."""
     url = data.get("url")
     if isinstance(url, str) and not apprise.Apprise().add(url):
         raise _wrong(item, "url", "an address that this kind of notification is sent to")
@@ -219,11 +218,11 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _number(value: Any, field: Mapping[str, Any]) -> Any:
-    """What `{{ $NAME }}` gave is text; a field that holds a number takes a number."""
+    """Convert a text, as `{{ $NAME }}` gives it, for a field that is a number or a boolean."""
     convert = NUMBERS.get(str(field.get("type")))
     if convert is None or not isinstance(value, str):
         return value
     try:
         return convert(value)
     except ValueError:
-        return value  # the check that follows says what was expected
+        return value  # the type check reports it

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PATH = "/v2/concurrency_limits"
-# The server keeps those of tags and of deployments in the same table, under these names.
+# The server keeps the limits of tags and deployments in the same table, with these prefixes.
 OF_TAGS = "tag:"
 OF_DEPLOYMENTS = "deployment:"
 
 
 class ConcurrencyLimit(Strict):
-    """One limit. With a decay, a slot is given back by time: a rate limit."""
+    """One limit. With a decay, slots are released over time: a rate limit."""
 
     name: Annotated[str, Field(pattern=r"^[^/%&><]+$")]
     limit: Annotated[int, Field(ge=0)]
@@ -38,7 +38,7 @@ class ConcurrencyLimits(Kind[ConcurrencyLimit]):
     path = PATH
 
     def check_one(self, item: Declared[ConcurrencyLimit]) -> None:
-        """Refuse the names that the server keeps for itself."""
+        """Refuse the names that the server reserves."""
         if item.name.startswith((OF_TAGS, OF_DEPLOYMENTS)):
             raise item.mistake(
                 f"the concurrency limit {item.name!r} has a name that the server uses itself",
@@ -49,7 +49,7 @@ class ConcurrencyLimits(Kind[ConcurrencyLimit]):
             )
 
     def every(self) -> Iterator[tuple[str, Live]]:
-        """All but those of tags and of deployments."""
+        """All limits except those of tags and deployments."""
         for each in api.every(self.client, f"{self.path}/filter"):
             if not each["name"].startswith((OF_TAGS, OF_DEPLOYMENTS)):
                 yield each["name"], Live(UUID(each["id"]), each)
@@ -67,5 +67,4 @@ class ConcurrencyLimits(Kind[ConcurrencyLimit]):
         return UUID(self.client.call("POST", f"{self.path}/", payload)["id"])
 
     def update(self, live: Live, payload: Any) -> None:
-        """Set limit and decay."""
         self.client.call("PATCH", f"{self.path}/{live.id}", payload)

@@ -32,24 +32,24 @@ class Deployments(Kind[Deployment]):
     path = "/deployments"
     file = "prefect.yaml"
 
-    exact = False  # until the flow is loaded, which has the first half of the name
+    exact = False  # the flow has the first half of the name, and is loaded later
 
     def __init__(self, world: World, client: api.Client) -> None:
         super().__init__(world, client)
         self._flows: dict[Location, LoadedFlow] = {}  # by the place of their deployments
 
     def find(self, content: Mapping[str, Any]) -> Iterator[tuple[Location, Any]]:
-        """With the pull steps of the whole file, where a deployment has none of its own."""
+        """Add the pull steps of the file to deployments that have none of their own."""
         for where, raw in super().find(content):
             common = {"pull": content.get("pull") or []}
             yield where, {**common, **raw} if isinstance(raw, dict) else raw
 
     def label(self, value: Any) -> str:
-        """What it is known by before its flow is loaded."""
+        """Its provisional name, until its flow is loaded."""
         return f"{value.entrypoint}/{value.name}"
 
     def check(self, items: Sequence[Declared[Deployment]]) -> Sequence[Declared[Deployment]]:
-        """Load every flow, check parameters and schedules; each by the name that Prefect shows."""
+        """Load every flow, check parameters and schedules, and give each item its full name."""
         loaded = flows.load_all(
             self.world.root,
             {item.where: flows.Wanted(item.value.entrypoint, self._env(item)) for item in items},
@@ -80,18 +80,18 @@ class Deployments(Kind[Deployment]):
         return right
 
     def needs(self, item: Declared[Deployment]) -> Iterator[Need]:
-        """Its work pool."""
+        """The work pool of its runs."""
         yield Need("work pool", item.value.work_pool.name, ("work_pool", "name"))
 
     def goes_on(self, live: Live) -> str | None:
-        """The schedules that still make runs of it."""
+        """The schedules that still create runs of it."""
         active = sum(each.active for each in live.value.schedules)
         if not active or live.value.paused:
             return None
         return f"{active} schedule{'s' if active > 1 else ''} still active"
 
     def every(self) -> Iterator[tuple[str, Live]]:
-        """All of them by their full names."""
+        """All deployments by their full names."""
         ask = api.asking(self.client)
         names = pages.flows(ask)
         for raw in pages.deployments(ask, list(names)):
@@ -116,7 +116,7 @@ class Deployments(Kind[Deployment]):
         return Difference({"fields": changed, "schedules": [vars(step) for step in steps]}, names)
 
     def create(self, item: Declared[Deployment], payload: Any) -> UUID:
-        """Create it with its schedules, and its flow where that is new."""
+        """Create it with its schedules, and with its flow if that is new."""
         flow = self.client.call("POST", "/flows/", {"name": self._flows[item.where].name})
         body = {**payload, "flow_id": flow["id"]}
         return UUID(self.client.call("POST", f"{self.path}/", body)["id"])
@@ -143,7 +143,7 @@ class Deployments(Kind[Deployment]):
             )
 
     def _env(self, item: Declared[Deployment]) -> dict[str, str]:
-        """The environment that pool and deployment declare; says what of it will be empty."""
+        """The environment that pool and deployment declare; adds notes on values left empty."""
         pool = item.value.work_pool
         template = job_variables.of_template(self.world.templates.get(pool.name, {}))
         own = job_variables.environment(pool.job_variables)
@@ -152,7 +152,7 @@ class Deployments(Kind[Deployment]):
         return {**job_variables.environment(template), **own}
 
     def fields(self, item: Declared[Deployment]) -> dict[str, Any]:
-        """All that the server is to hold of a deployment, as its API takes it."""
+        """All fields of a deployment except its schedules, in the form of the API."""
         deployment, flow = item.value, self._flows[item.where]
         limit = deployment.concurrency_limit
         options = None
@@ -177,7 +177,7 @@ class Deployments(Kind[Deployment]):
             "work_queue_name": deployment.work_pool.work_queue_name or "default",
             "job_variables": deployment.work_pool.job_variables,
         }
-        if deployment.paused is not None:  # else it is the business of whoever pauses it in the UI
+        if deployment.paused is not None:  # else it is left to whoever pauses it in the UI
             fields["paused"] = deployment.paused
         return fields
 

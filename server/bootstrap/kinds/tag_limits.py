@@ -1,4 +1,4 @@
-"""Tag limits: how many tasks with a tag run at once."""
+"""Tag limits: how many tasks with a tag may run at once."""
 
 from __future__ import annotations
 
@@ -32,24 +32,22 @@ class TagLimits(Kind[TagLimit]):
     path = PATH
 
     def label(self, value: Any) -> str:
-        """Its tag, which is the only name that it has."""
         return str(value.tag)
 
     def every(self) -> Iterator[tuple[str, Live]]:
-        """All of them by their tags; the server keeps them among the global limits."""
+        """All tag limits by tag; the server keeps them among the global limits."""
         for each in api.every(self.client, f"{self.path}/filter"):
             if each["name"].startswith(OF_TAGS):
                 yield each["name"].removeprefix(OF_TAGS), Live(UUID(each["id"]), each)
 
     def compare(self, item: Declared[TagLimit], live: Live | None) -> Difference:
-        """Compare the limit."""
         if live is None:
             return Difference({"tag": item.value.tag, "concurrency_limit": item.value.limit})
         changed = ("limit",) if live.value["limit"] != item.value.limit else ()
         return Difference({"limit": item.value.limit}, changed)
 
     def create(self, item: Declared[TagLimit], payload: Any) -> UUID:  # noqa: ARG002
-        """Create it through the API of tags, which knows its name and what else goes with it."""
+        """Create it through the API of tag limits, which derives its name in the table."""
         return UUID(self.client.call("POST", "/concurrency_limits/", payload)["id"])
 
     def update(self, live: Live, payload: Any) -> None:

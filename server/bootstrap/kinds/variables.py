@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Variable(Strict):
-    """One variable; its value is anything that JSON knows."""
+    """One variable, with any JSON value."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=255)]
     value: JsonValue
@@ -32,20 +32,16 @@ class Variables(Kind[Variable]):
     path = "/variables"
 
     def every(self) -> Iterator[tuple[str, Live]]:
-        """All of them by their names."""
         for each in api.every(self.client, f"{self.path}/filter", {"sort": "NAME_ASC"}):
             yield each["name"], Live(UUID(each["id"]), each)
 
     def compare(self, item: Declared[Variable], live: Live | None) -> Difference:
-        """Compare value and tags."""
         body = item.value.model_dump(mode="json")
         changed = (name for name in ("value", "tags") if live and live.value[name] != body[name])
         return Difference(body, tuple(changed))
 
     def create(self, item: Declared[Variable], payload: Any) -> UUID:  # noqa: ARG002
-        """Create it with its tags."""
         return UUID(self.client.call("POST", f"{self.path}/", payload)["id"])
 
     def update(self, live: Live, payload: Any) -> None:
-        """Set value and tags at once."""
         self.client.call("PATCH", f"{self.path}/{live.id}", payload)

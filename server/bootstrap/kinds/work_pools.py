@@ -16,13 +16,13 @@ from server.bootstrap.kind import Declared, Difference, Kind, Live, Strict
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-# Of these two types, each worker serves the pools of both: `--type` says which is started.
+# A worker of either type serves the pools of both: `--type` says which one is started.
 SERVED_BY_EITHER = {"process", "prefork"}
 METADATA = "/collections/views/aggregate-worker-metadata"
 
 
 class WorkPool(Strict):
-    """One pool. `base_job_template` is laid over the template that its type comes with."""
+    """One pool. `base_job_template` is merged over the template of its type."""
 
     name: Annotated[str, Field(pattern=r"^[^/%&><]+$")]
     type: str
@@ -42,7 +42,7 @@ class WorkPools(Kind[WorkPool]):
     path = "/work_pools"
 
     def check_one(self, item: Declared[WorkPool]) -> None:
-        """Keep what it gives to its runs, for their flows to be loaded with."""
+        """Keep its template, so that flows are loaded with its environment."""
         template = item.value.base_job_template
         self.world.templates[item.name] = template
         env = job_variables.of_template(template)["env"]
@@ -50,18 +50,17 @@ class WorkPools(Kind[WorkPool]):
             self.world.note(item, said, "base_job_template")
 
     def every(self) -> Iterator[tuple[str, Live]]:
-        """All of them by their names."""
         for each in api.every(self.client, f"{self.path}/filter"):
             yield each["name"], Live(UUID(each["id"]), each)
 
     def read(self, items: Sequence[Declared[WorkPool]]) -> dict[str, Live]:
-        """Keep their templates too, which the job variables of deployments are checked with."""
+        """Keep their templates, which the job variables of deployments are checked against."""
         found = super().read(items)
         self.world.templates |= {n: live.value["base_job_template"] for n, live in found.items()}
         return found
 
     def compare(self, item: Declared[WorkPool], live: Live | None) -> Difference:
-        """Compare all but the type, which the server does not change.
+        """Compare all fields but the type, which cannot be changed.
 
         A pool of type process need not become one of type prefork: either worker serves both.
         """
@@ -106,7 +105,7 @@ class WorkPools(Kind[WorkPool]):
         self.client.call("DELETE", f"{self.path}/{live.value['name']}")
 
     def _job_template(self, item: Declared[WorkPool]) -> dict[str, Any]:
-        """The template of the pool's type with what is declared laid over it.
+        """The declared template merged over that of the pool's type.
 
         Raises:
             MistakeError: the type is not known here, and no whole template is declared.

@@ -1,4 +1,4 @@
-"""Work queues: which runs of a pool go first, and how many of them at once."""
+"""Work queues: which runs of a pool start first, and how many may run at once."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from server.bootstrap.kind import Location
 
-DEFAULT = "default"  # made by the server with every pool
+DEFAULT = "default"  # created by the server with every pool
 
 
 class WorkQueue(Strict):
-    """One queue of a pool, declared with it. Priority 1 goes first; no two have the same."""
+    """One queue, declared with its pool. Priority 1 comes first; no two have the same."""
 
     pool: str
     name: Annotated[str, Field(pattern=r"^[^/%&><]+$")]
@@ -37,28 +37,28 @@ class WorkQueues(Kind[WorkQueue]):
     model = WorkQueue
 
     def label(self, value: Any) -> str:
-        """With the pool before it."""
+        """The name of the pool, then its own."""
         return f"{value.pool}/{value.name}"
 
     def find(self, content: Mapping[str, Any]) -> Iterator[tuple[Location, Any]]:
-        """In the pools; a queue needs what its pool requires."""
+        """The queues of each pool; a queue requires what its pool does."""
         for index, pool in enumerate(content.get(self.section) or []):
             if not isinstance(pool, dict):
-                continue  # its own kind says so
+                continue  # the kind of work pools reports it
             inherited = {"pool": pool.get("name"), "requires": pool.get("requires", [])}
             for number, queue in enumerate(pool.get("queues") or []):
                 raw = {**inherited, **queue} if isinstance(queue, dict) else queue
                 yield (self.section, index, "queues", number), raw
 
     def check(self, items: Sequence[Declared[WorkQueue]]) -> Sequence[Declared[WorkQueue]]:
-        """Refuse two queues of one priority: the server would move one of them on each time."""
+        """Refuse two queues with one priority: the server would move one of them every time."""
         self._seen: dict[tuple[str, int], str] = {}
         right = super().check(items)
         self._items = sorted(right, key=lambda item: item.value.priority)
         return right
 
     def check_one(self, item: Declared[WorkQueue]) -> None:
-        """Refuse the priority of one that was before."""
+        """Refuse a priority that an earlier queue has."""
         other = self._seen.setdefault((item.value.pool, item.value.priority), item.name)
         if other != item.name:
             raise item.mistake(
@@ -69,16 +69,16 @@ class WorkQueues(Kind[WorkQueue]):
             )
 
     def needs(self, item: Declared[WorkQueue]) -> Iterator[Need]:
-        """Its pool."""
+        """The pool that it belongs to."""
         yield Need("work pool", item.value.pool, ())
 
     def every(self) -> Iterator[tuple[str, Live]]:
-        """All of them by pool and name."""
+        """All queues by pool and name."""
         for each in api.every(self.client, "/work_queues/filter"):
             yield f"{each['work_pool_name']}/{each['name']}", Live(UUID(each["id"]), each)
 
     def read(self, items: Sequence[Declared[WorkQueue]]) -> dict[str, Live]:
-        """Leave out a `default` that is not declared: the server made it with its pool."""
+        """Leave out an undeclared `default`: the server created it with its pool."""
         declared = {item.name for item in items}
         return {
             name: live
@@ -95,7 +95,7 @@ class WorkQueues(Kind[WorkQueue]):
         return Difference(fields, tuple(n for n, value in fields.items() if found[n] != value))
 
     def create(self, item: Declared[WorkQueue], payload: Any) -> UUID:
-        """Create it, or set its fields where the server has made `default` with the pool."""
+        """Create it, or update `default`, which the server created with the pool."""
         pool, name = item.value.pool, item.value.name
         found = api.find(self.client, f"{_path(pool)}/{name}")
         if found is None:
@@ -106,7 +106,6 @@ class WorkQueues(Kind[WorkQueue]):
         return UUID(found["id"])
 
     def update(self, live: Live, payload: Any) -> None:
-        """Set all fields at once."""
         pool = live.value["work_pool_name"]
         self.client.call("PATCH", f"{_path(pool)}/{live.value['name']}", payload)
         self._set_priorities(pool)
