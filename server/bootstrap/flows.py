@@ -182,9 +182,6 @@ def _is_there(root: Path, path: str) -> bool:
     return local or not (root / path.split(".", maxsplit=1)[0]).exists()
 
 
-# else it is in an installed package
-
-
 def _flows(root: Path, path: str) -> list[str]:
     """The names of the functions in a file that have a decorator with "flow" in it."""
     file = (

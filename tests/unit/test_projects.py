@@ -196,6 +196,15 @@ class TestCompose:
         }
         assert services["worker"]["build"]["additional_contexts"] == {"project": str(project)}
 
+    @pytest.mark.parametrize("value", ["mine", "../mine", "~/mine", "/opt/with a space"])
+    def test_compose_reads_the_setting_as_the_stack_does(
+        self, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(settings, "ROOT", tmp_path)
+        build = composing.config(tmp_path, {"STACK_PROJECT": value})["services"]["worker"]["build"]
+        project = Settings(stack_project=value).project
+        assert Path(build["additional_contexts"]["project"]).resolve() == project
+
     def test_a_folder_that_is_missing_is_not_made_by_docker(self, tmp_path: Path) -> None:
         services = composing.config(tmp_path, {"STACK_PROJECT": "gone"})["services"]
         binds = [
