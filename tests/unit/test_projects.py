@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +21,9 @@ from server.settings import ROOT, Settings
 from tests.unit import composing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-needs_user = pytest.mark.skipif(os.geteuid() == 0, reason="root can read every file")
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -35,6 +37,19 @@ def refused(folder: Path | str) -> MistakeError:
         projects.check(Settings(stack_project=str(folder)))
     assert error.value.exit_code == 2
     return error.value
+
+
+@contextmanager
+def as_ordinary_user() -> Iterator[None]:
+    """Have no rights of root's meanwhile."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def replaced_by_a_file(folder: Path) -> None:
@@ -116,12 +131,15 @@ class TestRefusal:
         (project / "prefect.yaml").mkdir()
         assert refused(project).found == f"{project}/prefect.yaml: Is a directory"
 
-    @needs_user
     @pytest.mark.parametrize("name", [".", "flows", "prefect.yaml"])
-    def test_one_that_cannot_be_read_is_none(self, name: str, project: Path) -> None:
-        (project / name).chmod(0)
-        found = refused(project).found
-        (project / name).chmod(0o755)
+    def test_one_that_cannot_be_read_is_none(self, name: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder).chmod(0o755)  # pytest's own folders are closed to the other user
+            project = projects.make(Path(folder, "project"))
+            (project / name).chmod(0)
+            with as_ordinary_user():
+                found = refused(project).found
+            (project / name).chmod(0o755)
         assert found == f"{project / name}: Permission denied"
 
 
