@@ -37,7 +37,7 @@ def check(values: Settings) -> None:
             f"STACK_PROJECT={values.stack_project} is not a project",
             expected=EXPECTED,
             found=found,
-            do=f"correct STACK_PROJECT, or make a project: scripts/stack init {folder}",
+            do="correct STACK_PROJECT, or make one: scripts/stack init DIR",
         )
 
 

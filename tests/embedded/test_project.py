@@ -111,7 +111,7 @@ def test_a_bad_folder_is_one_message_and_starts_nothing(
             said = " ".join(result.stderr.split())  # as wide as the terminal
             assert said.startswith("error: STACK_PROJECT=../bad is not a project expected: ")
             assert f"found: {found}" in said
-            assert f"scripts/stack init {bad}" in said
+            assert "scripts/stack init DIR" in said
         # What only looks or stops needs no project.
         assert (
             unstarted.run("scripts/stack", "down", env={"STACK_PROJECT": "../bad"}).returncode == 0

@@ -120,7 +120,7 @@ class TestRefusal:
             f"STACK_PROJECT={project} is not a project\n"
             "  expected: a folder with flows/, prefect.yaml, stack.yaml and requirements.txt\n"
             f"  found:    {found.format(project)}\n"
-            f"  do:       correct STACK_PROJECT, or make a project: scripts/stack init {project}"
+            "  do:       correct STACK_PROJECT, or make one: scripts/stack init DIR"
         )
 
     def test_a_folder_of_the_stacks_is_none(self) -> None:
