@@ -5,6 +5,7 @@ What a user edits is then in no file that the product tracks, and a `git pull` n
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -48,7 +49,7 @@ def make(folder: Path) -> Path:
         MistakeError: the folder has something in it, is inside `.stack`, or cannot be written.
             Nothing was made.
     """
-    target = folder.expanduser().resolve()
+    target = Path(os.path.realpath(folder))
     if found := _occupied(target):
         raise MistakeError(
             f"no project can be made in {target}",

@@ -224,7 +224,10 @@ def load(env_file: Path = ENV_FILE, project: Path | None = None) -> Settings:
     """
     entries = dotenv.read(env_file)
     line = entries["STACK_PROJECT"].value if "STACK_PROJECT" in entries else ""
-    named = _project(os.environ.get("STACK_PROJECT", line))
+    try:
+        named = _project(_folder(os.environ.get("STACK_PROJECT", line)))
+    except ValueError:
+        named = ROOT  # the setting itself is refused below
     check_names(entries, env_file.name, project or named)
     given = {
         name: entry.value
@@ -251,7 +254,8 @@ def load(env_file: Path = ENV_FILE, project: Path | None = None) -> Settings:
 
 def _project(value: str) -> Path:
     home, _, rest = value.partition("/")
-    return ((Path.home() / rest) if home == "~" else ROOT / value).resolve()
+    path = Path.home() / rest if home == "~" else ROOT / value
+    return Path(os.path.realpath(path))  # unlike Path.resolve, it takes links that go in circles
 
 
 def of_file(name: str, entries: Mapping[str, dotenv.Entry]) -> bool:
@@ -269,7 +273,7 @@ def check_names(names: Mapping[str, dotenv.Entry], source: str, project: Path) -
         MistakeError: for the first unknown name, with the one that was probably meant.
     """
     known = [*Settings.names(), *sorted(references.names(project))]
-    complete = all((project / name).is_file() for name in references.DECLARATIONS)
+    complete = references.complete(project)
     for name, entry in names.items():
         if name in known or (name.startswith(FOREIGN_PREFIXES) and name != PROJECT_NAME):
             continue

@@ -123,6 +123,12 @@ class TestRefusal:
             "  do:       correct STACK_PROJECT, or make one: scripts/stack init DIR"
         )
 
+    def test_a_link_to_itself_is_none(self, tmp_path: Path) -> None:
+        (tmp_path / "loop").symlink_to("loop")
+        assert refused(tmp_path / "loop").found == f"no folder {tmp_path}/loop"
+        with pytest.raises(MistakeError):
+            projects.make(tmp_path / "loop")
+
     def test_a_folder_of_the_stacks_is_none(self) -> None:
         assert "inside .stack" in str(refused(".stack/prefect-stack/data"))
 
@@ -136,9 +142,12 @@ class TestRefusal:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder).chmod(0o755)  # pytest's own folders are closed to the other user
             project = projects.make(Path(folder, "project"))
+            (project / "stack.yaml").write_text("value: '{{ $WAREHOUSE_TOKEN }}'\n")
             (project / name).chmod(0)
+            Path(folder, ".env").write_text(f"STACK_PROJECT={project}\nWAREHOUSE_TOKEN=x\n")
             with as_ordinary_user():
                 found = refused(project).found
+                settings.load(Path(folder, ".env"))  # so that a stack can be stopped
             (project / name).chmod(0o755)
         assert found == f"{project / name}: Permission denied"
 
