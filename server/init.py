@@ -30,7 +30,7 @@ DATA = "*/docker/PG_VERSION"
 def main() -> None:
     """Check and make, or exit with 2 and one message."""
     given = env_file.take(env_file.PROJECT, DOCKER.scratch)
-    values = settings.load(given)
+    values = settings.load(given, DOCKER.root)
     shell_secrets.check(given)
     refuse_loopback(values)
     disk.check(DOCKER.secrets / "database")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def command(_settings: Settings, _place: Place) -> list[str]:
-    return [sys.executable, "-m", "server.bootstrap"]
+    return [sys.executable, "-P", "-m", "server.bootstrap"]
 
 
 def environment(settings: Settings, place: Place) -> dict[str, str]:

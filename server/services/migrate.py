@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def command(_settings: Settings, _place: Place) -> list[str]:
-    return [sys.executable, "-m", "server.database.migrate"]
+    return [sys.executable, "-P", "-m", "server.database.migrate"]
 
 
 def environment(_settings: Settings, place: Place) -> dict[str, str]:

@@ -27,7 +27,7 @@ HEARTBEAT_SECONDS = 30
 
 def command(settings: Settings, _place: Place) -> list[str]:
     return [
-        *(sys.executable, "-m", "prefect"),
+        *(sys.executable, "-P", "-m", "prefect"),
         *("worker", "start", "--pool", WORK_POOL, "--type", settings.worker_type),
         *("--name", worker_name(settings.stack_name), "--with-healthcheck"),
         *("--no-create-pool-if-not-found", "--install-policy", "never"),

@@ -11,7 +11,15 @@ from pydantic import ValidationError
 from server.api.client import CLOUD, redacted
 from server.errors import MistakeError
 from server.settings import dotenv, placeholders
-from server.settings.model import ENV_FILE, FILE_ONLY, ROOT, SECRETS, Settings
+from server.settings.model import (
+    ENV_FILE,
+    FILE_ONLY,
+    ROOT,
+    SECRETS,
+    Settings,
+    folder,
+    project_folder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,18 +32,27 @@ FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_")
 PROJECT_NAME = "COMPOSE_PROJECT_NAME"
 
 
-def load(env_file: Path = ENV_FILE, root: Path = ROOT) -> Settings:
+def load(env_file: Path = ENV_FILE, project: Path | None = None) -> Settings:
     """The settings in effect: a value in the environment wins over one in `env_file`.
 
     An empty value counts as not set; in the environment it also hides the file's, as in Compose.
     Where only `.env` counts, see `FILE_ONLY`, the environment neither wins nor hides. The
-    declarations in `root` may ask for values of `.env` that are no settings.
+    declarations of the project may refer to values of `.env` that are not settings.
+
+    Args:
+        env_file: Read after the environment.
+        project: Where the project is mounted in a container, which `.env` does not say.
 
     Raises:
         MistakeError: naming the setting and where it stands.
     """
     entries = dotenv.read(env_file)
-    _check_names(entries, env_file.name, root)
+    line = entries["STACK_PROJECT"].value if "STACK_PROJECT" in entries else ""
+    try:
+        named = project_folder(folder(os.environ.get("STACK_PROJECT", line)))
+    except ValueError:
+        named = ROOT  # the setting itself is refused below
+    _check_names(entries, env_file.name, project or named)
     given = {
         name: entry.value
         for name, entry in entries.items()
@@ -56,7 +73,7 @@ def load(env_file: Path = ENV_FILE, root: Path = ROOT) -> Settings:
     except ValidationError as error:
         raise _mistake(error.errors()[0], origins) from None
     _check_remote(found, origins)
-    return found
+    return found.model_copy(update={"stack_project": str(project)}) if project else found
 
 
 def of_file(name: str, entries: Mapping[str, dotenv.Entry]) -> bool:
@@ -64,18 +81,24 @@ def of_file(name: str, entries: Mapping[str, dotenv.Entry]) -> bool:
     return name in entries and entries[name].value == os.environ[name]
 
 
-def _check_names(names: Mapping[str, dotenv.Entry], source: str, root: Path) -> None:
-    """Refuse a name that is neither a setting nor one that a declaration refers to.
+def _check_names(names: Mapping[str, dotenv.Entry], source: str, project: Path) -> None:
+    """Refuse a name that is neither a setting nor one that a declaration in `project` refers to.
+
+    Where a declaration is missing, only what resembles a setting is refused: the others may be
+    what it refers to, and the folder is refused by `up`.
 
     Raises:
         MistakeError: for the first unknown name, with the one that was probably meant.
     """
-    known = [*Settings.names(), *sorted(placeholders.names(root))]
+    known = [*Settings.names(), *sorted(placeholders.names(project))]
+    complete = placeholders.complete(project)
     for name, entry in names.items():
         if name in known or (name.startswith(FOREIGN_PREFIXES) and name != PROJECT_NAME):
             continue
         close = difflib.get_close_matches(name.upper(), known, n=1)
         close = ["STACK_NAME"] if name == PROJECT_NAME else close
+        if not (close or complete):
+            continue
         raise MistakeError(
             f"{source} line {entry.line}: {name} is not a setting of this stack",
             expected=close[0]

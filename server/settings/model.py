@@ -8,6 +8,7 @@ server are read from `.env` alone, and in Docker so are all secrets: see `shell_
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -55,6 +56,10 @@ def _webhook(value: SecretStr) -> SecretStr:
     return value
 
 
+# Docker Compose and scripts/python read the setting too, and have to read the same.
+FOLDER = "a folder whose path has no quote, $, #, \\ or ~user in it"
+
+
 def _address(value: str) -> str:
     try:
         ipaddress.ip_address(value)
@@ -84,6 +89,24 @@ def _login(value: SecretStr) -> SecretStr:
     return value
 
 
+def folder(value: str) -> str:
+    """Refuse a path that Docker Compose or a shell would read differently.
+
+    Raises:
+        ValueError: saying what is expected.
+    """
+    if re.search(r"[$#'\"\\\x00-\x1f]", value) or re.match("~[^/]", value):
+        raise ValueError(FOLDER)
+    return value
+
+
+def project_folder(value: str) -> Path:
+    """The folder that a value of STACK_PROJECT names; a relative path starts at the clone."""
+    home, _, rest = value.partition("/")
+    path = Path.home() / rest if home == "~" else ROOT / value
+    return Path(os.path.realpath(path))  # unlike Path.resolve, it takes links that go in circles
+
+
 Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][A-Za-z0-9._/:@-]*$")]
 WorkerType = Literal["prefork", "process"]
 
@@ -105,6 +128,7 @@ class Settings(BaseSettings):
     stack_name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")] = (
         "prefect-stack"
     )
+    stack_project: Annotated[str, AfterValidator(folder)] = "."
     stack_port: Annotated[int, Field(ge=1, le=65535)] = 4200
     stack_bind: Annotated[str, AfterValidator(_address)] = "127.0.0.1"
     stack_auth: Literal["on", "off"] = "on"
@@ -129,6 +153,7 @@ class Settings(BaseSettings):
     # What a message says instead of pydantic's own words, where those teach too little.
     expectations: ClassVar[dict[str, str]] = {
         "STACK_NAME": "lower-case letters, digits, - and _, at most 41",
+        "STACK_PROJECT": FOLDER,
         "STACK_PORT": "a port number from 1 to 65535",
         "STACK_AUTH": "on or off",
         "STACK_USER": "a name of ASCII characters, without a colon or a space",
@@ -145,6 +170,11 @@ class Settings(BaseSettings):
                 f"without a login, {self.stack_bind} would let in whoever can reach it"
             )
         return self
+
+    @property
+    def project(self) -> Path:
+        """The folder of the flows and declarations; a relative path starts at the clone."""
+        return project_folder(self.stack_project)
 
     @property
     def auth(self) -> bool:

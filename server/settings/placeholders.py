@@ -5,6 +5,8 @@ A value comes from a setting, from another line of `.env`, or from the environme
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,12 @@ def names(root: Path) -> set[str]:
     """Every name that a declaration in `root` refers to."""
     found: set[str] = set()
     for name in DECLARATIONS:
-        path = root / name
-        if path.is_file():
-            found |= set(REFERENCE.findall(path.read_text(encoding="utf-8", errors="replace")))
+        with contextlib.suppress(OSError):  # who needs the file says so
+            text = (root / name).read_text(encoding="utf-8", errors="replace")
+            found |= set(REFERENCE.findall(text))
     return found
+
+
+def complete(root: Path) -> bool:
+    """Whether all declarations in `root` can be read, so that no other name is referred to."""
+    return all(os.access(root / name, os.R_OK, effective_ids=True) for name in DECLARATIONS)

@@ -20,7 +20,7 @@ def told(folder: Path, text: str, mode: int = 0o600) -> list[str]:
     path = folder / ".env"
     path.write_text(text)
     path.chmod(mode)
-    return advice.of(settings.load(path, folder), path, folder)
+    return advice.of(settings.load(path, folder), path)
 
 
 def test_a_stack_without_settings_is_told_nothing(tmp_path: Path) -> None:

@@ -33,9 +33,11 @@ def stage(path: Path, name: str) -> str:
 
 
 def copied(path: Path) -> set[str]:
-    """What comes from the project."""
+    """What comes from the clone, and from the project, which is the clone unless set otherwise."""
     copies = [line.split()[1:-1] for line in instructions(path) if line.startswith("COPY ")]
-    return {name for names in copies if not names[0].startswith("--from") for name in names}
+    own = ([] if names[0].startswith("--from") else names for names in copies)
+    theirs = (names[1:] for names in copies if names[0] == "--from=project")
+    return {name.replace("[t]", "t") for names in (*own, *theirs) for name in names}
 
 
 def test_both_share_the_layers_of_their_packages() -> None:
@@ -113,5 +115,6 @@ def test_only_what_is_copied_goes_to_the_builder() -> None:
     let_through = {line.removeprefix("!") for line in patterns if line.startswith("!")}
     assert patterns[0] == "*"
     assert let_through == copied(SERVER) | copied(WORKER)
-    assert [name for name in let_through if not (ROOT / name).exists()] == []
+    optional = {"requirements.txt"}  # of a project apart from the clone
+    assert [name for name in let_through - optional if not (ROOT / name).exists()] == []
     assert "**/__pycache__" in patterns[patterns.index("!server") :]

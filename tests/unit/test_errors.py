@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.bootstrap.problems import DeclarationError
+from server.bootstrap.world import DeclarationError
 from server.errors import (
     REPORT,
     REPORT_VARIABLE,

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from server import settings
 from server.errors import MistakeError
 from server.settings import FILE_ONLY, ROOT, Settings, dotenv
+from server.settings.placeholders import DECLARATIONS
 
 EXAMPLE = ROOT / ".env.example"
 HIDDEN = "hunter2"
@@ -38,6 +39,16 @@ BAD = {
         "STACK_NAME",
         "a" * 42,
         "lower-case letters, digits, - and _, at most 41",
+    ),
+    "a project with a quote in its path": (
+        "STACK_PROJECT",
+        'my"flows',
+        r"a folder whose path has no quote, $, #, \ or ~user in it",
+    ),
+    "a project of another user's home": (
+        "STACK_PROJECT",
+        "~ada/flows",
+        r"a folder whose path has no quote, $, #, \ or ~user in it",
     ),
     "a port in letters": ("STACK_PORT", "42OO", "a port number from 1 to 65535"),
     "port 0": ("STACK_PORT", "0", "a port number from 1 to 65535"),
@@ -299,6 +310,8 @@ class TestAgreement:
 
 def test_a_name_that_a_declaration_refers_to_may_stand_in_env(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("WAREHOUSE_TOKEN=x\n")
+    for name in DECLARATIONS:
+        (tmp_path / name).touch()
     with pytest.raises(MistakeError, match="WAREHOUSE_TOKEN is not a setting"):
         settings.load(tmp_path / ".env", tmp_path)
     (tmp_path / "stack.yaml").write_text("value: '{{ $WAREHOUSE_TOKEN }}'\n")

@@ -33,7 +33,8 @@ UNPRIVILEGED_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 # Of `.env`: what only the server side may know, and needs there no longer once it was started.
 KEPT = {"POSTGRES_PASSWORD", "ENCRYPTION_KEY"}
 PROBE_SECONDS = 60
-# Run as the user of flows, with the folder of the clone as argument; what it prints is the problem.
+# Run as the user of flows, with the folder of the project as argument. What it
+# prints is the problem.
 PROBE = """
 import os, sys
 root, *written = sys.argv[1:]
@@ -104,7 +105,7 @@ def of_flows(layout: Layout) -> str | None:
         return None
 
 
-def settle(layout: Layout, chosen: Accounts) -> None:
+def settle(layout: Layout, chosen: Accounts, project: Path) -> None:
     """Give each user its folders, those of a stack that ran as root before too."""
     for folder, name in (
         (layout.secrets, chosen.stack),
@@ -116,8 +117,9 @@ def settle(layout: Layout, chosen: Accounts) -> None:
             # What `init` has just made is root's again.
             _give(folder, name, whole=folder == layout.secrets)
     if chosen.flows:
-        for source in ("server", "worker", "flows"):  # the users could not keep what they compile
-            compileall.compile_dir(ROOT / source, quiet=2)
+        # The users could not keep what they compile.
+        for source in (ROOT / "server", ROOT / "worker", project / "flows"):
+            compileall.compile_dir(source, quiet=2)
 
 
 def environment(name: str | None, home: Path) -> dict[str, str]:
@@ -158,6 +160,8 @@ def _obstacle(layout: Layout, values: Settings) -> str | None:
     """Why the users cannot run the stack, and what to do; None when they can."""
     if not (open_to_all(ROOT) and open_to_all(layout.base)):
         return f"{ROOT} is closed to other users; move the clone, for example to /opt"
+    if not open_to_all(values.project):
+        return f"{values.project} is closed to other users; move the project, for example to /opt"
     python = Path(sys.executable)
     if not (open_to_all(python) and open_to_all(python.resolve())):
         return (
@@ -171,14 +175,15 @@ def _obstacle(layout: Layout, values: Settings) -> str | None:
         make(FLOWS)
     except MistakeError as error:
         return f"{error.what}: {error.found}"
-    return _probe(python)
+    return _probe(python, values.project)
 
 
-def _probe(python: Path) -> str | None:
-    written = [sys.prefix, *(str(ROOT / name) for name in ("server", "worker", "scripts", "flows"))]
+def _probe(python: Path, project: Path) -> str | None:
+    code = (ROOT, *(ROOT / name for name in ("server", "worker", "scripts")))
+    written = [sys.prefix, *map(str, code), str(project / "flows")]
     try:
         result = subprocess.run(
-            [str(python), "-P", "-c", PROBE, str(ROOT), *written],
+            [str(python), "-P", "-c", PROBE, str(project), *written],
             check=False,
             capture_output=True,
             text=True,

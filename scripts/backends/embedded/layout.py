@@ -138,7 +138,7 @@ def of(settings: Settings) -> Layout:
 def place(layout: Layout, settings: Settings, socket: Path, worker_health_port: int = 0) -> Place:
     """The stack's addresses and folders, with PostgreSQL listening in the folder `socket`."""
     return Place(
-        root=ROOT,
+        root=settings.project,
         secrets=layout.secrets,
         scratch=layout.scratch,
         data=layout.data,

@@ -1,4 +1,4 @@
-"""The values that a declaration takes from elsewhere, in Prefect's form `{{ $NAME }}`."""
+"""Replaces `{{ $NAME }}` in declarations by values of the environment, `.env` and the settings."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from server.bootstrap.yaml_file import YamlFile
 
 STACK_ROOT = "STACK_ROOT"  # the folder that the worker finds flows/ in
-# What opens servers: no flow, block or variable has a use for them.
+# The stack's own secrets, which no flow, block or variable has a use for.
 WITHHELD = {"POSTGRES_PASSWORD", "ENCRYPTION_KEY", "STACK_PASSWORD"}
 WITHHELD |= {"PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"}
 
 
 def gather(settings: Settings, worker_root: Path, env_file: Path = ENV_FILE) -> dict[str, str]:
-    """Every name that has a value: the environment wins over `.env`, that over a default."""
+    """The value of every name: the environment wins over `.env`, and that over a default."""
     values = {STACK_ROOT: str(worker_root)}
     for name, value in settings:
         reveal = getattr(value, "get_secret_value", None)
@@ -33,7 +33,7 @@ def gather(settings: Settings, worker_root: Path, env_file: Path = ENV_FILE) -> 
 
 
 def fill(node: Any, values: Mapping[str, str], file: YamlFile, where: Location) -> Any:
-    """`node` with every `{{ $NAME }}` replaced; `file` remembers where.
+    """`node` with every `{{ $NAME }}` replaced; `file` records the places.
 
     Raises:
         MistakeError: a name without a value, with file and line.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from server.bootstrap.problems import DeclarationError
+from server.bootstrap.world import DeclarationError
 from server.errors import MistakeError
 from server.settings import ROOT
 from tests.unit.writing import MARK, check, mistake, read, tolerate, with_line

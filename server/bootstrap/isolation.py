@@ -1,4 +1,4 @@
-"""Runs what may hang, end its process or change it: in a fork, with a deadline for each answer.
+"""Runs code that may hang, exit or change its process: in a fork, with a deadline per answer.
 
 A fork and not a new interpreter: Prefect is imported already, which takes longer than all the rest.
 """
@@ -23,12 +23,12 @@ CHUNK = 65536  # bytes
 
 @dataclass(frozen=True)
 class Ended:
-    """The fork gave no answer for a task."""
+    """The fork ended, or was ended, before it answered a task."""
 
     reason: str
 
 
-def each(
+def run_each(
     tasks: Sequence[Task],
     work: Callable[[Task], Any],
     *,
@@ -50,7 +50,7 @@ def each(
 def _fork(
     tasks: Sequence[Task], work: Callable[[Task], Any], prepare: Callable[[], None], seconds: float
 ) -> Iterator[Any]:
-    """The answers up to the first `Ended`."""
+    """The answers of one fork, up to the first `Ended`."""
     out, into = os.pipe()
     with warnings.catch_warnings():
         # Python 3.12 warns of threads; the fork uses no lock that one of them could hold.
@@ -84,7 +84,7 @@ def _fork(
 def _answer_all(
     tasks: Sequence[Task], work: Callable[[Task], Any], prepare: Callable[[], None], into: int
 ) -> None:
-    """All that the fork does; it does not come back."""
+    """Answer all tasks in the fork, and exit."""
     code = 1
     try:
         nowhere = os.open(os.devnull, os.O_RDWR)
@@ -99,7 +99,7 @@ def _answer_all(
 
 
 def _lines(out: int, seconds: float) -> Iterator[bytes]:
-    """What the fork writes, line by line, each within so many seconds of the one before."""
+    """The lines that the fork writes, each within `seconds` of the one before."""
     held = b""
     while True:
         deadline = time.monotonic() + seconds

@@ -1,5 +1,6 @@
-"""Reads `prefect.yaml` and `stack.yaml`: what is declared of each kind, checked as far as it goes
-without a server.
+"""Reads the declarations of each kind from `prefect.yaml` and `stack.yaml`.
+
+They are checked here as far as that is possible without a server.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from server.bootstrap import storable, values
+from server.bootstrap import substitution, value_checks
 from server.bootstrap.deployment import KINDS_OF_SCHEDULE
 from server.bootstrap.kind import Declared
 from server.bootstrap.yaml_file import YamlFile, plain
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from server.bootstrap.kind import Kind, Location, World
+    from server.bootstrap.kind import Kind, Location
+    from server.bootstrap.world import World
 
 # What a file may hold besides the sections of the kinds.
 OTHERS: dict[str, set[str]] = {
@@ -30,8 +32,8 @@ OTHERS: dict[str, set[str]] = {
     "stack.yaml": {"definitions"},  # a place for YAML anchors
 }
 REQUIRES = "requires"
-UNKNOWN = "?"  # in a name that is not given
-# What a message says instead of Prefect's words, which only say that it is wrong.
+UNKNOWN = "?"  # stands for a part of a name that is missing
+# Replaces messages of Prefect's that only say that a value is wrong.
 EXPECTED = {
     "cron": "five fields, such as 0 2 * * *",
     "timezone": "a name of the IANA database, such as Europe/Madrid",
@@ -41,16 +43,16 @@ EXPECTED = {
 
 @dataclass
 class Declaration:
-    """What is declared of one kind."""
+    """All declarations of one kind."""
 
     items: Sequence[Declared[Any]] = ()
-    left_out: dict[str, str] = field(default_factory=dict)  # name, and what it waits for
+    left_out: dict[str, str] = field(default_factory=dict)  # the name, and the reason
 
 
 def read(
     world: World, kinds: Sequence[Kind[Any]], given: Mapping[str, str]
 ) -> dict[str, Declaration]:
-    """What is declared, by the name of the kind; `world` knows of all of it afterwards.
+    """The declarations by the name of their kind, which are also registered in `world`.
 
     Raises:
         MistakeError: a whole file is wrong. A mistake in one resource is noted in `world`, and that
@@ -82,13 +84,13 @@ def _of(world: World, kind: Kind[Any], file: YamlFile, given: Mapping[str, str])
                 label = kind.label(kind.model.model_construct(**{**_blank(kind), **raw}))
                 declaration.left_out[label] = f"{missing} is not set"
                 continue
-            value = _built(kind, values.fill(raw, given, file, where), file, where)
+            value = _built(kind, substitution.fill(raw, given, file, where), file, where)
             items.append(Declared(kind.label(value), value, file, where))
     return declaration
 
 
 def _name(kind: Kind[Any], raw: Any) -> str | None:
-    """What `raw` declares, if that can be told though it may be wrong."""
+    """The name of the resource that `raw` declares; None when it cannot be told."""
     if not isinstance(raw, dict):
         return None
     label = kind.label(kind.model.model_construct(**{**_blank(kind), **raw}))
@@ -103,7 +105,7 @@ def _refuse_what_cannot_be_kept(kind: Kind[Any], raw: Any, file: YamlFile, where
             expected="name: value",
             found=type(raw).__name__,
         )
-    if found := storable.fault(raw):
+    if found := value_checks.unstorable(raw):
         within, expected, value = found
         raise file.mistake(
             (*where, *within),
@@ -127,7 +129,7 @@ def _built(kind: Kind[Any], content: Any, file: YamlFile, where: Location) -> An
 def _missing(
     raw: dict[str, Any], given: Mapping[str, str], file: YamlFile, where: Location
 ) -> str | None:
-    """Take out what the resource requires; the first name of it that has no value."""
+    """Remove `requires` from `raw`, and return the first name in it that has no value."""
     if file.name != "stack.yaml":
         return None
     required = raw.pop(REQUIRES, [])
@@ -165,7 +167,7 @@ def _refuse_unknown_sections(file: YamlFile, sections: set[str]) -> None:
 def _without_twins(
     world: World, kind: Kind[Any], items: Sequence[Declared[Any]]
 ) -> list[Declared[Any]]:
-    """Those whose name no other has; of two, nobody knows which one is meant."""
+    """The items with a unique name: of two with the same, nobody knows which one is meant."""
     names = Counter(item.name for item in items)
     seen: set[str] = set()
     for item in items:
@@ -196,7 +198,7 @@ def _explain(details: ErrorDetails) -> tuple[str, str, str]:
             message = details["msg"].removeprefix("Value error, ").removeprefix("expected ")
             message = EXPECTED.get(str(key), message)
             found = details["input"]
-            # What a mapping or a list holds may be a secret.
+            # A mapping or a list may contain a secret.
             shown = type(found).__name__ if isinstance(found, dict | list) else repr(found)
             if isinstance(found, dict) and "slug" in found:
                 shown = ", ".join(name for name in KINDS_OF_SCHEDULE if name in found) or "none"
