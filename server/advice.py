@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def of(
-    values: Settings, env_file: Path = settings.ENV_FILE, root: Path = settings.ROOT
+    values: Settings, env_file: Path = settings.ENV_FILE, project: Path = settings.ROOT
 ) -> list[str]:
-    """A line for each thing, without a full stop; the declarations are in `root`."""
-    return [*_short(values), *_open_to_others(env_file, root)]
+    """A line for each thing, without a full stop; the declarations are in `project`."""
+    return [*_short(values), *_open_to_others(env_file, project)]
 
 
 def _short(values: Settings) -> list[str]:
@@ -34,13 +34,13 @@ def _short(values: Settings) -> list[str]:
     ]
 
 
-def _open_to_others(env_file: Path, root: Path) -> list[str]:
+def _open_to_others(env_file: Path, project: Path) -> list[str]:
     try:
         mode = stat.S_IMODE(env_file.stat().st_mode)
         entries = dotenv.read(env_file)
     except (OSError, MistakeError):  # not there, or not to be read here: others say so
         return []
-    asked_for = placeholders.names(root) - set(settings.Settings.names())
+    asked_for = placeholders.names(project) - set(settings.Settings.names())
     held = [n for n in entries if entries[n].value and n in settings.SECRETS | asked_for]
     if not held or not mode & 0o077:
         return []

@@ -24,18 +24,18 @@ FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_")
 PROJECT_NAME = "COMPOSE_PROJECT_NAME"
 
 
-def load(env_file: Path = ENV_FILE, root: Path = ROOT) -> Settings:
+def load(env_file: Path = ENV_FILE, project: Path = ROOT) -> Settings:
     """The settings in effect: a value in the environment wins over one in `env_file`.
 
     An empty value counts as not set; in the environment it also hides the file's, as in Compose.
     Where only `.env` counts, see `FILE_ONLY`, the environment neither wins nor hides. The
-    declarations in `root` may ask for values of `.env` that are no settings.
+    declarations in `project` may refer to names of `.env` that are not settings.
 
     Raises:
         MistakeError: naming the setting and where it stands.
     """
     entries = dotenv.read(env_file)
-    _check_names(entries, env_file.name, root)
+    _check_names(entries, env_file.name, project)
     given = {
         name: entry.value
         for name, entry in entries.items()
@@ -64,13 +64,13 @@ def of_file(name: str, entries: Mapping[str, dotenv.Entry]) -> bool:
     return name in entries and entries[name].value == os.environ[name]
 
 
-def _check_names(names: Mapping[str, dotenv.Entry], source: str, root: Path) -> None:
+def _check_names(names: Mapping[str, dotenv.Entry], source: str, project: Path) -> None:
     """Refuse a name that is neither a setting nor one that a declaration refers to.
 
     Raises:
         MistakeError: for the first unknown name, with the one that was probably meant.
     """
-    known = [*Settings.names(), *sorted(placeholders.names(root))]
+    known = [*Settings.names(), *sorted(placeholders.names(project))]
     for name, entry in names.items():
         if name in known or (name.startswith(FOREIGN_PREFIXES) and name != PROJECT_NAME):
             continue

@@ -218,7 +218,7 @@ class Embedded:
             service.command(self.settings, self.place),
             check=False,
             env=services.environment_of(service, self.layout, self.settings, self.place, account),
-            cwd=ROOT,
+            cwd=self.place.root,
             user=account,
             group=account,
             extra_groups=[] if account else None,
@@ -250,7 +250,7 @@ class Embedded:
     def _start_supervisor(self) -> psutil.Process:
         self.layout.state.unlink(missing_ok=True)
         outcome.forget(self.layout)
-        settings = services.settings_environment()
+        settings = services.settings_environment(self.place.root)
         env = {**services.base_environment(self.layout), **settings, "PYTHONPATH": str(ROOT)}
         with (self.layout.logs / "supervisor.log").open("wb") as log:
             process = subprocess.Popen(

@@ -63,7 +63,9 @@ def of(layout: Layout, values: Settings) -> list[Service | OneShot]:
     """What the supervisor starts, in order, for the stack that `values` describe."""
     chosen = accounts.choose(layout, values)
     accounts.settle(layout, chosen)
-    stack = _Stack(layout, values, clusters.of(layout), chosen)
+    cluster = clusters.of(layout)
+    place = layouts.place(layout, values, cluster.socket)
+    stack = _Stack(layout, values, cluster, place, chosen)
     return [stack.step(each) for each in descriptions.chosen(values) if not each.before_secrets]
 
 
@@ -74,6 +76,7 @@ class _Stack:
     layout: Layout
     values: Settings
     cluster: Cluster
+    place: Place
     accounts: Accounts
 
     def step(self, service: Description) -> Service | OneShot:
@@ -83,7 +86,7 @@ class _Stack:
         cwd = {
             "postgres": self.cluster.home,
             "server": self.layout.server_scratch,
-            "worker": ROOT,
+            "worker": self.place.root,
         }[service.image]
         if service.runs_once:
             return OneShot(service.name, lambda: self.start(service), cwd, log, service.required)
@@ -98,7 +101,7 @@ class _Stack:
 
     def start(self, service: Description) -> Start:
         """How to start `service` now. The first start of PostgreSQL creates its data."""
-        place = layouts.place(self.layout, self.values, self.cluster.socket, free_port())
+        place = dataclasses.replace(self.place, worker_health_port=free_port())
         if service.image == "postgres":
             clusters.make(self.layout, self.cluster, secrets.database_password(place.secrets))
             argv, env = self.cluster.command(), base_environment(self.layout)
@@ -135,23 +138,23 @@ def base_environment(layout: Layout) -> dict[str, str]:
     return {**inherited, MARKER: str(layout.base), "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
-def settings_environment() -> dict[str, str]:
-    """The caller's variables that are settings, or that the declarations refer to.
+def settings_environment(project: Path) -> dict[str, str]:
+    """The caller's variables that are settings, or that declarations in `project` refer to.
 
     For what reads them itself: the supervisor, and bootstrap.
     """
-    names = (set(Settings.names()) | placeholders.names(ROOT)) - FILE_ONLY
+    names = (set(Settings.names()) | placeholders.names(project)) - FILE_ONLY
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
-def bootstrap_environment() -> dict[str, str]:
+def bootstrap_environment(project: Path) -> dict[str, str]:
     """What bootstrap needs of the environment and of `.env`, which its user may not read.
 
     Not the secrets of the server side. In the environment they would be ignored, but there they
     could be read.
     """
     lines = {name: entry.value for name, entry in dotenv.read(ENV_FILE).items() if entry.value}
-    found = {**lines, **settings_environment(), dotenv.HANDED: "1"}
+    found = {**lines, **settings_environment(project), dotenv.HANDED: "1"}
     return {name: value for name, value in found.items() if name not in NOT_HANDED}
 
 
@@ -185,7 +188,7 @@ def environment_of(
         shutil.chown(temporary, account, account)
     return {
         **base_environment(layout),
-        **(bootstrap_environment() if service.reads_declarations else {}),
+        **(bootstrap_environment(place.root) if service.reads_declarations else {}),
         **service.environment(values, place),
         VARIABLE: place.dump(),
         **({REPORT_VARIABLE: "1"} if service.runs_once else {}),
