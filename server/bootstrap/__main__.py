@@ -23,7 +23,7 @@ from server.errors import MistakeError, exit_with
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from server.bootstrap.planner import Change
+    from server.bootstrap.change import Change
 
 DRIFTED = 2
 PROGRAM = "scripts/bootstrap.py"  # what a person types

@@ -10,7 +10,7 @@ from prefect.exceptions import PrefectException
 from server.errors import StackError
 
 if TYPE_CHECKING:
-    from server.bootstrap.kind import Declared
+    from server.bootstrap.resource import Declared
     from server.errors import MistakeError
 
 # The statuses that concern the request itself, not the login or the server's load.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from server.bootstrap.deployment import Deployment
-    from server.bootstrap.kind import Declared
+    from server.bootstrap.resource import Declared
     from server.bootstrap.world import World
 
 # The keywords of a JSON schema that constrain a value.

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from server.bootstrap import substitution, value_checks
 from server.bootstrap.deployment import KINDS_OF_SCHEDULE
-from server.bootstrap.kind import Declared
+from server.bootstrap.resource import Declared
 from server.bootstrap.yaml_file import YamlFile, plain
 from server.settings.placeholders import DECLARATIONS
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from server.bootstrap.kind import Kind, Location
+    from server.bootstrap.kind import Kind
+    from server.bootstrap.resource import Location
     from server.bootstrap.world import World
 
 # What a file may hold besides the sections of the kinds.

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 from pydantic import Field, field_validator, model_validator
 
-from server.bootstrap.kind import Strict
+from server.bootstrap.resource import Strict
 
 KINDS_OF_SCHEDULE = ("cron", "interval", "rrule")
 

@@ -16,7 +16,7 @@ from server.bootstrap import value_checks
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from server.bootstrap.kind import Location
+    from server.bootstrap.resource import Location
 
 # The worker fills it in only in the name of a job; elsewhere it is replaced by nothing.
 CONTEXT = re.compile(r"{{\s*ctx\.[\w.]+\s*}}")

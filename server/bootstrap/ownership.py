@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from server.bootstrap.api import Client
-    from server.bootstrap.planner import Change
+    from server.bootstrap.change import Change
 
 SLUG = "stack-bootstrap"
 BEING_MADE = None  # instead of an id: its creation was about to begin

@@ -7,12 +7,12 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from server.bootstrap.planner import DRIFT, WRITES
+from server.bootstrap.change import DRIFT, WRITES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from server.bootstrap.planner import Change
+    from server.bootstrap.change import Change
     from server.bootstrap.world import World
 
 HEADINGS = ("ACTION", "KIND", "NAME", "FIELDS")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from server.bootstrap.kind import Location
+    from server.bootstrap.resource import Location
     from server.bootstrap.yaml_file import YamlFile
 
 STACK_ROOT = "STACK_ROOT"  # the folder that the worker finds flows/ in

@@ -20,7 +20,7 @@ from prefect.utilities.schema_tools.validation import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from server.bootstrap.kind import Location
+    from server.bootstrap.resource import Location
 
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 

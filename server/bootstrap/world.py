@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from server.bootstrap.kind import Declared
+    from server.bootstrap.resource import Declared
 
 
 @dataclass(frozen=True)

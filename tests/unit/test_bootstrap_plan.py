@@ -21,8 +21,8 @@ from tests.unit.writing import GIVEN
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from server.bootstrap.change import Change
     from server.bootstrap.kind import Kind
-    from server.bootstrap.planner import Change
 
 DEPLOYMENT_ID, FLOW_ID = str(UUID(int=1)), str(UUID(int=2))
 KINDS = (Automations, Blocks, Deployments, Variables, WorkPools)

@@ -13,9 +13,10 @@ from prefect.workers.process import ProcessWorker
 
 from server.bootstrap import declarations, job_variables, value_checks
 from server.bootstrap.api import PrefectClient
+from server.bootstrap.change import Change
 from server.bootstrap.kinds.variables import Variables
 from server.bootstrap.ownership import Record
-from server.bootstrap.planner import Change, Planner
+from server.bootstrap.planner import Planner
 from server.bootstrap.world import World
 from tests.unit.writing import GIVEN
 

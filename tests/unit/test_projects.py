@@ -17,7 +17,7 @@ from scripts import projects
 from scripts.backends.embedded import layout as layouts
 from server import settings
 from server.errors import MistakeError
-from server.settings import ROOT, Settings, placeholders
+from server.settings import ROOT, Settings, model, placeholders
 from tests.unit import composing
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class TestFolder:
     ) -> None:
         file = tmp_path / ".env"
         file.write_text(f"STACK_PROJECT={project}\nWAREHOUSE_TOKEN=x\n")
-        with pytest.raises(MistakeError, match="WAREHOUSE_TOKEN is no setting"):
+        with pytest.raises(MistakeError, match="WAREHOUSE_TOKEN is not a setting"):
             settings.load(file)
         (project / "stack.yaml").write_text("value: '{{ $WAREHOUSE_TOKEN }}'\n")
         assert settings.load(file).project == project
@@ -227,7 +227,7 @@ class TestCompose:
     def test_compose_reads_the_setting_as_the_stack_does(
         self, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(settings, "ROOT", tmp_path)
+        monkeypatch.setattr(model, "ROOT", tmp_path)
         build = composing.config(tmp_path, {"STACK_PROJECT": value})["services"]["worker"]["build"]
         project = Settings(stack_project=value).project
         assert Path(build["additional_contexts"]["project"]).resolve() == project

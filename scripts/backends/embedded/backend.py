@@ -254,7 +254,7 @@ class Embedded:
     def _start_supervisor(self) -> psutil.Process:
         self.layout.state.unlink(missing_ok=True)
         outcome.forget(self.layout)
-        settings = services.settings_environment(self.settings.project)
+        settings = services.settings_environment(self.place.root)
         env = {**services.base_environment(self.layout), **settings, "PYTHONPATH": str(ROOT)}
         with (self.layout.logs / "supervisor.log").open("wb") as log:
             process = subprocess.Popen(

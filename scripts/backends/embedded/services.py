@@ -63,7 +63,9 @@ def of(layout: Layout, values: Settings) -> list[Service | OneShot]:
     """What the supervisor starts, in order, for the stack that `values` describe."""
     chosen = accounts.choose(layout, values)
     accounts.settle(layout, chosen, values.project)
-    stack = _Stack(layout, values, clusters.of(layout), chosen)
+    cluster = clusters.of(layout)
+    place = layouts.place(layout, values, cluster.socket)
+    stack = _Stack(layout, values, cluster, place, chosen)
     return [stack.step(each) for each in descriptions.chosen(values) if not each.before_secrets]
 
 
@@ -74,6 +76,7 @@ class _Stack:
     layout: Layout
     values: Settings
     cluster: Cluster
+    place: Place
     accounts: Accounts
 
     def step(self, service: Description) -> Service | OneShot:
@@ -83,7 +86,7 @@ class _Stack:
         cwd = {
             "postgres": self.cluster.home,
             "server": self.layout.server_scratch,
-            "worker": self.values.project,
+            "worker": self.place.root,
         }[service.image]
         if service.runs_once:
             return OneShot(service.name, lambda: self.start(service), cwd, log, service.required)
@@ -98,7 +101,7 @@ class _Stack:
 
     def start(self, service: Description) -> Start:
         """How to start `service` now. The first start of PostgreSQL creates its data."""
-        place = layouts.place(self.layout, self.values, self.cluster.socket, free_port())
+        place = dataclasses.replace(self.place, worker_health_port=free_port())
         if service.image == "postgres":
             clusters.make(self.layout, self.cluster, secrets.database_password(place.secrets))
             argv, env = self.cluster.command(), base_environment(self.layout)
@@ -185,7 +188,7 @@ def environment_of(
         shutil.chown(temporary, account, account)
     return {
         **base_environment(layout),
-        **(bootstrap_environment(values.project) if service.reads_declarations else {}),
+        **(bootstrap_environment(place.root) if service.reads_declarations else {}),
         **service.environment(values, place),
         VARIABLE: place.dump(),
         **({REPORT_VARIABLE: "1"} if service.runs_once else {}),

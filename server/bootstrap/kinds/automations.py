@@ -10,7 +10,8 @@ from prefect.events.schemas.automations import AutomationCore
 from pydantic import Field, ValidationError
 
 from server.bootstrap import api
-from server.bootstrap.kind import Declared, Difference, Kind, Live, Need, Strict
+from server.bootstrap.kind import Kind
+from server.bootstrap.resource import Declared, Difference, Live, Need, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

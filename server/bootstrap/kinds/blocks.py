@@ -16,7 +16,8 @@ from prefect.blocks.notifications import AppriseNotificationBlock
 from pydantic import Field, ValidationError
 
 from server.bootstrap import api, ownership, value_checks
-from server.bootstrap.kind import Declared, Difference, Kind, Live, Need, Strict
+from server.bootstrap.kind import Kind
+from server.bootstrap.resource import Declared, Difference, Live, Need, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -13,12 +13,13 @@ from server.api import pagination
 from server.bootstrap import api, checks, dates, flows, job_variables, schedules
 from server.bootstrap.deployment import Deployment
 from server.bootstrap.flows import LoadedFlow
-from server.bootstrap.kind import Declared, Difference, Kind, Live, Need
+from server.bootstrap.kind import Kind
+from server.bootstrap.resource import Declared, Difference, Live, Need
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from server.bootstrap.kind import Location
+    from server.bootstrap.resource import Location
     from server.bootstrap.world import World
 
 

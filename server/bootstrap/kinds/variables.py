@@ -8,7 +8,8 @@ from uuid import UUID
 from pydantic import Field, JsonValue
 
 from server.bootstrap import api
-from server.bootstrap.kind import Declared, Difference, Kind, Live, Strict
+from server.bootstrap.kind import Kind
+from server.bootstrap.resource import Declared, Difference, Live, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,8 @@ from prefect.workers.process import ProcessWorker
 from pydantic import Field
 
 from server.bootstrap import api, job_variables
-from server.bootstrap.kind import Declared, Difference, Kind, Live, Strict
+from server.bootstrap.kind import Kind
+from server.bootstrap.resource import Declared, Difference, Live, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -8,12 +8,13 @@ from uuid import UUID
 from pydantic import Field
 
 from server.bootstrap import api
-from server.bootstrap.kind import Declared, Difference, Kind, Live, Need, Strict
+from server.bootstrap.kind import Kind
+from server.bootstrap.resource import Declared, Difference, Live, Need, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from server.bootstrap.kind import Location
+    from server.bootstrap.resource import Location
 
 DEFAULT = "default"  # created by the server with every pool
 
