@@ -16,11 +16,11 @@ import urllib.parse
 from datetime import datetime
 from pathlib import Path
 
+from prefect_prefork import END
 from server import remote, secrets
 from server.place import DOCKER, WORK_POOL, worker_name
 from server.probe import check_http
 from server.remote import Api
-from worker.prefork import END
 
 UNREPORTED_SECONDS = 60.0  # after which a run's end that the server has not taken is a fault
 STALE_SECONDS = 100.0  # a heartbeat comes every 30

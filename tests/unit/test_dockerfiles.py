@@ -35,7 +35,8 @@ def stage(path: Path, name: str) -> str:
 def copied(path: Path) -> set[str]:
     """What comes from the project."""
     copies = [line.split()[1:-1] for line in instructions(path) if line.startswith("COPY ")]
-    return {name for names in copies if not names[0].startswith("--from") for name in names}
+    names = {name for names in copies if not names[0].startswith("--from") for name in names}
+    return {name.removesuffix("/*.py") for name in names}
 
 
 def test_both_share_the_layers_of_their_packages() -> None:
@@ -81,6 +82,13 @@ def test_the_shipped_image_has_no_build_tools(path: Path) -> None:
 def test_the_shipped_image_installs_nothing_from_the_network(path: Path) -> None:
     installs = [line for line in final_stage(path) if re.search(r"pip\b.*\binstall\b", line)]
     assert [line for line in installs if "--no-index" not in line] == []
+
+
+def test_the_worker_type_is_a_package_of_the_worker_image_not_a_folder_beside_it() -> None:
+    lines = final_stage(WORKER)
+    [install] = [line for line in lines if line.endswith(" prefect-prefork")]
+    assert "from=prefork" in install
+    assert "COPY worker/*.py /stack/worker/" in lines  # without its folders
 
 
 @EACH

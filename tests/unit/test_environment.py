@@ -15,6 +15,7 @@ from prefect.settings.legacy import _get_valid_setting_names
 from pydantic import SecretStr
 from sqlalchemy import make_url
 
+from prefect_prefork.worker import JOURNAL_FOLDER
 from server import environment, secrets
 from server.app import leases
 from server.app.upstream import LeaseStorage
@@ -22,7 +23,6 @@ from server.environment import Role
 from server.place import DOCKER, Place
 from server.remote import Api
 from server.settings import Settings
-from worker.prefork.worker import JOURNAL_FOLDER
 
 ROLES: tuple[Role, ...] = get_args(Role)
 CLIENTS: tuple[Role, ...] = ("bootstrap", "worker")

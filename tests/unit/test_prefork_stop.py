@@ -16,8 +16,10 @@ from uuid import uuid4
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Running
 
-from worker.prefork import cancelling, journal, stopping
-from worker.prefork.journal import Journal
+from prefect_prefork import shutdown
+from prefect_prefork.recovery import journal
+from prefect_prefork.recovery.journal import Journal
+from prefect_prefork.runs import cancellation
 
 if TYPE_CHECKING:
     import pytest
@@ -32,7 +34,7 @@ def test_a_stop_fits_into_the_time_after_which_the_worker_is_killed() -> None:
     services = (ROOT / "scripts/embedded/services.py").read_text()
     assert "60s" in re.findall(r"stop_grace_period: (\S+)", compose)
     assert 'log / "worker.log", grace_seconds=60' in services
-    assert stopping.WHOLE_SECONDS < 60 - 2  # the interpreter ends, too
+    assert shutdown.WHOLE_SECONDS < 60 - 2  # the interpreter ends, too
 
 
 def test_a_folder_that_is_taken_for_a_dead_workers_is_made_anew(
@@ -70,9 +72,9 @@ def context(once: AsyncMock, alive: list[bool]) -> Any:
 def test_a_cancellation_is_tried_as_long_as_the_process_lives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cancelling, "TRIES", (0, 0))
+    monkeypatch.setattr(cancellation, "TRIES", (0, 0))
     once = AsyncMock(side_effect=[RuntimeError("on purpose")] * 20 + [None])
-    made = cancelling.Cancelling(context(once, [True]), LOGGER)
+    made = cancellation.Cancellations(context(once, [True]), LOGGER)
     asyncio.run(made.cancel_by_id(uuid4()))
     assert once.await_count == 21
 
@@ -85,7 +87,7 @@ def test_a_run_has_one_cancellation_at_a_time() -> None:
             await go.wait()
 
         once = AsyncMock(side_effect=wait)
-        made = cancelling.Cancelling(context(once, [True]), LOGGER)
+        made = cancellation.Cancellations(context(once, [True]), LOGGER)
         run = run_in(Running())
         both = [asyncio.create_task(made.cancel(run)) for _ in "ab"]
         await asyncio.sleep(0)
@@ -102,7 +104,7 @@ def test_a_run_has_one_cancellation_at_a_time() -> None:
 def test_a_process_that_does_not_end_is_killed_sooner_when_there_is_a_hurry() -> None:
     async def check() -> None:
         alive = [True] * 1000
-        made = cancelling.Cancelling(context(AsyncMock(), alive), LOGGER)
+        made = cancellation.Cancellations(context(AsyncMock(), alive), LOGGER)
         handle = made._processes.get(uuid4())  # noqa: SLF001
         killing = asyncio.create_task(made.kill(uuid4(), 600))
         await asyncio.sleep(0)

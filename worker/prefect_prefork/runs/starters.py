@@ -1,0 +1,156 @@
+"""Start the process of a run, as Prefect's executor wants it: a fork, or else a subprocess.
+
+Prefect's own starters start the runs that cannot be forked: those that have a command of their own,
+or variables that an interpreter reads when it starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio.abc
+from prefect.logging.loggers import flow_run_logger
+
+from prefect_prefork.common import framing
+from prefect_prefork.common.messages import Brought, Learnt, Loaded, Problem
+from prefect_prefork.runs.listening import Listener
+from prefect_prefork.runs.process import ForkedProcess, SessionScope, handle
+from prefect_prefork.upstream import EngineCommandStarter, WorkspaceResolvingEngineCommandStarter
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterator
+    from typing import Any
+
+    from prefect.client.schemas.objects import FlowRun
+
+    from prefect_prefork.common.messages import FromRun
+    from prefect_prefork.runs.hooks import ForkedHooks, Told
+    from prefect_prefork.runs.job import Job
+    from prefect_prefork.runs.suspension import Suspensions
+    from prefect_prefork.runs.templates import Kind, Templates
+    from prefect_prefork.upstream import ControlChannel, ProcessHandle, ProcessStarter
+
+
+class ForkStarter:
+    """Prefect's protocol `ProcessStarter`, for one run."""
+
+    def __init__(
+        self,
+        job: Job,
+        templates: Templates,
+        control: ControlChannel,
+        suspensions: Suspensions,
+        hooks: ForkedHooks,
+    ) -> None:
+        """Of `job`, with what all runs of the worker share."""
+        self._job = job
+        self._templates = templates
+        self._control = control
+        self._suspensions = suspensions
+        self._hooks = hooks
+        self.problem: str | None = None  # why the flow could not be loaded, when that was so
+
+    async def start(
+        self,
+        flow_run: FlowRun,
+        task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Fork, report the process, return when it has ended.
+
+        Raises:
+            TemplateError: two templates, one after the other, could not fork.
+        """
+        kind = self._job.kind()
+        env = {
+            **kind.env,
+            "PREFECT__FLOW_RUN_ID": str(flow_run.id),
+            "PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS": "false",
+        }
+        with contextlib.suppress(RuntimeError):  # no listener: a cancellation is a plain kill
+            port, token = self._control.register(flow_run.id)
+            env |= {"PREFECT__CONTROL_PORT": str(port), "PREFECT__CONTROL_TOKEN": token}
+        ours, theirs = framing.pair()
+        with ours:
+            try:
+                with theirs:
+                    request = self._job.request(flow_run, env)
+                    files = [theirs.fileno()]
+                    process = ForkedProcess(await self._templates.fork(kind, request, files))
+            except BaseException:
+                self._control.unregister(flow_run.id)
+                raise
+            logger = flow_run_logger(flow_run)
+            told = self._hooks.expect(flow_run.id)
+            listener = Listener(ours, partial(self._hear, kind, told, logger), logger)
+            try:
+                self._suspensions.add(flow_run, ours)
+                task_status.started(handle(process))
+                if await process.wait():  # what it has started is nobody's now
+                    SessionScope().hard_kill(process.pid)
+            except Exception:
+                SessionScope().hard_kill(process.pid)  # nobody will wait for it any more
+                raise
+            finally:
+                listener.close()
+                self._suspensions.remove(flow_run.id)
+
+    def _hear(
+        self,
+        kind: Kind,
+        told: Told,
+        logger: logging.Logger | logging.LoggerAdapter[Any],
+        said: FromRun,
+    ) -> None:
+        """Take what the run says of itself."""
+        match said:
+            case Learnt():
+                self._templates.learn(kind, said.names)
+            case Brought():
+                told.brought = said
+            case Loaded():
+                told.hooks = frozenset(said.hooks)
+            case Problem():  # in whose process no log may work
+                self.problem = said.message
+                told.hooks = frozenset()
+                logger.error("%s\n%s", said.message, said.traceback)
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """Prefect's own means, with what all runs of the worker share."""
+
+    control: ControlChannel
+    hooks: ForkedHooks
+
+    @contextlib.contextmanager
+    def starter(self, flow_run: FlowRun, job: Job, command: str | None) -> Iterator[ProcessStarter]:
+        """What starts `job` as Prefect's process worker does, with `command` where it has one."""
+        directory = job.working_dir.resolve()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.hooks.remove, flow_run.id)
+            if command:
+                self.hooks.add(flow_run.id, job)
+                starter: ProcessStarter = EngineCommandStarter(
+                    command=command,
+                    cwd=directory,
+                    env=dict(job.env),
+                    stream_output=job.stream_output,
+                    control_channel=self.control,
+                    isolate_process_group=True,
+                )
+            else:
+                starter = resolving = WorkspaceResolvingEngineCommandStarter(
+                    workspace_root=directory,
+                    stream_output=job.stream_output,
+                    control_channel=self.control,
+                    source_cwd=directory,
+                    environment=job.env,
+                )
+                stack.callback(resolving.close)
+                # In an interpreter that has the environment.
+                self.hooks.hand_over(flow_run.id, resolving.hook_runner)
+            yield starter
