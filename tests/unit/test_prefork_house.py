@@ -9,8 +9,14 @@ import tomllib
 from graphlib import CycleError, TopologicalSorter
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import ZipFile
 
+from flit_core import buildapi
 from packaging.requirements import Requirement
+
+if TYPE_CHECKING:
+    import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "worker" / "prefect_prefork"
@@ -94,6 +100,21 @@ def test_this_environment_has_the_package_as_it_is_here() -> None:
     there = {name: path.read_bytes() for name, path in files(INSTALLED).items()}
     assert INSTALLED != SOURCE
     assert [name for name in here | there if here.get(name) != there.get(name)] == []
+
+
+def test_its_wheel_holds_the_package_the_licence_and_the_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT / "worker")
+    with ZipFile(tmp_path / buildapi.build_wheel(str(tmp_path))) as wheel:
+        held = set(wheel.namelist())
+        [entry_points] = [each for each in held if each.endswith("entry_points.txt")]
+        entries = wheel.read(entry_points).decode()
+    assert entries.split() == ["[prefect.collections]", "prefect_prefork=prefect_prefork.worker"]
+    modules = {str(path.relative_to(ROOT / "worker")) for path in files(SOURCE).values()}
+    package = {each for each in held if ".dist-info/" not in each}
+    assert package == {*modules, "prefect_prefork/py.typed"}
+    assert [each for each in held if each.endswith("licenses/LICENSE")] != []
 
 
 def test_its_version_is_in_its_changelog() -> None:
