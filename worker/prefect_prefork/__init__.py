@@ -1,5 +1,6 @@
 """A Prefect worker type that forks a warm process for each run instead of starting interpreters."""
 
-# What follows the id of a run in the name of the file that holds its end, which is to be reported.
-# Here, since the health check reads it without importing Prefect.
+# The suffix of the files in the journal that hold a final state which is still to be reported; the
+# id of the flow run precedes it. Defined here so that a health check can count these files without
+# importing Prefect.
 END = ".end"

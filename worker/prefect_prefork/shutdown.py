@@ -1,4 +1,4 @@
-"""How a worker stops: it takes no more runs, lets its own finish, and cancels what is left."""
+"""How a worker stops: it takes no more runs, lets those it has finish, and cancels the rest."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 MESSAGE = "The worker was stopped, and the run was not done in time."
-# compose.yaml and scripts/embedded/services.py kill the worker after 60 s. What it has them for,
-# one after the other; a second signal skips the first.
-GRACE_SECONDS = 40.0  # runs finish
-END_SECONDS = 5.0  # runs that have not are asked to end, and are killed
-HOOKS_SECONDS = 4.0  # their hooks run, and are killed
-REPORT_SECONDS = 2.0  # their states are reported; once more, for those that never began
-CLOSE_SECONDS = 1.5  # each of the parts of the worker is closed
+# Whoever runs the worker should give it `WHOLE_SECONDS` after the first signal before killing it;
+# 60 s are a good choice. The time goes to these steps, in this order; a second signal skips the
+# first.
+GRACE_SECONDS = 40.0  # runs may finish
+END_SECONDS = 5.0  # runs that have not finished are asked to end, then killed
+HOOKS_SECONDS = 4.0  # their hooks may run, then are killed
+REPORT_SECONDS = 2.0  # their states are reported; then those of runs that never began
+CLOSE_SECONDS = 1.5  # to close each part of the worker
 PARTS = 3
 WHOLE_SECONDS = (
     GRACE_SECONDS + END_SECONDS + HOOKS_SECONDS + 2 * REPORT_SECONDS + PARTS * CLOSE_SECONDS
@@ -28,21 +29,20 @@ LOOK_SECONDS = 0.1
 
 
 class Shutdown:
-    """What a worker was told by signals: once to stop, twice to hurry."""
+    """Follows the signals that a worker gets: the first means stop, the second means hurry."""
 
     def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
-        """Nothing yet; `logger` is told what is waited for."""
         self._logger = logger
         self._told = asyncio.Event()
         self._hurry = asyncio.Event()
 
     @property
     def told(self) -> bool:
-        """Whether no more runs are to be taken."""
+        """Whether the worker was told to stop, and is to take no more runs."""
         return self._told.is_set()
 
     def listen(self) -> None:
-        """Take SIGTERM and SIGINT over, from here on."""
+        """Handle SIGTERM and SIGINT from now on."""
         loop = asyncio.get_running_loop()
         with contextlib.suppress(RuntimeError, ValueError):  # not in the main thread
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -55,13 +55,13 @@ class Shutdown:
         cancel: Callable[[], None],
         report: Callable[[Collection[UUID]], Awaitable[None]],
     ) -> None:
-        """Wait to be told, and return when nothing runs any more, or the time is up.
+        """Wait for a signal; return when nothing runs any more, or the time is up.
 
         Args:
-            running: the runs that the worker has, from when they are asked for.
-            polling: whether it is asking for some just now.
-            cancel: begins to end those that it has not begun to end.
-            report: says of runs that they are cancelled.
+            running: returns the runs that the worker has, from the moment a poll has returned them.
+            polling: returns whether a poll is going on.
+            cancel: begins to cancel the runs that are not being cancelled yet.
+            report: reports runs as Cancelled.
         """
         await self._told.wait()
         if count := len(running()):
@@ -76,7 +76,7 @@ class Shutdown:
             self._logger.warning("Cancelling %d runs that are not done.", count)
         async with _at_most(END_SECONDS + HOOKS_SECONDS + REPORT_SECONDS):
             while running():
-                cancel()  # also what was just being started
+                cancel()  # again and again: some runs may only now have a process
                 await asyncio.sleep(LOOK_SECONDS)
         if left := running():
             self._logger.error("Not ended in time: %s", ", ".join(map(str, left)))
@@ -84,7 +84,7 @@ class Shutdown:
                 await report(left)
 
     async def close(self, part: Callable[[], Awaitable[None]]) -> None:
-        """Close a part of the worker, in bounded time when it was told to stop."""
+        """Close a part of the worker, in bounded time if the worker was told to stop."""
         if not self.told:
             await part()
             return

@@ -1,6 +1,6 @@
-"""Prefect's private parts that the worker leans on, each in one place.
+"""The private parts of Prefect that the worker uses, each in one place.
 
-tests/unit/test_prefork_upstream.py fails when an upgrade moves one or changes what it takes.
+tests/unit/test_prefork_upstream.py fails when a new version moves one or changes its arguments.
 """
 
 from __future__ import annotations
@@ -87,22 +87,22 @@ drive = _drive_run_flow_result
 load_flow = flow_engine._load_flow_from_runtime_entrypoint  # noqa: SLF001
 runtime_entrypoint = _resolve_runtime_entrypoint
 
-# A run that is shorter sends none: its events say that it lives.
+# A shorter run sends no heartbeat: its other events say that it lives.
 FIRST_HEARTBEAT_SECONDS = 2
 
 
 async def bring_code(client: Any, flow_run: FlowRun) -> None:
-    """Run the pull steps of a run's deployment, as Prefect's engine does, and go where the code is.
+    """Run the pull steps of a run's deployment as Prefect's engine does, and change to the code.
 
-    The engine imports the flow on the way, in a thread: what a module sets for its thread when it
-    is imported, the precision of `decimal` or a signal's handler, would not hold in the flow. Left
-    out here; `load_flow` does it in the main thread, as the process worker does.
+    The engine also imports the flow, in a thread. Whatever a module sets for its thread when it is
+    imported, such as the precision of `decimal` or a signal handler, would not hold in the flow. So
+    this leaves out the import; `load_flow` does it in the main thread, as the process worker does.
     """
     module = cast("Any", flows)
     load = module.load_flow_from_entrypoint
     module.load_flow_from_entrypoint = lambda *_, **__: None
     try:
-        # Without the decorator that opens a client: ours answers from what the worker has read.
+        # Without its decorator, which opens a client: ours knows what the worker has read.
         await module.load_flow_from_flow_run.__wrapped__(
             client, flow_run, use_placeholder_flow=False
         )
@@ -111,7 +111,7 @@ async def bring_code(client: Any, flow_run: FlowRun) -> None:
 
 
 def python_path(start: Path, known: Sequence[str]) -> str:
-    """The `PYTHONPATH` of a run whose code is in the working directory, for what it starts.
+    """Return the `PYTHONPATH` for what a run starts whose code is in the working directory.
 
     Args:
         start: where the run began.
@@ -130,10 +130,10 @@ def python_path(start: Path, known: Sequence[str]) -> str:
 def replace_observers(
     observe: Callable[..., AbstractContextManager[None]],
 ) -> None:
-    """Have the engine learn of a suspension by `observe`, and send heartbeats without a wait.
+    """Make the engine learn of suspensions from `observe`, and stop heartbeats without a wait.
 
-    The engine's own observer opens a websocket and reads the run again before the flow begins, and
-    its heartbeat looks once a second whether the run is over; a run's end waits for both.
+    The engine's own observer opens a websocket and reads the run again before the flow begins. Its
+    heartbeat checks once a second whether the run is over. The end of a run waits for both.
     """
     engine = cast("Any", flow_engine)
     engine.observe_flow_run_suspension = observe
@@ -142,7 +142,7 @@ def replace_observers(
 
 @contextmanager
 def _send_heartbeats(engine: Any, join_on_exit: bool = True) -> Iterator[None]:  # noqa: ARG001, FBT001, FBT002
-    """Send a heartbeat as often as the settings say, from a thread, while the flow runs."""
+    """Send heartbeats from a thread while the flow runs, as often as the settings say."""
     if engine.heartbeat_seconds is None:
         yield
         return
@@ -161,7 +161,7 @@ def _send_heartbeats(engine: Any, join_on_exit: bool = True) -> Iterator[None]: 
             except Exception:
                 engine.logger.debug("Failed to emit heartbeat", exc_info=True)
 
-    # The thread has to see the settings of this run.
+    # The thread needs the settings of this run.
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(beat,), daemon=True).start()
     try:
@@ -171,9 +171,9 @@ def _send_heartbeats(engine: Any, join_on_exit: bool = True) -> Iterator[None]: 
 
 
 def replace_proposals(propose: Callable[..., Any], apropose: Callable[..., Awaitable[Any]]) -> None:
-    """Have the engine propose states by `propose` and `apropose`.
+    """Make the engine propose states by `propose` and `apropose`.
 
-    Each gets Prefect's own function first, then what that takes.
+    Each is called with Prefect's own function, followed by the arguments of that function.
     """
     engine = cast("Any", flow_engine)
     engine.propose_state_sync = functools.partial(propose, engine.propose_state_sync)
@@ -181,23 +181,24 @@ def replace_proposals(propose: Callable[..., Any], apropose: Callable[..., Await
 
 
 def retry_first_connections() -> None:
-    """Have clients try again also before they have reached the server once.
+    """Make clients retry even if they have never reached the server.
 
-    Prefect takes a server that a new client cannot connect to for a wrong address. Each run has a
-    client of its own, whose first call may meet a server that is just starting again.
+    Prefect assumes a wrong address if the first connection of a client fails. Each run has a new
+    client, and its first request may meet a server that is just restarting.
     """
     for client in (base.PrefectHttpxAsyncClient, base.PrefectHttpxSyncClient):
-        # Each instance sets it to False when it is made, and Prefect's own code reads it.
+        # Each new instance sets it to False; Prefect's code reads it.
         cast("Any", client)._has_connected = property(  # noqa: SLF001
             lambda _: True, lambda _, __: None
         )
 
 
 def name_run_in_requests(flow_run_id: UUID) -> None:
-    """Have each request of this process say which run sends it.
+    """Make each request of this process name the run that sends it, in a header.
 
-    Prefect names the deployment only, by which the stack's server could not tell whose slot of a
-    global limit is whose when one of several runs is killed.
+    Prefect's own headers name only the deployment. A server or a proxy that has to tell apart
+    several runs of it, for example to find out whose slot of a concurrency limit is whose, needs
+    this one.
     """
     module = cast("Any", base)
     named = module.get_attribution_headers
@@ -206,18 +207,18 @@ def name_run_in_requests(flow_run_id: UUID) -> None:
 
 
 def report_by(context: FlowRunExecutorContext, proposer: StateProposer) -> None:
-    """Have `context`, which has been entered, report what its processes come to by `proposer`."""
+    """Make `context`, which has been entered, report the ends of processes by `proposer`."""
     private = cast("Any", context)
     private._state_proposer = proposer  # noqa: SLF001
     private._cancellation_manager._state_proposer = proposer  # noqa: SLF001
 
 
 def read_result_storage_once(answer: Mapping[str, str | None] | None) -> None:
-    """Have a run know where results go by default, not ask the server for each flow and task.
+    """Make a run remember where results go by default, instead of asking for each flow and task.
 
     Args:
-        answer: the block's `id`, which is None for the files of the machine; without an answer the
-            run asks once.
+        answer: the `id` of the storage block, which is None for local files. If there is no answer,
+            the run asks once.
     """
     module = cast("Any", results)
     read, aread = (
@@ -243,13 +244,13 @@ def read_result_storage_once(answer: Mapping[str, str | None] | None) -> None:
 async def _until_it_succeeds(check: Callable[[], Awaitable[None]], observer: Any) -> None:
     """Run `check` until it succeeds once.
 
-    Prefect's observers are there for one run, and give up for good when a few polls fail while the
-    events cannot be heard. Those of a worker outlive any outage.
+    Prefect's observers serve one run, and give up for good if a few polls fail while the events
+    cannot be received. Those of a worker have to survive any outage.
     """
     while True:
         try:
             await check()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next turn tries again
+        except Exception as error:  # noqa: BLE001 - whatever it is, try again
             observer.logger.debug("The states of runs could not be checked: %r", error)
             await asyncio.sleep(observer.polling_interval)
         else:
@@ -257,36 +258,36 @@ async def _until_it_succeeds(check: Callable[[], Awaitable[None]], observer: Any
 
 
 class CancellingObserver(FlowRunCancellingObserver):
-    """One for all runs of a worker, for as long as that lives."""
+    """Observes cancellations of all runs of a worker, for as long as the worker lives."""
 
     async def _check_for_cancelled_flow_runs(self) -> None:
         await _until_it_succeeds(super()._check_for_cancelled_flow_runs, self)
 
 
 class SuspendingObserver(FlowRunSuspendingObserver):
-    """One for all runs of a worker, each watched from a state that is known."""
+    """Observes suspensions of all runs of a worker, each from a known state on."""
 
     async def _check_for_suspended_flow_runs(self) -> None:
         await _until_it_succeeds(super()._check_for_suspended_flow_runs, self)
 
     def watch(self, flow_run: FlowRun) -> None:
-        """Watch `flow_run` from its present state on; older suspensions do not count."""
+        """Watch `flow_run` from its present state on: earlier suspensions do not count."""
         watch = self._watches[flow_run.id] = self._create_watch(flow_run.id)
         watch.initialize(flow_run.state)
 
 
-# The one that the context of an executor makes.
+# The executor context makes an instance of this class.
 cast("Any", _flow_run_executor).FlowRunCancellingObserver = CancellingObserver
 
 
 class _Ssl:
-    """The module `ssl` with the certificates of one file read once, not by each client."""
+    """The module `ssl`, except that certificates are read once, not by each client."""
 
     def __init__(self) -> None:
         self._contexts: dict[tuple[str, int], ssl.SSLContext] = {}
 
     def create_default_context(self, *, cafile: str | None = None) -> ssl.SSLContext:
-        if cafile is None:  # Prefect changes this one
+        if cafile is None:  # Prefect modifies this context, so it is not shared
             return ssl.create_default_context()
         key = (cafile, Path(cafile).stat().st_mtime_ns)
         if key not in self._contexts:
@@ -298,7 +299,7 @@ class _Ssl:
 
 
 def share_certificates() -> None:
-    """Have all clients of this process, and of those forked from it, share what they trust."""
+    """Make all clients of this process, and of its forks, share their trusted certificates."""
     shared = _Ssl()
     cast("Any", orchestration).ssl = shared
     shared.create_default_context(

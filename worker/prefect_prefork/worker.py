@@ -60,7 +60,7 @@ class PreforkWorker(ProcessWorker):
     _documentation_url = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """As Prefect's process worker."""
+        """Take the arguments of Prefect's process worker."""
         super().__init__(*args, **kwargs)
         self._shared = SharedServices(self._logger)
         self._templates = Templates(self._logger)
@@ -74,7 +74,7 @@ class PreforkWorker(ProcessWorker):
         self._reporter: Reporter | None = None
         self._settling: asyncio.Task[None] | None = None
         self._taken: set[UUID] = set()
-        self._again: set[UUID] = set()  # of those, what came once more
+        self._again: set[UUID] = set()  # the runs in `_taken` that a poll has returned once more
         self._once = False
         self._shutdown = Shutdown(self._logger)
         self._strays = linux.Strays()
@@ -83,7 +83,7 @@ class PreforkWorker(ProcessWorker):
         self._storage = ResultStorage()
         self._event_polling_task: asyncio.Task[None] | None = None
 
-    # Life
+    # Starting and stopping
 
     async def start(
         self,
@@ -91,7 +91,7 @@ class PreforkWorker(ProcessWorker):
         with_healthcheck: bool = False,  # noqa: FBT001, FBT002
         printer: Callable[..., None] = print,
     ) -> None:
-        """Work until told to stop by a signal."""
+        """Work until a signal says to stop."""
         self._shutdown.listen()
         self._once = run_once
         stop = self._shutdown.carry_out(
@@ -100,7 +100,7 @@ class PreforkWorker(ProcessWorker):
             self._cancel_all,
             lambda left: self._shared.report_cancelled(left, shutdown.MESSAGE),
         )
-        # Each in a task: one that is cancelled can wait in its teardown, a scope would not let it.
+        # Two tasks, not a cancel scope: a task that is cancelled can still await its teardown.
         tasks = [
             asyncio.create_task(super().start(run_once, with_healthcheck, printer)),
             asyncio.create_task(stop),
@@ -122,7 +122,7 @@ class PreforkWorker(ProcessWorker):
         self._hooks.hurry(shutdown.END_SECONDS + shutdown.HOOKS_SECONDS)
 
     async def setup(self) -> None:
-        """Prepare all that runs share; end and report what a dead worker has left."""
+        """Prepare what all runs share; end and report the runs that a dead worker has left."""
         await super().setup()
         if problem := _why_no_forks():
             self._say_once(f"Runs are started as subprocesses: {problem}.")
@@ -137,11 +137,13 @@ class PreforkWorker(ProcessWorker):
             self._start_event_polling()
             await self._warm()
         except BaseException:
-            await self.teardown(*sys.exc_info())  # who enters and fails is not left
+            await self.teardown(
+                *sys.exc_info()
+            )  # `__aexit__` does not run when `__aenter__` raises
             raise
 
     def _prepare(self, journal: Journal) -> None:
-        """Be ready to execute runs, and to report them for as long as that takes."""
+        """Make what takes, executes and reports runs; begin to report those of a dead worker."""
         client = self._shared.context.client
         reporter = self._reporter = Reporter(client, self.name, self._logger)
         proposer = Proposer(client, reporter, journal)
@@ -158,15 +160,21 @@ class PreforkWorker(ProcessWorker):
         self._settling = asyncio.create_task(settling)
 
     async def teardown(self, *exc_info: Any) -> None:
-        """Give back what `setup` has taken."""
+        """Release what `setup` has acquired."""
         self._early_runs.close()
         if self._reporter:
             self._reporter.stop()
         if self._event_polling_task:
             self._event_polling_task.cancel()
         if self._shutdown.told:
-            exc_info = (None, None, None)  # what it does still is waited for, not cancelled
-        async with contextlib.AsyncExitStack() as parts:  # from the last one on, whichever fails
+            exc_info = (
+                None,
+                None,
+                None,
+            )  # let Prefect wait for what is still going on, not cancel it
+        async with (
+            contextlib.AsyncExitStack() as parts
+        ):  # closes all, last one first, if any fails too
             if self._journal:
                 parts.callback(self._journal.close)
             if self._settling:
@@ -187,20 +195,20 @@ class PreforkWorker(ProcessWorker):
             self._start_event_polling()
 
     def _start_event_polling(self) -> None:
-        """Be woken when there is work; not before runs can be taken, and once the pool is known."""
+        """Start to listen for new runs, once the pool is known. Call it when runs can be taken."""
         if self._work_pool and self._event_polling_task is None:
             self._event_polling_task = asyncio.create_task(
                 self._event_polling.run(self._work_pool.id)
             )
 
     def _record_work_pool_snapshot(self, work_pool: WorkPool) -> None:
-        """Take a pool of Prefect's process type for one of ours: its job variables are ours too."""
+        """Accept a pool of Prefect's process type: we understand all of its job variables."""
         ours = work_pool.type in (ProcessWorker.type, self.type)
         kind = self.type if ours else work_pool.type
         super()._record_work_pool_snapshot(work_pool.model_copy(update={"type": kind}))
 
     async def _warm(self) -> None:
-        """Have a template ready for runs that set nothing of their own."""
+        """Start a template for runs that set nothing of their own."""
         if self._work_pool is None:
             return
         try:
@@ -209,16 +217,18 @@ class PreforkWorker(ProcessWorker):
             )
             directory = configuration.working_dir or Path("/")
             await self._templates.warm(configuration.job(None, directory).kind())
-        except Exception as error:  # noqa: BLE001 - a run that is to have it will say the same
+        except Exception as error:  # noqa: BLE001 - the first run that needs it reports the cause
             self._logger.warning("No template could be started yet: %s", error)
 
-    # Picking runs up
+    # Picking up runs
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
-        """Poll, one at a time."""
+        """Poll once. Polls do not overlap."""
         async with self._polling:
             if self._shutdown.told:
-                self._last_polled_time = now("UTC")  # the health check is not to call it stuck
+                self._last_polled_time = now(
+                    "UTC"
+                )  # or the health check would call the worker stuck
                 return []
             if self._journal:
                 self._shared.check()
@@ -227,8 +237,8 @@ class PreforkWorker(ProcessWorker):
             except Exception as error:
                 if not passes(error):
                     raise
-                # Prefect's own worker ends when this goes on, and its runs with it. Ours waits: its
-                # health says that it does not ask for work.
+                # Prefect's own worker ends after a few failures, and its runs with it. Ours waits,
+                # while its health check says that it does not ask for work.
                 self._logger.warning("The server could not be asked for work: %r", error)
                 return []
             self._event_polling.polled()
@@ -255,10 +265,10 @@ class PreforkWorker(ProcessWorker):
     async def _submit_scheduled_flow_runs(
         self, flow_run_response: list[WorkerFlowRunResponse]
     ) -> list[FlowRun]:
-        """Submit what is due; hold what is not until shortly before its time."""
+        """Submit the runs that are due, and hold the others until shortly before their time."""
         new = []
         for entry in flow_run_response:
-            if entry.flow_run.id in self._taken:  # resumed or retried, and its process still ends
+            if entry.flow_run.id in self._taken:  # resumed or retried while its process is ending
                 self._again.add(entry.flow_run.id)
             else:
                 new.append(entry)
@@ -266,11 +276,11 @@ class PreforkWorker(ProcessWorker):
         return await super()._submit_scheduled_flow_runs(due)
 
     async def _submit_held(self, entry: WorkerFlowRunResponse) -> None:
-        if not self._shutdown.told:  # else it stays Scheduled, for the next worker
+        if not self._shutdown.told:  # otherwise it stays Scheduled, for the next worker
             await super()._submit_scheduled_flow_runs([entry])
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
-        """Take `flow_run` from Scheduled to its end, with fewer calls than Prefect's own way."""
+        """Take `flow_run` from Scheduled to its end, with fewer requests than Prefect's worker."""
         if self._taking is None:
             await super()._submit_run(flow_run)
             return
@@ -282,7 +292,7 @@ class PreforkWorker(ProcessWorker):
             self._taking.journal.remove(flow_run.id)  # not before its hooks have run
         except StoppedError as what:
             self._logger.warning("%s: left to the next start of the worker.", what)
-        except Exception:  # which would end all other runs of the worker
+        except Exception:  # raised from here, it would end all other runs of the worker
             self._logger.exception("Flow run '%s' is left to the next start.", flow_run.id)
         finally:
             self._taken.discard(flow_run.id)
@@ -292,7 +302,7 @@ class PreforkWorker(ProcessWorker):
             self._again.discard(flow_run.id)
 
     def _submitted(self, flow_run: FlowRun) -> None:
-        """From here on the run is no business of the poll, nor of cancelling before a start."""
+        """The run has started: stop tracking it as one that is being submitted."""
         self._submitting_flow_run_ids.discard(flow_run.id)
         if self._cancelling_observer is not None:
             self._cancelling_observer.remove_in_flight_flow_run_id(flow_run.id)
@@ -328,7 +338,7 @@ class PreforkWorker(ProcessWorker):
             self._emit_flow_run_executed_event(result, configuration, submitted)
 
     async def _started(self, flow_run: FlowRun, pid: int) -> None:
-        """Say what nobody has to wait for: who runs it, in which process."""
+        """Tell the server who runs it, in which process; nothing waits for this."""
         logger = self.get_flow_run_logger(flow_run)
         logger.info("Flow run '%s' submitted to infrastructure", flow_run.name)
         try:
@@ -361,7 +371,7 @@ class PreforkWorker(ProcessWorker):
 
 
 class _Started(anyio.abc.TaskStatus[int]):
-    """Tells that a process has started, in the form that `run` takes."""
+    """Calls a function when a process has started, in the form in which `run` expects it."""
 
     def __init__(self, tell: Callable[[int], object]) -> None:
         self._tell = tell
@@ -372,12 +382,12 @@ class _Started(anyio.abc.TaskStatus[int]):
 
 
 def _cause(error: Exception) -> Exception:
-    """The one error that task groups have wrapped, if it is one."""
+    """Return the error that task groups have wrapped, if there is only one."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
 
 
 def _why_no_forks() -> str | None:
-    """What keeps this machine from it."""
+    """Return why processes cannot be forked on this machine, if so."""
     return None if linux.supported() else "this platform cannot keep hold of forked processes"

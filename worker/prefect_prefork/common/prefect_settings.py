@@ -1,6 +1,6 @@
-"""Prefect's settings, read and written once for all runs that have the same.
+"""Tells whether a run has Prefect settings of its own, or can use those of its template.
 
-Reading them takes 0.1 s, and so does setting the logs up by them, which most runs can leave out.
+Reading the settings takes 0.1 s, and so does setting up the logs. Most runs can do without.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from prefect.settings import Settings
 
-# Prefect reads these in the working directory, and the profiles in its home.
+# Prefect reads these files in the working directory, and its profiles in its home.
 FILES = (".env", "prefect.toml", "pyproject.toml")
 
 _written: tuple[Settings, dict[str, str]] | None = None
@@ -25,7 +25,7 @@ Sources = tuple[frozenset[tuple[str, str]], tuple[tuple[str, int, int] | None, .
 
 
 def sources(env: Mapping[str, str], directory: str) -> Sources:
-    """All that settings and logs are set up by: variables, and files by name, time and size."""
+    """Return all that decides on settings and logs: variables, and files with time and size."""
     own = frozenset(
         (name, value)
         for name, value in env.items()
@@ -33,14 +33,14 @@ def sources(env: Mapping[str, str], directory: str) -> Sources:
     )
     home = env.get("PREFECT_HOME") or str(Path.home() / ".prefect")
     profiles = env.get("PREFECT_PROFILES_PATH") or str(Path(home) / "profiles.toml")
-    # Where the settings say otherwise, what they are read from has changed.
+    # If a run's settings name another file, the sources of its settings differ anyway.
     logs = str(get_current_settings().logging.config_path)
     paths = (*(os.path.join(directory, name) for name in FILES), profiles, logs)  # noqa: PTH118
     return own, tuple(_state(path) for path in paths)
 
 
 def environment() -> dict[str, str]:
-    """The settings of this process as variables, written out once: that takes 20 ms."""
+    """Return the settings of this process as variables. They are cached: it takes 20 ms."""
     global _written  # noqa: PLW0603
     settings = get_current_settings()
     if _written is None or _written[0] is not settings:

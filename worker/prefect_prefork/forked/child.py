@@ -1,6 +1,6 @@
-"""What a forked process does: become the process of one run, run it, end.
+"""What a forked process does: it becomes the process of one run, runs it, and ends.
 
-The same steps as `python -m prefect.engine`, with what the worker has read already handed in.
+The steps are those of `python -m prefect.engine`, but for what the worker has read already.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from prefect_prefork.forked.ending import Ending
 from prefect_prefork.pickup.early_runs import seconds_until_due
 from prefect_prefork.recovery.ends import NOT_BEGUN
 
-# What Prefect's engine takes out of its environment when it has read it.
+# Prefect's engine removes these variables from the environment when it has read them.
 CONTROL = ("PREFECT__CONTROL_PORT", "PREFECT__CONTROL_TOKEN")
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Before:
-    """What a template has, to see what a run has besides."""
+    """The state of a template, to tell what a run changes."""
 
     modules: frozenset[str]
     settings: prefect_settings.Sources
@@ -59,7 +59,7 @@ class Before:
 
     @classmethod
     def now(cls) -> Before:
-        """Of this process."""
+        """Return the state of this process."""
         return cls(
             frozenset(sys.modules),
             prefect_settings.sources(os.environ, os.getcwd()),  # noqa: PTH109
@@ -71,10 +71,10 @@ class Before:
 def main(
     answer: socket.socket, worker: int, before: Before, request: Request, files: list[int]
 ) -> NoReturn:
-    """Run what `request` asks for and end the process. Never returns, never raises.
+    """Run what `request` asks for and end the process. Never return, never raise.
 
-    Nothing is run before the worker has heard who runs it: one that has given up on a slow
-    template asks another, and a run is not to begin twice.
+    Nothing runs before the worker has acknowledged this process. A worker that has given up on a
+    slow template asks another one, and the run must not begin twice.
     """
     code = 1
     ending: Ending | None = None
@@ -108,14 +108,14 @@ def main(
 
 
 def _become(request: Request, worker: int, before: Before) -> None:
-    """Take the environment of the run, as an interpreter does that starts with it."""
+    """Take on the environment of the run, as if an interpreter had been started with it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminated)
     deadline = time.monotonic() + 5
     while os.getppid() != worker and time.monotonic() < deadline:
-        time.sleep(0.0005)  # until the process between the two has ended
+        time.sleep(0.0005)  # until the process between the template and this one has ended
     if not linux.end_with_parent(worker):
-        os._exit(1)  # the worker is gone: its next start says what became of the run
+        os._exit(1)  # the worker is gone: its next start reports the run
     os.environ.clear()
     os.environ.update(request.env)
     if not request.stream_output:
@@ -126,7 +126,7 @@ def _become(request: Request, worker: int, before: Before) -> None:
         os.chdir(request.cwd)
     sys.path.insert(0, request.cwd)
     sys.argv = ["prefect.engine"]
-    # What a process that the flow spawns imports as its main module.
+    # A process that the flow spawns imports this as its main module.
     sys.modules["__main__"].__spec__ = importlib.util.find_spec("prefect.engine")
     time.tzset()
     zoneinfo.reset_tzpath()
@@ -136,7 +136,7 @@ def _become(request: Request, worker: int, before: Before) -> None:
 
 
 def _read_settings() -> None:
-    """Read Prefect's settings anew, and set the logs up by them."""
+    """Read Prefect's settings again, and set up the logs accordingly."""
     with loading.step("Prefect's settings cannot be read"):
         upstream.refresh_global_settings_context()
     with loading.step("The logs cannot be set up"):
@@ -151,7 +151,7 @@ def _run(  # noqa: PLR0913, PLR0917
     before: Before,
     ending: Ending,
 ) -> int:
-    """Run the flow; the exit code."""
+    """Run the flow; return the exit code."""
     with upstream.handle_engine_signals(flow_run.id), ending.beginning():
         _tell_learnt(line, before)
         _wait_until_due(flow_run)
@@ -168,18 +168,18 @@ def _run(  # noqa: PLR0913, PLR0917
 
 
 def _tell_learnt(line: socket.socket, before: Before) -> None:
-    """Tell the worker which installed modules the run has imported by now."""
+    """Tell the worker which installed modules the run has imported so far."""
     if names := preload.learnt(before.modules):
         _tell(line, messages.Learnt(names=names))
 
 
 def _tell(line: socket.socket, message: messages.FromRun) -> None:
-    with contextlib.suppress(OSError):  # the worker may be gone, which is not the run's fault
+    with contextlib.suppress(OSError):  # the worker may be gone; the run goes on all the same
         framing.send(line, message.encode())
 
 
 def _wait_until_due(flow_run: FlowRun) -> None:
-    """A scheduled run is forked shortly before its time; the server would make it wait longer."""
+    """Wait until the run is due: it was forked early. The server would make it wait longer."""
     if (wait := seconds_until_due(flow_run)) > 0:
         time.sleep(wait)
 
@@ -187,7 +187,7 @@ def _wait_until_due(flow_run: FlowRun) -> None:
 def _load(
     flow_run: FlowRun, request: Request, line: socket.socket, before: Before
 ) -> Flow[..., Any]:
-    """The flow from its file, with the deployment's pull steps, as the process worker does it."""
+    """Run the pull steps and load the flow from its file, as the process worker does."""
     settings = prefect_settings.sources(os.environ, os.getcwd())  # noqa: PTH109
     if request.brought:
         brought = messages.Brought.model_validate(request.brought)
@@ -211,15 +211,15 @@ def _load(
 
 
 def _bring(flow_run: FlowRun, request: Request) -> messages.Brought:
-    """Run the pull steps; where the code is."""
+    """Run the pull steps; return where the code is."""
     found = DeploymentResponse.model_validate(request.deployment)
     start, path = Path.cwd(), list(sys.path)
-    # Where there is nothing to fetch, the code is where the run starts, and the log says so.
+    # If there is nothing to fetch, the code is where the run starts, and the log says so.
     known = _Known(found.model_copy(update={"path": found.path or str(start)}))
     with loading.step("The code of the flow cannot be brought"):
         run_coro_as_sync(upstream.bring_code(known, flow_run))
     if Path.cwd() != start:
-        sys.path.remove(str(start))  # it would hide modules of the code, as the stack's own does
+        sys.path.remove(str(start))  # its files could hide modules of the code
     os.environ["PYTHONPATH"] = upstream.python_path(start, path)
     return messages.Brought(
         directory=str(Path.cwd()),
@@ -230,7 +230,7 @@ def _bring(flow_run: FlowRun, request: Request) -> messages.Brought:
 
 
 def _start_over(request: Request, entrypoint: str) -> NoReturn:
-    """Go on as a new interpreter: a pull step has changed packages that are imported already."""
+    """Go on as a new interpreter, since a pull step has changed packages in use."""
     run_coro_as_sync(APILogHandler.aflush())
     control = {name: value for name, value in request.env.items() if name in CONTROL}
     env = {**os.environ, **control, "PREFECT__FLOW_ENTRYPOINT": entrypoint}
@@ -238,7 +238,7 @@ def _start_over(request: Request, entrypoint: str) -> NoReturn:
 
 
 def _run_hooks(kind: str, flow_run: FlowRun, flow: Flow[..., Any], state: State) -> int:
-    """Run the hooks that belong to the end of a run whose own process is gone."""
+    """Run hooks for a run whose own process is gone; return the exit code."""
 
     async def known(_: FlowRun) -> Flow[..., Any]:
         return flow
@@ -252,7 +252,7 @@ def _run_hooks(kind: str, flow_run: FlowRun, flow: Flow[..., Any], state: State)
 
 
 class _Known:
-    """A client that has the deployment already, and asks the server for all else."""
+    """A client that knows the deployment, and asks the server for blocks."""
 
     def __init__(self, deployment: DeploymentResponse) -> None:
         self._deployment = deployment
@@ -266,7 +266,7 @@ class _Known:
 
 
 class _Observer:
-    """Hears from the worker, which watches for all its runs, that this one is suspended."""
+    """Learns that the run is suspended from the worker, which observes all its runs."""
 
     def __init__(self, line: socket.socket, flow_run_id: UUID) -> None:
         self._line = line
@@ -279,7 +279,7 @@ class _Observer:
         request: Request,
         polling_interval: float = 10,  # noqa: ARG002
     ) -> Iterator[None]:
-        """Mark `request` when the run is suspended; in place of Prefect's own observer."""
+        """Mark `request` when the run is suspended. Replaces Prefect's own observer."""
         if flow_run_id == self._flow_run_id:
             threading.Thread(target=self._listen, args=(request,), daemon=True).start()
         yield
@@ -300,9 +300,9 @@ def _exit_code(error: SystemExit) -> int:
 
 
 def _terminated(number: int, frame: Any) -> None:  # noqa: ARG001
-    """End by SIGTERM with the log delivered, which the signal's own way of ending would lose.
+    """Deliver the log, which the default handler would lose, then end by SIGTERM.
 
-    While a flow runs, the engine takes the signal; when it is done with it, it sends it once more.
+    While a flow runs, the engine handles the signal, and sends it once more when it is done.
     """
     signal.signal(number, signal.SIG_DFL)
     atexit._run_exitfuncs()  # noqa: SLF001
@@ -312,7 +312,7 @@ def _terminated(number: int, frame: Any) -> None:  # noqa: ARG001
 
 
 def _end(code: int) -> NoReturn:
-    """Do what an interpreter does at its end, then end without taking the heap apart."""
+    """Do what an interpreter does at its end, except for freeing the heap."""
     try:
         threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001
         atexit._run_exitfuncs()  # noqa: SLF001

@@ -1,7 +1,7 @@
-"""Text that no database takes: the character NUL, and lone halves of surrogate pairs.
+"""Escapes characters that no database accepts: NUL, and lone halves of surrogate pairs.
 
-Both come from bytes that are no text, read as if they were. The server refuses what holds one, and
-with it the state in which a run ends, or all the lines of a log that were sent together.
+Both come from binary data that was read as text. The server rejects a state whose message holds
+one, and all lines of a log that are sent together with one.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ REFUSED = re.compile("[\x00\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
-    r"""`text` with what is refused written as in Python's source, as `\x00` and `\ud800`."""
+    r"""Return `text` with those characters written as in Python's source: `\x00`, `\ud800`."""
     if REFUSED.search(text) is None:
         return text
     return text.replace("\0", r"\x00").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def clean_what_is_sent() -> None:
-    """Have states and lines of logs that this process makes hold only what the server takes.
+    """Escape such characters in all states and log lines that this process makes.
 
-    tests/unit/test_prefork_cleaning.py fails when an upgrade makes them in another way.
+    tests/unit/test_prefork_cleaning.py fails if a new version of Prefect makes them in another way.
     """
     make, write = State.__init__, APILogHandler.format
 

@@ -1,4 +1,4 @@
-"""In the fork: a run that has ended stays ended, whatever becomes of the server meanwhile."""
+"""In the fork: keeps the final state of a run, even if the server cannot be reached."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     import httpx
     from prefect.client.schemas.objects import State
 
-# The variable by which the worker names the file; the fork takes it out of its environment.
+# The variable in which the worker names the file. The fork removes it from the environment.
 VARIABLE = "PREFECT__PREFORK_END"
 
 
 class Ending:
-    """Writes the last state of one run to a file before it is reported.
+    """Writes the final state of one run to a file before the run reports it.
 
-    When the server cannot be reached, the file stays and the run's process ends all the same: the
-    worker reports what the file holds, for as long as it takes.
+    If the server cannot be reached, the file stays and the process of the run ends all the same.
+    The worker then reports what the file holds, however long that takes.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Ending:
         environment: MutableMapping[str, str],
         logger: logging.Logger | logging.LoggerAdapter[Any],
     ) -> None:
-        """Of a run whose worker has named the file in `environment`."""
+        """Take the name of the file from `environment`, where the worker has put it."""
         name = environment.pop(VARIABLE, None)
         self._flow_run_id = flow_run_id
         self._path = Path(name) if name else None
@@ -47,12 +47,12 @@ class Ending:
         self.could_not_begin = False
 
     def take_over(self) -> None:
-        """Have the engine propose the states of the run by this."""
+        """Make the engine propose the states of the run by this object."""
         upstream.replace_proposals(self._propose, self._apropose)
 
     @contextlib.contextmanager
     def beginning(self) -> Iterator[None]:
-        """Note an outage of the server that keeps the run from its first line."""
+        """Note if an outage of the server keeps the flow from beginning."""
         try:
             yield
         except Exception as error:
@@ -69,7 +69,7 @@ class Ending:
     ) -> State[Any]:
         if flow_run_id != self._flow_run_id or not state.is_final():
             return self._note(propose(client, state, flow_run_id=flow_run_id, force=force))
-        if self._ended is not None:  # told to end while it reports: the work is done all the same
+        if self._ended is not None:  # it was told to end while it reports, but its work is done
             return self._ended
         with self._reporting(state, force=force):
             return propose(client, state, flow_run_id=flow_run_id, force=force)
@@ -97,12 +97,12 @@ class Ending:
 
     @contextlib.contextmanager
     def _reporting(self, state: State[Any], *, force: bool) -> Iterator[None]:
-        """Keep `state` in the file until the server has answered; no error when it is away."""
+        """Keep `state` in the file until the server has answered; no error if it is away."""
         self._ended = state
         written = self._write(state, force=force)
         try:
             yield
-        except (Abort, Pause):  # the server has decided otherwise
+        except (Abort, Pause):  # the server has rejected the state
             self._forget()
             raise
         except Exception as error:
@@ -135,9 +135,9 @@ class Ending:
 
 
 def _is_of_the_api(error: BaseException) -> bool:
-    """Whether it was Prefect's server that was asked, and not another that the flow needs."""
+    """Whether the failed request was to Prefect's server, not to one that the flow uses."""
     try:
         asked = str(cast("httpx.HTTPError", error).request.url)
-    except RuntimeError:  # it does not say what was asked
+    except RuntimeError:  # the error does not know its request
         return True
     return asked.startswith(get_current_settings().api.url or "")

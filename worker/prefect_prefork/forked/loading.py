@@ -1,4 +1,4 @@
-"""In the fork: why a run ends before its flow begins, in one sentence for its log and its state."""
+"""In the fork: tells in one sentence why a run has ended before its flow began."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ INSTALLED = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", "
 
 
 class StepError(Exception):
-    """A step on the way to the flow has failed; the message says which, and why."""
+    """A step before the flow has failed. The message says which step, and why."""
 
 
 @contextlib.contextmanager
 def step(what: str) -> Iterator[None]:
-    """Say of what fails in it that it is `what`.
+    """Put `what` before the message of an error.
 
     Raises:
-        StepError: from the error, which is no outage of the server.
+        StepError: in place of any error other than an outage of the server.
     """
     try:
         yield
@@ -51,12 +51,12 @@ def step(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def telling(line: socket.socket) -> Iterator[None]:
-    """Tell the worker over `line` of what fails in it.
+    """Tell the worker over `line` if an error is raised.
 
-    An outage of the server is left out: the run is given back, and tried again.
+    An outage of the server is not reported, since the run will be given back and tried again.
 
     Raises:
-        SystemExit: in place of any other error, and of an end that a module asks for.
+        SystemExit: in place of any other error, and also if a module calls `sys.exit`.
     """
     try:
         yield
@@ -73,7 +73,7 @@ def telling(line: socket.socket) -> Iterator[None]:
 
 
 def why(error: BaseException) -> str:
-    """`error` in one sentence, such as `SyntaxError in flows/a.py, line 1: invalid syntax`."""
+    """Describe `error` in one sentence: `SyntaxError in flows/a.py, line 1: invalid syntax`."""
     if isinstance(error, StepError):
         return str(error)
     if isinstance(error, ScriptError):
@@ -87,7 +87,7 @@ def why(error: BaseException) -> str:
 
 
 def _text(error: BaseException) -> str:
-    if isinstance(error, ValidationError):  # else it is many lines, with links
+    if isinstance(error, ValidationError):  # its own text has many lines, with links
         found = error.errors(include_url=False, include_context=False)
         text = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
     else:
@@ -97,7 +97,7 @@ def _text(error: BaseException) -> str:
 
 
 def _place(found: TracebackType | None) -> str | None:
-    """The last line that is the user's own."""
+    """Return the last line of the traceback that is in the user's own code."""
     for frame, line in reversed(list(traceback.walk_tb(found))):
         file = frame.f_code.co_filename
         if Path(file).is_file() and not file.startswith(INSTALLED):
@@ -106,7 +106,7 @@ def _place(found: TracebackType | None) -> str | None:
 
 
 def _name(file: str) -> str:
-    """`file` as seen from the working directory, where it is in it."""
+    """Return the path of `file`, relative if it is below the working directory."""
     with contextlib.suppress(OSError, ValueError):
         return str(Path(file).resolve().relative_to(Path.cwd()))
     return file

@@ -1,8 +1,7 @@
-"""Which modules stay warm in a template: packages that are installed, never the user's own code.
+"""Decides which modules a template imports: installed packages, never the user's own code.
 
-What a flow imports from the flows directory is imported by each run anew, so that a run always has
-what is on disk. The installed packages that it imports, which take the time, are learnt from the
-runs and imported by the next template.
+Each run imports the user's modules again, so it always runs the code that is on disk. Installed
+packages are what takes the time. The worker learns from the runs which ones the next template needs.
 """
 
 from __future__ import annotations
@@ -32,24 +31,27 @@ INSTALLED = tuple(
 
 
 def state() -> State:
-    """What differs when a package has been installed, removed or replaced since."""
+    """Return a value that changes when a package is installed, removed or replaced."""
     folders = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
     return tuple(os.stat(each).st_mtime_ns for each in sorted(folders))  # noqa: PTH116
 
 
 def installed(name: str) -> bool:
-    """Whether the loaded module of that name comes from Python itself or an installed package."""
+    """Whether the loaded module `name` belongs to Python or to an installed package."""
     origin = getattr(sys.modules.get(name), "__file__", None)
     return isinstance(origin, str) and origin.startswith(INSTALLED)
 
 
 def learnt(before: frozenset[str]) -> list[str]:
-    """The installed modules that were loaded since, in the order in which they were."""
+    """Return the installed modules that are loaded and not in `before`, in the order of loading."""
     return [name for name in list(sys.modules) if name not in before and installed(name)]
 
 
 def keep_warm(names: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Import those of `names` that are safe to fork after; those, and why the others are not."""
+    """Import the modules in `names` after which a fork is safe.
+
+    Return their names, and for each of the others why it is not imported.
+    """
     reasons: dict[str, str] = {}
     while found := _rehearse([name for name in names if name not in reasons]):
         reasons |= found
@@ -62,7 +64,7 @@ def keep_warm(names: list[str]) -> tuple[list[str], dict[str, str]]:
 
 
 def complete_models() -> None:
-    """Build the validators that Pydantic leaves for the first use of a model."""
+    """Build the validators that Pydantic builds only when a model is first used."""
     waiting = BaseModel.__subclasses__()
     while waiting:
         model = waiting.pop()
@@ -72,7 +74,7 @@ def complete_models() -> None:
 
 
 def _rehearse(names: list[str]) -> dict[str, str]:
-    """Import `names` in a child that ends afterwards; what it says of those that leave traces."""
+    """Import `names` in a child process, which then ends; return why some must not be imported."""
     if not names:
         return {}
     reader, writer = os.pipe()
@@ -85,7 +87,7 @@ def _rehearse(names: list[str]) -> dict[str, str]:
             if reason := _trace_of(name):
                 reasons[name] = reason
                 if name in sys.modules:
-                    break  # what it has imported on its way is to be judged without it
+                    break  # judge the modules that it has imported in a process without it
         with os.fdopen(writer, "w") as file:
             json.dump(reasons, file)
         os._exit(0)
@@ -104,7 +106,7 @@ def _trace_of(name: str) -> str | None:
     before = traces.look()
     try:
         importlib.import_module(name)
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the run will say it
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the run will report it
         return f"{type(error).__name__} when it is imported"
     if linux.threads() > threads:
         return "starts a thread when it is imported"
@@ -117,7 +119,7 @@ def _trace_of(name: str) -> str | None:
 
 
 def _is_own(name: str) -> bool:
-    """Whether the loaded module is a user's file."""
+    """Whether the loaded module is a file of the user."""
     return bool(getattr(sys.modules[name], "__file__", None)) and not installed(name)
 
 
@@ -126,6 +128,6 @@ def _files() -> set[str]:
     for path in Path("/proc/self/fd").iterdir():
         try:
             found.add(str(path.readlink()))
-        except OSError:  # the one that lists them
+        except OSError:  # the descriptor of the listing itself
             continue
     return found

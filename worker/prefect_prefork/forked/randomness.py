@@ -1,4 +1,4 @@
-"""Random numbers of a fork: not those that its template, and so each other fork, would draw."""
+"""Gives each fork random numbers of its own, since all forks copy the state of their template."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _seeded: set[int] = set()
 
 @contextmanager
 def noting_seeds() -> Iterator[None]:
-    """Know generators that are given a seed meanwhile: they are meant to repeat themselves."""
+    """Remember the generators that get a seed meanwhile: they are meant to repeat themselves."""
     seed = random.Random.seed
 
     def noting(self: random.Random, *args: Any, **kwargs: Any) -> None:
@@ -33,14 +33,15 @@ def noting_seeds() -> Iterator[None]:
 
 
 def generators() -> tuple[random.Random, ...]:
-    """Those that loaded modules have made without a seed."""
-    # Not by `isinstance`: that asks proxies of other libraries for their class, which imports.
+    """Return the generators of this process that were made without a seed."""
+    # Not by `isinstance`, which asks proxies of other libraries for their class; they then import
+    # it.
     made = (each for each in gc.get_objects() if issubclass(type(each), random.Random))
     return tuple(each for each in made if id(each) not in _seeded)
 
 
 def reseed(made: tuple[random.Random, ...]) -> None:
-    """Seed `made` anew, and what `random`, NumPy and PyTorch draw from by default."""
+    """Seed the generators `made` again, and the default ones of `random`, NumPy and PyTorch."""
     random.seed()
     for each in made:
         each.seed()

@@ -1,7 +1,7 @@
 """The template: a process with Prefect imported and nothing running, forked for each run.
 
-It never has a thread, a client of the API, a logger to the API or an event loop: a fork copies one
-thread only, and what the others held stays locked for ever in the child.
+It never has a second thread, an API client, an API logger or an event loop: a fork copies only one
+thread, and locks that the others held stay locked in the child for ever.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _spawn(
 
 
 def _fork(answer: socket.socket) -> int | None:
-    """As `os.fork`; None when the kernel has refused it, and that is answered."""
+    """Fork as `os.fork` does; if the kernel refuses, tell the worker and return None."""
     try:
         return os.fork()
     except OSError as error:

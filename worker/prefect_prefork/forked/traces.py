@@ -1,8 +1,8 @@
-"""What all modules of a process share, and the import of a package may change under them.
+"""Finds out whether the import of a package changes state that all modules of a process share.
 
-A run finds it as its environment made it, not as a package has left it that another run needed: a
-package that changes some of it when it is imported is left to each run. What a package sets for
-itself only, such as its own loggers, counts for nothing.
+A run has to find this state as its environment sets it, not as it was changed by a package that
+some other run needs. So a package whose import changes any of it is left to the runs. What a
+package sets only for itself, such as its own loggers, does not count.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ Look = dict[str, object]
 STDLIB, SITE = sysconfig.get_path("stdlib") + os.sep, sysconfig.get_path("purelib") + os.sep
 LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 
-# The values that were drawn, and the functions for the end that were registered, since `watch`.
+# Calls since `watch` that draw random values, and that register functions for the end.
 _drawn: list[str] = []
 _registered: list[str] = []
 
 
 def watch() -> None:
-    """Note what leaves no trace to look at. For a process that ends after its imports."""
-    certifi.where()  # the first call, which is that of `requests`, registers what does nothing here
+    """Record the calls that leave no visible trace. For a process that ends after its imports."""
+    certifi.where()  # its first call registers a function that has no effect here
     for module, name in (
         *((os, "urandom"), (uuid, "uuid1"), (uuid, "uuid4")),
         *((secrets, "token_bytes"), (secrets, "token_hex"), (secrets, "token_urlsafe")),
@@ -54,12 +54,12 @@ def watch() -> None:
 
 
 def look() -> Look:
-    """All of it as it is now, by what it is called."""
+    """Return the present shared state, by the name of each part."""
     return {what: read() for what, read in SHARED.items()}
 
 
 def changed(before: Look, loaded: set[str]) -> str | None:
-    """What is not as it was `before` the modules `loaded` were; None when all is."""
+    """Return which part differs from `before`, now that the modules `loaded` are there; or None."""
     own = {name.partition(".")[0] for name in loaded}
     for what, value in look().items():
         if what == LOGGERS:
@@ -106,7 +106,7 @@ def _loggers_differ(before: dict[str, object], now: dict[str, object], own: set[
 
 
 def _filters() -> list[object]:
-    """Those for warnings that packages share: of any text and module, and of Python's own kinds."""
+    """Return the filters for any text and module, for Python's own categories."""
     return [
         (action, category, line)
         for action, message, category, module, line in warnings.filters
@@ -121,7 +121,7 @@ def _umask() -> int:
 
 
 def _finders() -> list[object]:
-    # `six`, which much is made with, finds its own modules by one.
+    # Many packages use `six`, which finds its own modules by a finder.
     known = [each for each in sys.meta_path if type(each).__name__ != "_SixMetaPathImporter"]
     return [known, list(sys.path_hooks)]
 
@@ -133,7 +133,7 @@ SHARED: dict[str, Callable[[], object]] = {
     "the path of modules": lambda: list(sys.path),
     "how modules are found": _finders,
     "the handlers of signals": lambda: [signal.getsignal(each) for each in signal.valid_signals()],
-    # As gevent and its kind do.
+    # As gevent and similar packages do.
     "what others use": lambda: (socket.socket, threading.Thread, time.sleep, vars(builtins).copy()),
     LOGGERS: _loggers,
     "how logs are made": lambda: (

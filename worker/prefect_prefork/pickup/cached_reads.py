@@ -1,4 +1,4 @@
-"""What a worker reads for a run, with what cannot change kept."""
+"""What a worker reads for each run, cached where it cannot change, or not soon."""
 
 from __future__ import annotations
 
@@ -19,34 +19,33 @@ SHARED_SECONDS = 1
 
 
 class CachedReads:
-    """A client that remembers flows: a flow is an id and a name, and keeps both."""
+    """A client that caches flows: a flow is an id and a name, and neither ever changes."""
 
     def __init__(self, client: PrefectClient, flows: dict[UUID, Flow]) -> None:
-        """Of `client`, with the flows that are known."""
+        """Wrap `client`; `flows` is the cache."""
         self._client = client
         self._flows = flows
 
     async def read_flow(self, flow_id: UUID) -> Flow:
-        """The flow, asked for once."""
+        """Return the flow, which is asked for only once."""
         if flow_id not in self._flows:
             self._flows[flow_id] = await self._client.read_flow(flow_id)
         return self._flows[flow_id]
 
     def __getattr__(self, name: str) -> Any:
-        """All else is the client's."""
+        """Leave everything else to the client."""
         return getattr(self._client, name)
 
 
 class ResultStorage:
-    """Where results go by default: asked once for all runs that are taken within a second."""
+    """Where results go by default: one request for all runs that are taken within a second."""
 
     def __init__(self) -> None:
-        """Not asked yet."""
         self._answer: asyncio.Task[dict[str, str | None] | None] | None = None
         self._stale = 0.0  # when the answer is too old
 
     async def read(self, client: PrefectClient) -> dict[str, str | None] | None:
-        """The block's `id`, which is None for the files of the machine; None when not known."""
+        """Return the `id` of the storage block, which is None for local files; None if unknown."""
         if self._answer is None or (self._answer.done() and time.monotonic() > self._stale):
             self._answer = asyncio.create_task(self._ask(client))
         return await asyncio.shield(self._answer)
@@ -55,7 +54,7 @@ class ResultStorage:
         try:
             answer = await client.read_server_default_result_storage()
         except (PrefectHTTPStatusError, httpx.HTTPError, RuntimeError, ValueError):
-            return None  # the run asks for itself, and says what it finds
+            return None  # the run asks for itself, and reports what goes wrong
         finally:
             self._stale = time.monotonic() + SHARED_SECONDS
         found = answer.default_result_storage_block_id

@@ -1,4 +1,4 @@
-"""Hears from the server that there is a new run, so that nobody waits for the next poll."""
+"""Polls as soon as the server's events say that a run is scheduled."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 PREFIX = "prefect.flow-run."
-# The event comes before the run is committed, so that the first poll may not see it yet: then these
-# seconds later, one after the other.
+# The event is sent before the run is committed, so the first poll may not see it. Further polls
+# follow after these delays, in seconds.
 DELAYS = (0.03, 0.06, 0.1, 0.2, 0.4, 0.8)
-# Polls for news are so far apart: a burst of runs shares them.
+# The shortest time between two such polls: a burst of runs shares them.
 GAP_SECONDS = 0.1
-# A run that does not come waits for a place in its work pool or queue, or is not for this worker.
-# So long, the end of another run is a reason to ask again; later, the regular poll finds it.
+# A run that no poll returns waits for a free slot in its work pool or queue, or is for another
+# worker. For this long, the end of another run is a reason to poll again; later the regular poll
+# finds it.
 WAIT_SECONDS = 60
 RECONNECT_SECONDS = 5
 
 
 class EventPolling:
-    """Polls when a run of the work pool is scheduled, and when one that waits may have a place."""
+    """Polls when a run of the work pool is scheduled, and when a slot for a waiting run is free."""
 
     def __init__(
         self,
@@ -37,17 +38,17 @@ class EventPolling:
         full: Callable[[], bool],
         logger: logging.Logger | logging.LoggerAdapter[Any],
     ) -> None:
-        """Hear nothing yet.
+        """Prepare; `run` begins to listen.
 
         Args:
-            poll: asks for runs and submits them; returns the ids of those that the worker has.
-            full: whether the worker's own runs take all places of its work pool.
-            logger: is told when the server cannot be heard.
+            poll: asks for runs and submits them; returns the ids of all runs that the worker has.
+            full: returns whether the worker's own runs take all slots of its work pool.
+            logger: is told when the events cannot be received.
         """
         self._poll = poll
         self._full = full
         self._logger = logger
-        self._wanted: dict[str, int] = {}  # by id of the run: how often it was asked for
+        self._wanted: dict[str, int] = {}  # by id of the run: how many polls have not returned it
         self._waiting: dict[str, float] = {}  # by id of the run: until when
         self._due: float | None = None  # when to poll
         self._polled = 0.0
@@ -61,12 +62,12 @@ class EventPolling:
             tasks.create_task(self._serve())
 
     def polled(self) -> None:
-        """Take note that the worker has polled and submitted what came, whatever the reason was."""
+        """Note that the worker has polled and has submitted what came, whatever the reason was."""
         self._polled = time.monotonic()
         self._was_full = self._full()
 
     def ended(self, *, wanted: bool) -> None:
-        """Take note that a run has ended, and its place is free; or that it is `wanted` again."""
+        """Note that a run has ended, so that its slot is free; `wanted`: it is to run again."""
         if wanted or self._was_full or self._waiting:
             self._news()
 
@@ -120,12 +121,12 @@ class EventPolling:
         self._waiting = {each: until for each, until in self._waiting.items() if until > now}
         if self._full():
             self._was_full = True
-            self._wait_for_a_place(list(self._wanted))
+            self._wait_for_a_slot(list(self._wanted))
             return
         asked = list(self._wanted)
         try:
             found = {str(each) for each in await self._poll()}
-        except Exception as error:  # noqa: BLE001 - the regular poll says it, and goes on
+        except Exception as error:  # noqa: BLE001 - the regular poll reports it, and goes on
             self._logger.debug("A poll for a new run failed: %s", error)
             found = set()
         for each in found:
@@ -136,12 +137,12 @@ class EventPolling:
                 continue
             tries = self._wanted[each]
             if self._was_full or tries == len(DELAYS):
-                self._wait_for_a_place([each])
+                self._wait_for_a_slot([each])
             else:
                 self._wanted[each] = tries + 1
                 self._poll_at(time.monotonic() + DELAYS[tries])
 
-    def _wait_for_a_place(self, ids: Collection[str]) -> None:
+    def _wait_for_a_slot(self, ids: Collection[str]) -> None:
         for each in ids:
             del self._wanted[each]
             self._waiting[each] = time.monotonic() + WAIT_SECONDS

@@ -1,4 +1,4 @@
-"""Takes a run: makes it Pending, and reads what it needs; gives it back where it cannot begin."""
+"""Takes a run: proposes Pending and reads what the run needs; gives it back if it cannot begin."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Taking:
     cancel: Callable[[FlowRun, dict[str, Any]], Awaitable[None]]  # reports a run as Cancelled
 
     async def take(self, flow_run: FlowRun, logger: Logger) -> DeploymentResponse | None:
-        """Make the run Pending; its deployment, or None when it is not to be run.
+        """Make the run Pending; return its deployment, or None if it is not to run.
 
         Raises:
             StoppedError: the worker stops before the server has said what became of it.
@@ -52,7 +52,7 @@ class Taking:
         state, deployment, _ = await asyncio.gather(
             self._propose_pending(flow_run),
             self._read_deployment(flow_run),
-            self.storage.read(self.client),  # the run will want it
+            self.storage.read(self.client),  # fills the cache: the run needs it soon
             return_exceptions=True,
         )
         if isinstance(deployment, ObjectNotFound):
@@ -75,20 +75,20 @@ class Taking:
         return None
 
     async def not_started(self, flow_run: FlowRun, error: BaseException, message: str) -> None:
-        """Give a run back that could not be started; report it Crashed where that is no use.
+        """Give back a run that could not be started, or report it as Crashed if that is no use.
 
         Raises:
-            StoppedError: the worker stops before the server has taken that.
+            StoppedError: the worker stops before the server has accepted that.
         """
         entry = self.journal.entry(flow_run.id)
         reason = why_not_started(error)
         if reason and await self.reporter.give_back(entry, reason):
             return
-        with contextlib.suppress(Abort):  # it has ended otherwise
+        with contextlib.suppress(Abort):  # the run has ended in another way
             await self.reporter.crashed(entry, message)
 
     async def _not_pending(self, flow_run: FlowRun, error: BaseException, logger: Logger) -> None:
-        """Leave a run alone that could not be made Pending, or was, and nobody has heard of it."""
+        """Handle a failed proposal of Pending, which the server may have accepted all the same."""
         if isinstance(error, Abort):
             logger.info("Aborted submission of flow run '%s'. %s", flow_run.id, error)
             return
@@ -101,6 +101,6 @@ class Taking:
         return await propose_state(self.client, pending, flow_run_id=flow_run.id)
 
     async def _read_deployment(self, flow_run: FlowRun) -> DeploymentResponse:
-        if flow_run.deployment_id is None:  # the API takes such a run all the same
+        if flow_run.deployment_id is None:  # the API accepts such runs
             raise ValueError("Flow run does not have an associated deployment")
         return await self.client.read_deployment(flow_run.deployment_id)

@@ -1,4 +1,4 @@
-"""What a worker that was killed has left: its processes are ended, its runs reported."""
+"""Cleans up after a worker that was killed: ends its processes, reports its runs."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ async def settle(
     reporter: Reporter,
     logger: logging.Logger | logging.LoggerAdapter[Any],
 ) -> None:
-    """End and report what workers of the same name have left, all at once.
+    """End and report what killed workers of the same name have left, all at once.
 
-    Goes on until the server has taken it all, or the worker stops: the next start goes on then.
+    This goes on until the server has accepted everything or the worker stops. Whatever is left then
+    is for the next start.
     """
     entries = journal.take_over()
     results = await asyncio.gather(
@@ -56,31 +57,34 @@ async def _settle(entry: Entry, client: PrefectClient, reporter: Reporter) -> No
             flow_run = await reporter.insist(what, lambda: client.read_flow_run(entry.flow_run_id))
             if is_left(flow_run, entry, reporter.worker_name):
                 await reporter.crashed(entry, MESSAGE)
-    except (ObjectNotFound, Abort):  # it was deleted, or has ended
+    except (ObjectNotFound, Abort):  # the run was deleted, or has ended
         pass
     entry.forget()
 
 
 def is_left(flow_run: FlowRun, entry: Entry, worker_name: str) -> bool:
-    """Whether the run still is what the entry says: not ended, taken by another, put off."""
+    """Whether the run is still in the state that its lost process was in.
+
+    That is not so if it has ended, was rescheduled, or is another worker's by now.
+    """
     state = flow_run.state
     if state is None or not _is_its_process(flow_run, entry, worker_name):
         return False
     if entry.is_readable and not entry.pid:
-        return False  # it had no process: where it goes on, it is another worker's
-    in_process = state.is_paused() and state.name != "Suspended"  # it waited in its process
-    retries = state.is_scheduled() and state.name == "AwaitingRetry"  # and so did this one
+        return False  # it had no process; if it goes on, it does so in another worker
+    in_process = state.is_paused() and state.name != "Suspended"  # a pause waits in the process
+    retries = state.is_scheduled() and state.name == "AwaitingRetry"  # and so does a retry
     return (
         state.is_running() or state.is_pending() or state.is_cancelling() or in_process or retries
     )
 
 
 def _is_its_process(flow_run: FlowRun, entry: Entry, worker_name: str) -> bool:
-    """Whether the process that the server names is the entry's, which has ended."""
+    """Whether the process that the server names is that of the entry, which has ended."""
     pid = flow_run.infrastructure_pid
     if pid is None or entry.is_readable:
         return pid in {None, str(entry.pid), entry.before}
-    # The entry says nothing any more, as after a power cut. The process is that of a worker of this
-    # name, and is gone: forks end with their worker.
+    # The entry is empty, as after a power cut. The process was that of a worker of this name, and
+    # is gone, since forks end with their worker.
     ours = flow_run.labels.get(WORKER_NAME, worker_name) == worker_name
     return ours and pid.isdecimal() and linux.started(int(pid)) is None

@@ -1,8 +1,8 @@
-"""Which runs a worker has taken, on disk, for its next start after it was killed.
+"""Records on disk which runs a worker has taken, for its next start after it was killed.
 
-Each worker process has a folder, held by a lock while it lives. A folder whose lock is free
-belongs to a dead worker; whoever finds it first takes it over. In it are a file for each run, with
-the process that it is, and, while its end is reported, a second one with that: see `ends`.
+Each worker process has a folder, which it locks while it lives. A folder that is not locked belongs
+to a dead worker, and the first worker that finds it takes it over. It holds a file for each run,
+which names the run's process, and a second one while the end of the run is reported: see `ends`.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ LOOK_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Entry:
-    """A run, and the process that it is."""
+    """The record of a run and its process."""
 
     path: Path
     flow_run_id: UUID
     pid: int = 0  # none yet
     started: str | None = None
     pid_namespace: str = ""
-    before: str | None = None  # what the API named as its process when the run was taken
+    before: str | None = None  # the process that the API named when the run was taken
 
     @property
     def is_readable(self) -> bool:
-        """Whether anything is noted; a power cut can leave a file without its content."""
+        """Whether the file has content, which a power cut may have cost it."""
         return bool(self.pid_namespace)
 
     @property
     def end(self) -> End | None:
-        """What is to be reported of it; None where nobody has written that down."""
+        """The final state that is to be reported; None if nobody has written one."""
         return End.read(self.path.with_suffix(END))
 
     def write_end(self, end: End) -> None:
-        """Keep what is to be reported of it.
+        """Keep the final state that is to be reported.
 
         Raises:
             OSError: the disk is full or gone.
@@ -63,19 +63,19 @@ class Entry:
         end.write(self.path.with_suffix(END))
 
     async def stop(self) -> None:
-        """End the process, with all of its group, if it is still there; it is asked to first."""
+        """End the process and its group, if it is still there: by SIGTERM, then by SIGKILL."""
         if self.pid_namespace != _pid_namespace():
-            return  # of a container that is gone, and all of it
+            return  # it was in a container that is gone, with all its processes
         if not self._alive():
             return
         self._signal(signal.SIGTERM)
         deadline = time.monotonic() + GRACE_SECONDS
         while self._alive() and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
-        self._signal(signal.SIGKILL)  # no other group has its number as long as this one is there
+        self._signal(signal.SIGKILL)  # the number is not reused while the group has a process
 
     def forget(self) -> None:
-        """Have no later start find it."""
+        """Remove the files of the run."""
         for path in (self.path, self.path.with_suffix(END)):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -89,42 +89,44 @@ class Entry:
 
 
 class Journal:
-    """The folder of one worker process under `parent`, which workers of one name share."""
+    """The folder of one worker process, in `parent`, which all workers of a name share."""
 
     def __init__(self, parent: Path, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
-        """Make the folder and hold it.
+        """Make the folder and lock it.
 
         Raises:
-            OSError: that cannot be.
+            OSError: the folder cannot be made or locked.
         """
         self._parent = parent
         self._logger = logger
         self._before: dict[UUID, str | None] = {}
         self._taken_over: list[tuple[Path, int]] = []
         self._lock: int | None = None
-        while self._lock is None:  # until it is held, another worker may take it for a dead one's
+        while (
+            self._lock is None
+        ):  # until it is locked, another worker may remove it as a dead one's
             self._folder = parent / str(uuid4())
             self._folder.mkdir(parents=True, mode=0o700)
             self._lock = _hold(self._folder, ours=True)
 
     def take(self, flow_run_id: UUID, before: str | None) -> None:
-        """Note that the run is taken.
+        """Record that the run is taken.
 
         Args:
             flow_run_id: the run.
-            before: what the API has named as its process by then, which was an earlier one.
+            before: the process that the API names by then, which is that of an earlier attempt.
 
         Raises:
-            OSError: the disk is full or gone; the run is not to be taken.
+            OSError: the disk is full or gone, and the run must not be taken.
         """
         self._before[flow_run_id] = before
         self._write(flow_run_id, 0)
 
     def start(self, flow_run_id: UUID, pid: int) -> None:
-        """Note that `pid`, which leads a process group, is the run.
+        """Record that `pid`, which leads a process group, is the process of the run.
 
-        On a full disk it is said in the log only: should the worker be killed just then, the run's
-        process ends with it, and the run is found by its heartbeat.
+        If the disk is full, this only goes to the log. Should the worker then be killed, the run's
+        process ends with it, and the server misses the run's heartbeat.
         """
         try:
             self._write(flow_run_id, pid)
@@ -132,20 +134,20 @@ class Journal:
             self._logger.warning("The process of a run could not be written down: %s", error)
 
     def entry(self, flow_run_id: UUID) -> Entry:
-        """What is noted of a run of this worker."""
+        """Return the record of a run of this worker."""
         return _read(self._folder / str(flow_run_id))
 
     def end_path(self, flow_run_id: UUID) -> Path:
-        """Where a run is to write how it ends."""
+        """Return the file into which a run has to write its final state."""
         return self._folder / f"{flow_run_id}{END}"
 
     def remove(self, flow_run_id: UUID) -> None:
-        """Note that it has ended and is reported, or is not to begin."""
+        """Forget a run that has ended and is reported, or that is not to begin."""
         self._before.pop(flow_run_id, None)
         Entry(self._folder / str(flow_run_id), flow_run_id).forget()
 
     def take_over(self) -> list[Entry]:
-        """What dead workers have left; what is not forgotten until `close` is the next start's."""
+        """Return what dead workers have left; what nobody forgets before `close` is found again."""
         entries: list[Entry] = []
         for folder in self._parent.iterdir():
             if folder == self._folder:
@@ -160,7 +162,7 @@ class Journal:
         return entries
 
     def close(self) -> None:
-        """Give the folders up; each is removed when nothing is left in it."""
+        """Unlock the folders, and remove those that hold no run."""
         for folder, lock in [(self._folder, self._lock), *self._taken_over]:
             _give_up(folder, lock)
 
@@ -178,7 +180,7 @@ class Journal:
 
 
 def _hold(folder: Path, *, ours: bool) -> int | None:
-    """Its lock, made if it is ours; None when another one has it, or has removed it meanwhile."""
+    """Lock a folder; `ours`: make the lock first. None if another has it, or has removed it."""
     try:
         lock = os.open(folder / LOCK, os.O_RDWR | (os.O_CREAT if ours else 0), 0o600)
     except (FileNotFoundError, NotADirectoryError):
@@ -194,7 +196,7 @@ def _hold(folder: Path, *, ours: bool) -> int | None:
 
 
 def _give_up(folder: Path, lock: int | None) -> None:
-    """Remove the folder unless it holds an entry, or a file that is none of ours."""
+    """Unlock the folder; remove it unless it holds an entry, or a file of somebody else."""
     with contextlib.suppress(OSError):
         left = set(folder.iterdir())
         if not any(map(_is_entry, left)):
@@ -207,7 +209,7 @@ def _give_up(folder: Path, lock: int | None) -> None:
 
 
 def _is_entry(path: Path) -> bool:
-    """Whether it is one of ours: whatever else lies in the folder is left alone."""
+    """Whether the file is an entry, which is named for a run. Leave all others alone."""
     try:
         UUID(path.name)
     except ValueError:

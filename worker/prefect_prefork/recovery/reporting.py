@@ -1,4 +1,4 @@
-"""Tells the server how runs have ended, for as long as it takes until the server has taken it."""
+"""Reports the ends of runs, again and again until the server has accepted them."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FIRST_SECONDS, MOST_SECONDS = 0.5, 15  # between one try and the next
-LONGEST_SECONDS = 24 * 60 * 60  # after that, the run is left to whoever looks after lost runs
-# A run that is given back waits, each time for longer.
+LONGEST_SECONDS = 24 * 60 * 60  # then the run is left to whoever looks after lost runs
+# A run that is given back waits before it may be taken again, longer each time.
 RETURN_SECONDS, MOST_RETURN_SECONDS = 2, 60
 
 
 class StoppedError(Exception):
-    """The worker stops: what is not reported yet stays in the journal, for its next start."""
+    """The worker stops. What is not reported yet stays in the journal for the next start."""
 
 
 class Reporter:
@@ -53,7 +53,7 @@ class Reporter:
         worker_name: str,
         logger: logging.Logger | logging.LoggerAdapter[Any],
     ) -> None:
-        """Report by `client`; what is not taken at once is kept beside the run's entry."""
+        """Report by `client`."""
         self._client = client
         self._logger = logger
         self._returns: Counter[UUID] = Counter()
@@ -62,15 +62,15 @@ class Reporter:
         self.taken_message = f"Taken by the worker {worker_name}."
 
     def stop(self) -> None:
-        """Wait for the server no more: whoever still insists gets a `StoppedError`."""
+        """Stop waiting for the server: all who do so get a `StoppedError`."""
         self._stopped.set()
 
     async def insist(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
-        """What `ask` gives, asked again as long as the server is away.
+        """Return what `ask` returns; call it again for as long as the server is away.
 
         Raises:
             StoppedError: the worker stops.
-            Exception: the server has answered with an error that lasts, or a day has passed.
+            Exception: the server has answered with a permanent error, or a day has passed.
         """
         wait, began, said = float(FIRST_SECONDS), time.monotonic(), False
         while True:
@@ -91,9 +91,9 @@ class Reporter:
                 raise StoppedError(what)
 
     async def end(self, entry: Entry, end: End) -> State[Any] | None:
-        """Report `end` of a run unless the server knows already; the state that the run is in then.
+        """Report `end` unless the server knows already that the run has ended.
 
-        None where the run was deleted.
+        Return the state that the run is in then; None if it was deleted.
         """
         flow_run_id = entry.flow_run_id
         self._keep(entry, end)
@@ -101,7 +101,7 @@ class Reporter:
         try:
             flow_run = await self.insist(what, lambda: self._client.read_flow_run(flow_run_id))
             state = flow_run.state
-            # Crashed may have been a guess: of whoever missed its heartbeats during the outage.
+            # Crashed may be wrong: during the outage, the server may have missed heartbeats.
             if state and state.is_final() and not (state.is_crashed() and end.type != "CRASHED"):
                 return state
             return await self.insist(what, lambda: self._set(flow_run_id, end))
@@ -109,10 +109,10 @@ class Reporter:
             return None
 
     async def crashed(self, entry: Entry, message: str) -> State[Any] | None:
-        """Report a run as Crashed; the state that it is in then, None where it was deleted.
+        """Report a run as Crashed; return the state that it is in then, None if it was deleted.
 
         Raises:
-            Abort: the server does not take it: the run has ended otherwise.
+            Abort: the server rejects it, because the run has ended in another way.
         """
         crashed: State[Any] = Crashed(message=message)
         what = f"Reporting flow run '{entry.flow_run_id}' as Crashed"
@@ -127,10 +127,10 @@ class Reporter:
         return await self.end(entry, End.of(entry.flow_run_id, crashed))
 
     async def give_back(self, entry: Entry, reason: Return) -> bool:
-        """Have a run that was taken and has not begun run again.
+        """Reschedule a run that was taken and has not begun.
 
-        One that has been given back too often is Crashed. False where nothing is done: the run has
-        begun, or is no more this worker's.
+        A run that was given back too often becomes Crashed. Return False if nothing was done,
+        because the run has begun, or is no longer this worker's.
         """
         flow_run_id = entry.flow_run_id
         what = f"Giving flow run '{flow_run_id}' back"
@@ -150,12 +150,12 @@ class Reporter:
             )
             end = End.of(flow_run_id, scheduled)
             await self.insist(what, lambda: self._set(flow_run_id, end))
-        except (ObjectNotFound, Abort):  # it was deleted, or is another's by now
+        except (ObjectNotFound, Abort):  # the run was deleted, or is another worker's by now
             pass
         return True
 
     def is_taken(self, flow_run: FlowRun) -> bool:
-        """Whether a run is Pending since this worker, or one of its name before, has taken it."""
+        """Whether a run is Pending because a worker of this name has taken it."""
         state = flow_run.state
         return bool(state and state.is_pending() and state.message == self.taken_message)
 
@@ -172,7 +172,7 @@ class Reporter:
             self._logger.warning("The end of a run could not be written down: %s", error)
 
     async def _set(self, flow_run_id: UUID, end: End) -> State[Any]:
-        """Set a state as the client does, with the same id of the transition at each try."""
+        """Set a state as Prefect's client does, with the same transition id at each try."""
         body = {"state": end.state, "force": end.force}
         while True:
             response = await self._client.request(
@@ -189,21 +189,21 @@ class Reporter:
 
 @dataclass(frozen=True)
 class Return:
-    """Why a run that was taken is given back, and how often at the most."""
+    """Why a run that was taken is given back, and how often at most."""
 
     why: str
     most: int = 10
 
 
 SERVER_AWAY = Return("The server could not be reached when the run was to begin.")
-# What is over when others have given back what they hold.
+# Shortages that end when other processes release something, and an error of the disk.
 SHORT_OF = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.EIO}
 )
 
 
 def why_not_started(error: BaseException) -> Return | None:
-    """Why a run that could not be started is given back; None where a second try fails as well."""
+    """Return why to give back a run that could not be started; None if a retry would fail, too."""
     if passes(error):
         return SERVER_AWAY
     if isinstance(error, OSError) and error.errno in SHORT_OF:
@@ -214,7 +214,7 @@ def why_not_started(error: BaseException) -> Return | None:
 
 
 class Proposer(StateProposer):
-    """What Prefect reports of a process by, which tries once there; this one tries on."""
+    """Replaces Prefect's proposer, which tries to report a state only once."""
 
     def __init__(self, client: PrefectClient, reporter: Reporter, journal: Journal) -> None:
         super().__init__(client=client)
@@ -223,15 +223,15 @@ class Proposer(StateProposer):
         self._attempts: dict[UUID, Attempt] = {}
 
     def watch(self, attempt: Attempt) -> None:
-        """Know what the process of a run came to."""
+        """Consider `attempt` when its run is reported."""
         self._attempts[attempt.flow_run_id] = attempt
 
     def forget(self, flow_run_id: UUID) -> None:
-        """Know it no more."""
+        """Stop considering the attempt at this run."""
         self._attempts.pop(flow_run_id, None)
 
     async def propose_crashed(self, flow_run: FlowRun, message: str) -> State[Any] | None:
-        """Report what the process has come to: what it has written down, else that it crashed."""
+        """Report how the process has ended: what it has written down, otherwise that it crashed."""
         entry = self._journal.entry(flow_run.id)
         attempt = self._attempts.get(flow_run.id)
         try:
@@ -249,23 +249,23 @@ class Proposer(StateProposer):
     async def propose_cancelled(
         self, flow_run: FlowRun, state_updates: dict[str, Any] | None = None
     ) -> bool:
-        """Report a run as Cancelled, for as long as it takes."""
+        """Report a run as Cancelled, however long that takes."""
         report = super().propose_cancelled
         what = f"Reporting flow run '{flow_run.id}' as Cancelled"
         return await self._reporter.insist(what, lambda: report(flow_run, state_updates))
 
 
 class Attempt:
-    """What one process of a run came to."""
+    """What is known of one process of a run."""
 
     def __init__(self, flow_run_id: UUID) -> None:
         self.flow_run_id = flow_run_id
         self.handle: ProcessHandle | None = None
         self.error: Exception | None = None
-        self.problem: str | None = None  # what the process has said of its end
+        self.problem: str | None = None  # why it ended, in its own words
 
     def why_not_begun(self) -> Return | None:
-        """Why its flow may not have begun, where a second try may do better; the server knows."""
+        """Return why its flow has probably not begun, if a retry may succeed."""
         if self.handle is None:
             return why_not_started(self.error) if self.error else None
         code = self.handle.returncode

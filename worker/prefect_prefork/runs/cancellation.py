@@ -1,4 +1,4 @@
-"""The cancellations of a worker: one at a time for each run, and bounded when the worker stops."""
+"""Cancels runs: at most one cancellation at a time for each, in bounded time at a shutdown."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
     from prefect_prefork.upstream import FlowRunExecutorContext
 
-# Between one try and the next, in seconds; the last for as long as the process lives.
+# Seconds between one try and the next; the last is repeated for as long as the process lives.
 TRIES = (1, 5, 15, 30)
 LOOK_SECONDS = 0.2
 
 
 class Cancellations:
-    """Takes the place of what Prefect's context does by itself when a run is cancelled.
+    """Replaces the way in which Prefect's executor context cancels runs.
 
-    Prefect's own runs in a task group of the context, where one that fails ends all others and
-    every process: right for the one run that a context of Prefect's has.
+    Prefect cancels in a task group of the context, where a failure ends all other cancellations and
+    every process. That is right for Prefect's contexts, which have a single run each.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Cancellations:
         context: FlowRunExecutorContext,
         logger: logging.Logger | logging.LoggerAdapter[Any],
     ) -> None:
-        """Of the runs in `context`, which has been entered."""
+        """Take over the cancellations of `context`, which has been entered."""
         self._logger = logger
         self._client = context.client
         self._processes = context.process_manager
@@ -48,7 +48,7 @@ class Cancellations:
         cast("Any", self._processes).kill = self.kill
 
     async def cancel_by_id(self, flow_run_id: UUID) -> None:
-        """Cancel a run as a user has asked; what fails is tried again while its process lives."""
+        """Cancel a run because a user has asked for it; try again while its process lives."""
         for wait in chain(TRIES, repeat(TRIES[-1])):
             try:
                 await self.cancel(await self._client.read_flow_run(flow_run_id))
@@ -63,7 +63,7 @@ class Cancellations:
             await asyncio.sleep(wait)
 
     async def cancel(self, flow_run: FlowRun, state_msg: str | None = None) -> None:
-        """End the process, run the hooks, report the run Cancelled; wait where that goes on."""
+        """End the process, run the hooks, report the run; or wait for one who does so already."""
         if flow_run.id in self._going:
             await self.over(flow_run.id)
             return
@@ -75,12 +75,12 @@ class Cancellations:
             over.set()
 
     async def over(self, flow_run_id: UUID) -> None:
-        """Wait for the end of the cancellation of a run, if one goes on."""
+        """Wait until no cancellation of the run is going on."""
         if going := self._going.get(flow_run_id):
             await going.wait()
 
     def hurry(self, seconds: float) -> None:
-        """Kill what has not ended in `seconds` from now, whatever it was promised."""
+        """Kill what has not ended within `seconds` from now, whatever its own grace period is."""
         self._latest = min(self._latest, asyncio.get_running_loop().time() + seconds)
 
     async def kill(
@@ -90,7 +90,7 @@ class Cancellations:
         *,
         force: bool = False,
     ) -> None:
-        """Ask the process of a run to end, and end it when it has not in time."""
+        """Ask the process of a run to end; kill it if it has not ended in time."""
         handle = self._processes.get(flow_run_id)
         if handle is None or handle.pid is None:
             return

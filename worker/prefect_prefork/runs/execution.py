@@ -1,4 +1,4 @@
-"""Takes a run from its start to its end: in a fork, in a subprocess where that cannot be."""
+"""Takes a run from its start to its end, in a fork or, if that is not possible, in a subprocess."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NOT_STARTED = ProcessWorkerResult(status_code=1, identifier="")
 
 @dataclass(frozen=True)
 class Execution:
-    """Runs of one worker, with what they share."""
+    """Executes the runs of one worker, with what they share."""
 
     shared: SharedServices
     templates: Templates
@@ -59,8 +59,8 @@ class Execution:
         """Run `flow_run` to its end.
 
         Raises:
-            FileNotFoundError: its working directory is not there.
-            StoppedError: the worker stops before the server has taken the run's end.
+            FileNotFoundError: its working directory does not exist.
+            StoppedError: the worker stops before the server has accepted the run's end.
         """
         directory = configuration.working_dir
         if directory and not directory.is_dir():
@@ -87,7 +87,7 @@ class Execution:
             return await self._follow(flow_run, starter, task_status)
 
     async def _why_no_template(self, job: Job) -> str | None:
-        """Why there is none to fork from; None when there is."""
+        """Return why there is no template to fork from; None if there is one."""
         try:
             await self.templates.warm(job.kind())
         except TemplateError as error:
@@ -113,9 +113,9 @@ class Execution:
     ) -> ProcessWorkerResult:
         executor = self.shared.executor(flow_run, starter, self.hooks)
         result = await executor.submit(task_status=_Started(task_status))
-        await self.shared.cancelled(flow_run.id)  # its hooks are the run's too
+        await self.shared.cancelled(flow_run.id)  # the run lasts until its hooks have ended
         entry = self.journal.entry(flow_run.id)
-        if end := entry.end:  # the process could not report it
+        if end := entry.end:  # the process could not report its final state
             await self.reporter.end(entry, end)
         if result is None or result.status_code is None:
             return NOT_STARTED  # the executor has reported that
@@ -127,7 +127,7 @@ class Execution:
 
 
 class _Started(anyio.abc.TaskStatus["ProcessHandle"]):
-    """Passes on which process has started."""
+    """Passes on the pid of the process that has started."""
 
     def __init__(self, task_status: anyio.abc.TaskStatus[int] | None) -> None:
         self._task_status = task_status
@@ -138,10 +138,13 @@ class _Started(anyio.abc.TaskStatus["ProcessHandle"]):
 
 
 class RecordingStarter:
-    """Prefect's protocol `ProcessStarter`: another one, whose process is noted before all else."""
+    """Records a run's process on disk as soon as another starter has launched it.
+
+    Prefect's protocol `ProcessStarter`.
+    """
 
     def __init__(self, starter: ProcessStarter, journal: Journal, attempt: Attempt) -> None:
-        """Of `starter`, which gives the process a session of its own."""
+        """Wrap `starter`, which has to give the process a session of its own."""
         self._starter = starter
         self._journal = journal
         self._attempt = attempt
@@ -151,7 +154,7 @@ class RecordingStarter:
         flow_run: FlowRun,
         task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Start, report the process, return when it has ended."""
+        """Start, report the process, and return when it has ended."""
         try:
             await self._starter.start(
                 flow_run, _Recording(task_status, self._journal, self._attempt)
@@ -164,7 +167,7 @@ class RecordingStarter:
 
 
 class _Recording(anyio.abc.TaskStatus[ProcessHandle]):
-    """Notes the process before it is reported, and has it ended with all of its session."""
+    """Records the process before it reports it, as one that is ended with all of its session."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Runs the hooks that Prefect leaves to the worker: of a run that was cancelled, or has crashed."""
+"""Runs the hooks that are the worker's task: those of runs that were cancelled or have crashed."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Told:
-    """What the process of a run has told by now of the hooks of its flow.
+    """What the process of a run has said so far about the hooks of its flow.
 
-    As with Prefect's own workers, none are run of a flow whose pull steps have not ended, or that
-    could not be loaded; of one that was being loaded, nobody knows which it has.
+    As with Prefect's own workers, no hooks run if the pull steps had not ended, or if the flow
+    could not be loaded. While the flow is being loaded it may have any hooks.
     """
 
     brought: Brought | None = None
@@ -47,7 +47,7 @@ class ForkedHooks:
     """
 
     def __init__(self, templates: Templates) -> None:
-        """With no run yet."""
+        """Fork from `templates`."""
         self._templates = templates
         self._jobs: dict[UUID, Job] = {}
         self._others: dict[UUID, FlowRunHookRunner] = {}
@@ -56,26 +56,26 @@ class ForkedHooks:
         self._limits: set[asyncio.Timeout] = set()
 
     def add(self, flow_run_id: UUID, job: Job) -> None:
-        """Note how the hooks of a run are to be run."""
+        """Run the hooks of a run in a process for `job`."""
         self._jobs[flow_run_id] = job
 
     def expect(self, flow_run_id: UUID) -> Told:
-        """Run only the hooks that the run's process tells of, in what is returned."""
+        """Run only the hooks that the returned object names; the caller keeps it up to date."""
         told = self._told[flow_run_id] = Told()
         return told
 
     def hand_over(self, flow_run_id: UUID, runner: FlowRunHookRunner) -> None:
-        """Have another one run the hooks of a run."""
+        """Leave the hooks of a run to `runner`."""
         self._others[flow_run_id] = runner
 
     def remove(self, flow_run_id: UUID) -> None:
-        """Forget it."""
+        """Forget a run whose hooks have run."""
         self._jobs.pop(flow_run_id, None)
         self._others.pop(flow_run_id, None)
         self._told.pop(flow_run_id, None)
 
     def hurry(self, seconds: float) -> None:
-        """End the hooks that have not ended in `seconds` from now."""
+        """End the hooks that have not ended within `seconds` from now."""
         if self._latest is None:
             self._latest = asyncio.get_running_loop().time() + seconds
             for limit in self._limits:
@@ -83,26 +83,26 @@ class ForkedHooks:
                     limit.reschedule(self._latest)
 
     async def run_cancellation_hooks(self, flow_run: FlowRun, state: State) -> None:
-        """Run those of `on_cancellation`; what goes wrong is said in the run's log."""
+        """Run the `on_cancellation` hooks; errors go to the log of the run."""
         if state.is_cancelling():
             await self._run("cancellation", flow_run, state)
 
     async def run_crashed_hooks(self, flow_run: FlowRun, state: State) -> None:
-        """Run those of `on_crashed`; what goes wrong is said in the run's log."""
+        """Run the `on_crashed` hooks; errors go to the log of the run."""
         if state.is_crashed():
             await self._run("crashed", flow_run, state)
 
     async def _run(self, kind: HookKind, flow_run: FlowRun, state: State) -> None:
         told = self._told.get(flow_run.id)
         if told and (told.brought is None or kind not in told.hooks):
-            return  # there are none, as far as anybody can tell
+            return  # there are no such hooks, as far as anybody can tell
         try:
             async with self._bound():
                 if other := self._others.get(flow_run.id):
                     await getattr(other, f"run_{kind}_hooks")(flow_run, state)
                 else:
                     await self._run_in_fork(kind, flow_run, state, told)
-        except Exception:  # noqa: BLE001 - a hook that fails fails no run
+        except Exception:  # noqa: BLE001 - a run does not fail because of its hooks
             flow_run_logger(flow_run).warning(
                 "The on_%s hooks of flow run %r could not be run.", kind, flow_run.id, exc_info=True
             )
@@ -122,7 +122,7 @@ class ForkedHooks:
         brought = told.brought.model_dump() if told and told.brought else None
         with tempfile.TemporaryDirectory(suffix="prefect") as empty:
             job = self._jobs[flow_run.id]
-            if not job.working_dir.is_dir():  # it was a temporary one, of the run
+            if not job.working_dir.is_dir():  # it was temporary, and went with the run
                 job = replace(job, working_dir=Path(empty))
             shared = job.kind()
             request = replace(

@@ -60,7 +60,7 @@ class Job:
 
 
 class PreforkJobConfiguration(ProcessJobConfiguration):
-    """What one run gets."""
+    """The settings of one run: those of its pool, its deployment and its own, put together."""
 
     preload: list[str] = Field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""Hears what runs say to the worker, over the line that each of them has."""
+"""Receives what runs say to the worker, over the socket that each of them has."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from prefect_prefork.common.messages import FromRun
 
 MESSAGE_SECONDS = 5  # from the first byte of a message to its last
-AT_ONCE_BYTES = 64 * 2**10  # then it is the turn of others
+AT_ONCE_BYTES = 64 * 2**10  # read from one run before others get their turn
 
 
 class Listener:
-    """Hears one run. A run that says what is no message is not listened to any more.
+    """Receives the messages of one run, until the run sends something that is not a message.
 
-    The flow has the line in its own process and may send anything at any pace. It holds up no other
-    run by that: what is there is taken as it comes, and a message that has begun has to end.
+    The flow shares its process with the socket, and may send anything at any pace. That delays no
+    other run: bytes are read as they arrive, and a message has a deadline to be complete.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class Listener:
         told: Callable[[FromRun], None],
         logger: logging.Logger | logging.LoggerAdapter[Any],
     ) -> None:
-        """Tell `told` what comes over `line`, in the running loop, until `close`.
+        """Call `told` with what comes over `line`, in the running loop, until `close`.
 
         Args:
-            line: the worker's end, which never waits; it stays the caller's.
+            line: the worker's end of the socket, which never blocks; the caller closes it.
             told: called with each message.
-            logger: told, once, when the run is not listened to any more.
+            logger: of the run; gets a warning when the worker stops listening early.
         """
         self._line = line
         self._told = told
@@ -51,9 +51,9 @@ class Listener:
         self._loop.add_reader(line, self._take)
 
     def close(self) -> None:
-        """Take what the run has said before its end, and listen no more.
+        """Read what the run has sent before its end, and stop listening.
 
-        To be called before the line is closed: the number of its file may be another's at once.
+        Call this before the socket is closed: its file descriptor may be reused at once.
         """
         taken = 0
         while self._listens and taken < MAX_BYTES and (size := self._take()):
@@ -61,7 +61,7 @@ class Listener:
         self._stop()
 
     def _take(self) -> int:
-        """Take what is there; how much it was."""
+        """Read what is there; return how many bytes that was."""
         try:
             part = self._line.recv(AT_ONCE_BYTES)
         except BlockingIOError:

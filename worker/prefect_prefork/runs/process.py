@@ -1,4 +1,4 @@
-"""A forked process, as its worker sees it."""
+"""The process of a run, as the worker waits for it and ends it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prefect_prefork.upstream import ProcessHandle
 
 
 class ForkedProcess:
-    """A child that another process has forked for this one; it is waited for by its pidfd."""
+    """A child that a template has forked for this process, which waits for it by its pidfd."""
 
     def __init__(self, pid: int) -> None:
         """Take over the child `pid`, which may have ended already."""
@@ -21,7 +21,7 @@ class ForkedProcess:
         self.returncode: int | None = None
 
     async def wait(self) -> int:
-        """Its exit code when it has ended; negative for a signal."""
+        """Wait for its end; return the exit code, negative for a signal."""
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
         file = os.pidfd_open(self.pid)
@@ -32,7 +32,9 @@ class ForkedProcess:
             loop.remove_reader(file)
             os.close(file)
         status = self._reap()
-        while status is None:  # a child of the template until the process between has ended
+        while (
+            status is None
+        ):  # not our child until the process between it and the template has ended
             await asyncio.sleep(0.001)
             status = self._reap()
         self.returncode = os.waitstatus_to_exitcode(status)
@@ -47,25 +49,25 @@ class ForkedProcess:
 
 
 class SessionScope:
-    """How a run is ended: its process, and what that has started and not put into another group."""
+    """How a run is ended: its process group, which holds all that it has not moved out of it."""
 
     wait_after_graceful_kill = True
 
     def is_alive(self, pid: int) -> bool:
-        """Whether one of them is there."""
+        """Return whether a process of the group has not ended."""
         return linux.group_lives(pid)
 
     def graceful_kill(self, pid: int) -> None:
-        """Ask them to end."""
+        """Ask all of them to end."""
         os.killpg(pid, signal.SIGTERM)
 
     def hard_kill(self, pid: int) -> None:
-        """End them."""
+        """Kill all of them."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""
 
 
 def handle(process: ForkedProcess | Any) -> ProcessHandle:

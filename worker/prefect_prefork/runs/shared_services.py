@@ -1,4 +1,4 @@
-"""What a worker has once for all its runs, where Prefect's process worker makes it for each."""
+"""What a worker has once for all its runs, and Prefect's process worker once for each."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ READ_SECONDS = 2
 class SharedServices:
     """The client, the observers of cancellation and suspension, control channel and event emitter.
 
-    They are entered and left by one task of their own, since their task groups ask for that.
+    One task enters and leaves them all, because their task groups require that.
     """
 
     def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
-        """Of nothing yet: `start` makes them."""
+        """Prepare; `start` connects."""
         self._logger = logger
         self.suspensions = Suspensions()
         self.context = FlowRunExecutorContext()
@@ -43,13 +43,13 @@ class SharedServices:
         self._over = asyncio.Event()
 
     async def start(self) -> None:
-        """Connect; returns when runs can be executed."""
+        """Connect; return when runs can be executed."""
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._hold(ready))
         await ready
 
     async def close(self) -> None:
-        """End what runs still, and disconnect."""
+        """End the runs that are left, and disconnect."""
         self._over.set()
         if self._task:
             await self._task
@@ -57,20 +57,20 @@ class SharedServices:
     def executor(
         self, flow_run: FlowRun, starter: ProcessStarter, hooks: FlowRunHookRunner
     ) -> FlowRunExecutor:
-        """What takes one run from its start to its end; `hooks` are the same for all runs."""
+        """Return what takes one run from its start to its end, with `hooks` of all runs."""
         return self.context.create_executor(
             flow_run, starter, hook_runner=hooks, propose_submitting=False
         )
 
     async def cancelled(self, flow_run_id: UUID) -> None:
-        """Wait until the run, whose process has ended, is reported Cancelled if that was why."""
+        """If the process of the run was ended by a cancellation, wait until that is reported."""
         assert self._cancellations  # noqa: S101
         await self._cancellations.over(flow_run_id)
 
     def cancel_all(self, message: str, seconds: float) -> None:
-        """Begin to cancel what runs; each is killed after `seconds`, ends Cancelled with `message`.
+        """Begin to cancel all runs; kill them after `seconds`, report them with `message`.
 
-        Called again, it begins with what has come since.
+        Called again, it begins to cancel the runs that have started since.
         """
         if self._cancellations is None:
             return
@@ -90,7 +90,7 @@ class SharedServices:
             await cancellations.kill(flow_run_id)
 
     async def report_cancelled(self, flow_run_ids: Collection[UUID], message: str) -> None:
-        """Say of runs whose processes are gone, or never were, that they are cancelled."""
+        """Report runs without a process as Cancelled."""
 
         async def report(flow_run_id: UUID) -> None:
             state: State[Any] = Cancelled(message=message)
@@ -100,10 +100,10 @@ class SharedServices:
             await asyncio.gather(*map(report, flow_run_ids), return_exceptions=True)
 
     def check(self) -> None:
-        """See that all is as `start` has left it.
+        """Check that the services are still there.
 
         Raises:
-            RuntimeError: it has ended by itself; the worker is of no use any more.
+            RuntimeError: they have ended by themselves; the worker is of no use any more.
         """
         if self._task and self._task.done() and not self._over.is_set():
             cause = None if self._task.cancelled() else self._task.exception()

@@ -46,23 +46,23 @@ class ForkStarter:
         suspensions: Suspensions,
         hooks: ForkedHooks,
     ) -> None:
-        """Of `job`, with what all runs of the worker share."""
+        """Start the process of `job`, with what all runs of the worker share."""
         self._job = job
         self._templates = templates
         self._control = control
         self._suspensions = suspensions
         self._hooks = hooks
-        self.problem: str | None = None  # why the flow could not be loaded, when that was so
+        self.problem: str | None = None  # why the flow could not be loaded, if so
 
     async def start(
         self,
         flow_run: FlowRun,
         task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Fork, report the process, return when it has ended.
+        """Fork, report the process, and return when it has ended.
 
         Raises:
-            TemplateError: two templates, one after the other, could not fork.
+            TemplateError: a template could not fork, and neither could its replacement.
         """
         kind = self._job.kind()
         env = {
@@ -70,7 +70,7 @@ class ForkStarter:
             "PREFECT__FLOW_RUN_ID": str(flow_run.id),
             "PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS": "false",
         }
-        with contextlib.suppress(RuntimeError):  # no listener: a cancellation is a plain kill
+        with contextlib.suppress(RuntimeError):  # no listener: a cancellation is a plain signal
             port, token = self._control.register(flow_run.id)
             env |= {"PREFECT__CONTROL_PORT": str(port), "PREFECT__CONTROL_TOKEN": token}
         ours, theirs = framing.pair()
@@ -89,7 +89,7 @@ class ForkStarter:
             try:
                 self._suspensions.add(flow_run, ours)
                 task_status.started(handle(process))
-                if await process.wait():  # what it has started is nobody's now
+                if await process.wait():  # nobody else looks after what a crashed run has started
                     SessionScope().hard_kill(process.pid)
             except Exception:
                 SessionScope().hard_kill(process.pid)  # nobody will wait for it any more
@@ -105,7 +105,7 @@ class ForkStarter:
         logger: logging.Logger | logging.LoggerAdapter[Any],
         said: FromRun,
     ) -> None:
-        """Take what the run says of itself."""
+        """Act on a message from the run."""
         match said:
             case Learnt():
                 self._templates.learn(kind, said.names)
@@ -113,7 +113,7 @@ class ForkStarter:
                 told.brought = said
             case Loaded():
                 told.hooks = frozenset(said.hooks)
-            case Problem():  # in whose process no log may work
+            case Problem():  # logging may not work in the run's own process
                 self.problem = said.message
                 told.hooks = frozenset()
                 logger.error("%s\n%s", said.message, said.traceback)
@@ -121,14 +121,14 @@ class ForkStarter:
 
 @dataclass(frozen=True)
 class Fallback:
-    """Prefect's own means, with what all runs of the worker share."""
+    """Starts subprocesses by Prefect's own starters, for runs that cannot be forked."""
 
     control: ControlChannel
     hooks: ForkedHooks
 
     @contextlib.contextmanager
     def starter(self, flow_run: FlowRun, job: Job, command: str | None) -> Iterator[ProcessStarter]:
-        """What starts `job` as Prefect's process worker does, with `command` where it has one."""
+        """Yield what starts `job` as Prefect's process worker does, by `command` if it has one."""
         directory = job.working_dir.resolve()
         with contextlib.ExitStack() as stack:
             stack.callback(self.hooks.remove, flow_run.id)
@@ -151,6 +151,6 @@ class Fallback:
                     environment=job.env,
                 )
                 stack.callback(resolving.close)
-                # In an interpreter that has the environment.
+                # Prefect runs them in an interpreter that has the run's environment.
                 self.hooks.hand_over(flow_run.id, resolving.hook_runner)
             yield starter

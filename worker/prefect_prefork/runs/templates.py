@@ -1,4 +1,4 @@
-"""The worker's side of the templates: started, kept, replaced."""
+"""Starts, keeps and replaces the templates of a worker."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ BOOT = (
 )
 START_SECONDS = 60  # Prefect is imported within 2 s, a large package on a busy machine takes longer
 FORK_SECONDS = 10
-RETRY_SECONDS = 60  # a kind of which none starts is not tried for each run
+RETRY_SECONDS = 60  # after this long, a kind whose template did not start is tried again
 MOST = 4  # templates at a time: each holds about 80 MB
 
 
 class TemplateError(Exception):
-    """A template does not do what it was asked for."""
+    """A template does not do what it was asked to."""
 
 
 class RetiredError(TemplateError):
-    """It has been replaced, or had to make room, before it was asked."""
+    """The template was replaced, or had to make room, before it was asked."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What runs have to have in common to be forked from one template.
+    """What runs need to have in common to share a template.
 
-    A package may read any variable of the environment while it is imported. Prefect's own settings
-    are read again by a run that finds others; the working directory is where they are read.
+    That is the environment, since any package may read it while it is imported, except for
+    Prefect's own settings: a run that finds others reads them again. They are read in `directory`.
     """
 
     env: Mapping[str, str]
@@ -57,15 +57,15 @@ class Kind:
 
     @property
     def key(self) -> Hashable:
-        """Equal for runs that share a template."""
+        """A key that is equal for runs that share a template."""
         own = ((k, v) for k, v in self.env.items() if not k.startswith("PREFECT_"))
         return frozenset(own), tuple(self.preload)
 
     def without_settings(self) -> Kind:
-        """The same without the settings of its first run, which may not parse.
+        """Return the same kind without the settings of its first run, which may be invalid.
 
-        A run that finds other settings than its template reads them itself, and can say what is
-        wrong with them.
+        Runs whose settings differ from those of the template read them by themselves, and can then
+        say what is wrong with them.
         """
         env = {name: value for name, value in self.env.items() if not name.startswith("PREFECT_")}
         plain = {
@@ -77,7 +77,7 @@ class Kind:
 
 @dataclass
 class Template:
-    """One process that is forked from."""
+    """One process to fork from."""
 
     process: asyncio.subprocess.Process
     channel: socket.socket
@@ -89,13 +89,13 @@ class Template:
 
     @property
     def serves(self) -> bool:
-        """Whether it lives, and the packages are those that it has imported."""
+        """Whether it lives, and no package was installed or removed since it started."""
         lives = self.process.returncode is None and not self.closed
         return lives and self.installed == preload.state()
 
     @classmethod
     async def start(cls, kind: Kind, modules: Sequence[str]) -> Template:
-        """Start one for runs of `kind` that has `modules` imported.
+        """Start a template for runs of `kind` that imports `modules`.
 
         Raises:
             TemplateError: it has died, hangs, or has a thread.
@@ -127,7 +127,7 @@ class Template:
         return template
 
     async def fork(self, request: Request, files: Sequence[int]) -> int:
-        """Fork for `request`, with copies of `files`; the pid of the child, which is ours.
+        """Fork for `request`, with copies of `files`; return the pid, of a child of this process.
 
         Raises:
             TemplateError: it has died, or hangs.
@@ -140,7 +140,8 @@ class Template:
                 said = messages.answer(await framing.receive_in_loop(ours))
                 if isinstance(said, messages.Refused):
                     raise TemplateError(f"it cannot fork: {said.reason}")
-                # From here to the return nothing waits: whoever gives up has not had it begin.
+                # Nothing waits from here to the return: if a caller gives up, the run has not
+                # begun.
                 framing.send(ours, messages.Go().encode())
                 return said.pid
 
@@ -166,7 +167,7 @@ class Template:
 
     @contextlib.asynccontextmanager
     async def _answering(self, seconds: float) -> AsyncIterator[None]:
-        """What it has not answered in `seconds` it never will."""
+        """Raise `TemplateError` if it does not answer within `seconds`, or is broken."""
         if self.closed:
             raise RetiredError("it has been replaced")
         try:
@@ -176,16 +177,16 @@ class Template:
             raise TemplateError(str(error) or type(error).__name__) from error
 
     async def retire(self) -> None:
-        """End it when it has answered whom it is answering; what it has forked goes on."""
+        """End it after the request that it is answering; the runs that it has forked go on."""
         async with self.lock:
             self.closed = True
             await self._end()
 
     async def close(self) -> None:
-        """End it at once; what it has forked goes on."""
+        """End it at once; the runs that it has forked go on."""
         self.closed = True
         self._kill()
-        async with self.lock:  # the file is in use as long as somebody waits for an answer
+        async with self.lock:  # the socket is in use as long as somebody waits for an answer
             await self._end()
 
     async def _end(self) -> None:
@@ -199,10 +200,10 @@ class Template:
 
 
 class Templates:
-    """The templates of a worker, by what runs have in common; they learn what runs import."""
+    """The templates of a worker, one for each kind of runs; they learn what the runs import."""
 
     def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
-        """With the worker's own logger."""
+        """Start with no template. `logger` is that of the worker."""
         self._logger = logger
         self._ready: OrderedDict[Hashable, Template] = OrderedDict()
         self._locks: dict[Hashable, asyncio.Lock] = {}
@@ -213,12 +214,12 @@ class Templates:
         self._renewals: dict[Hashable, asyncio.Task[None]] = {}
 
     async def fork(self, kind: Kind, request: Request, files: Sequence[int]) -> int:
-        """Fork for `request` from the template of `kind`, a new one where there is none.
+        """Fork for `request` from the template of `kind`, which is started if there is none.
 
-        A template that fails is replaced and asked once more.
+        A template that fails is replaced, and its replacement is asked once.
 
         Raises:
-            TemplateError: the new one fails too.
+            TemplateError: the replacement fails, too.
         """
         self._asked[kind.key] += 1
         failed = False
@@ -236,12 +237,16 @@ class Templates:
                 self._logger.warning("The template failed and is replaced: %s", error)
 
     async def warm(self, kind: Kind) -> None:
-        """Have a template of `kind` ready before it is needed."""
+        """Make sure that there is a template of `kind`.
+
+        Raises:
+            TemplateError: none starts.
+        """
         await self._get(kind)
 
     def learn(self, kind: Kind, names: Sequence[str]) -> None:
-        """Have the next template of `kind` import `names`, and start it, if it has any use."""
-        if self._asked[kind.key] <= 1:  # a kind with one run only, as far as one can tell
+        """Start a new template of `kind` that imports `names`, too, if that is of any use."""
+        if self._asked[kind.key] <= 1:  # as far as one can tell, a kind with a single run
             return
         template = self._ready.get(kind.key)
         kept = template.kept if template else frozenset()
@@ -251,7 +256,7 @@ class Templates:
             self._renewals[kind.key] = asyncio.create_task(self._renew(kind))
 
     async def close(self) -> None:
-        """End them all."""
+        """End all templates; the runs that they have forked go on."""
         for task in self._renewals.values():
             task.cancel()
         await asyncio.gather(*self._renewals.values(), return_exceptions=True)
