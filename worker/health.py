@@ -16,7 +16,6 @@ import urllib.parse
 from datetime import datetime
 from pathlib import Path
 
-from prefect_prefork import END
 from server import remote, secrets
 from server.place import DOCKER, WORK_POOL, worker_name
 from server.probe import check_http
@@ -57,6 +56,10 @@ def check_reports(journal: Path) -> str | None:
     Args:
         journal: the folder of the worker's journals; it need not be there.
     """
+    # Not at the top: after an upgrade, `scripts/stack down` imports this module in the environment
+    # of the running stack, which may have been made before there was such a package.
+    from prefect_prefork import END  # noqa: PLC0415
+
     now = time.time()
     count = 0
     for path in journal.glob(f"*/*/*{END}"):

@@ -340,7 +340,7 @@ def test_a_database_that_does_not_answer_is_waited_for_and_named(place: Place) -
 
 def test_the_health_check_of_a_container_imports_little() -> None:
     script = (
-        "import sys, server.health, worker.health; "
+        "import sys, server.health, worker.health, prefect_prefork; "
         "print({'pydantic', 'sqlalchemy', 'prefect'} & set(sys.modules))"
     )
     said = subprocess.run(

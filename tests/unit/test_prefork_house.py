@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 import sysconfig
 import tomllib
@@ -131,3 +132,10 @@ def test_the_stack_runs_a_prefect_that_it_supports() -> None:
     project = tomllib.loads((ROOT / "worker/pyproject.toml").read_text())["project"]
     [required] = project["dependencies"]
     assert Requirement(required).specifier.contains(metadata.version("prefect"))
+
+
+def test_a_stack_that_was_started_before_there_was_the_package_can_be_stopped() -> None:
+    """Its environment lacks the package, and does not change while it runs."""
+    commands = "scripts.cli, scripts.embedded.services"
+    script = f"import sys; sys.modules['prefect_prefork'] = None; import {commands}"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

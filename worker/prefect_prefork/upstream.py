@@ -1,4 +1,4 @@
-"""The private parts of Prefect that the worker uses, each in one place.
+"""The private parts of Prefect that are used, besides the methods that `worker` overrides.
 
 tests/unit/test_prefork_upstream.py fails when a new version moves one or changes its arguments.
 """
@@ -73,6 +73,7 @@ __all__ = [
     "python_path",
     "read_result_storage_once",
     "refresh_global_settings_context",
+    "replace_cancellation",
     "replace_observers",
     "replace_proposals",
     "report_by",
@@ -211,6 +212,24 @@ def report_by(context: FlowRunExecutorContext, proposer: StateProposer) -> None:
     private = cast("Any", context)
     private._state_proposer = proposer  # noqa: SLF001
     private._cancellation_manager._state_proposer = proposer  # noqa: SLF001
+
+
+def replace_cancellation(
+    context: FlowRunExecutorContext,
+    cancel: Callable[..., Awaitable[None]],
+    cancel_by_id: Callable[[UUID], Awaitable[None]],
+    kill: Callable[..., Awaitable[None]],
+) -> Callable[..., Awaitable[None]]:
+    """Make `context`, which has been entered, cancel runs by these functions.
+
+    Return Prefect's own function in the place of `cancel`.
+    """
+    manager = cast("Any", context)._cancellation_manager  # noqa: SLF001
+    own: Callable[..., Awaitable[None]] = manager.cancel
+    manager.cancel = cancel
+    manager.cancel_by_id = cancel_by_id
+    cast("Any", context.process_manager).kill = kill
+    return own
 
 
 def read_result_storage_once(answer: Mapping[str, str | None] | None) -> None:

@@ -124,8 +124,8 @@ class PreforkWorker(ProcessWorker):
     async def setup(self) -> None:
         """Prepare what all runs share; end and report the runs that a dead worker has left."""
         await super().setup()
-        if problem := _why_no_forks():
-            self._say_once(f"Runs are started as subprocesses: {problem}.")
+        if not linux.supported():
+            self._say_once("Runs are started as subprocesses: forks need Linux and its pidfds.")
             self._start_event_polling()
             return
         linux.adopt_orphans()
@@ -137,9 +137,8 @@ class PreforkWorker(ProcessWorker):
             self._start_event_polling()
             await self._warm()
         except BaseException:
-            await self.teardown(
-                *sys.exc_info()
-            )  # `__aexit__` does not run when `__aenter__` raises
+            # `__aexit__` does not run when `__aenter__` raises.
+            await self.teardown(*sys.exc_info())
             raise
 
     def _prepare(self, journal: Journal) -> None:
@@ -167,14 +166,9 @@ class PreforkWorker(ProcessWorker):
         if self._event_polling_task:
             self._event_polling_task.cancel()
         if self._shutdown.told:
-            exc_info = (
-                None,
-                None,
-                None,
-            )  # let Prefect wait for what is still going on, not cancel it
-        async with (
-            contextlib.AsyncExitStack() as parts
-        ):  # closes all, last one first, if any fails too
+            exc_info = (None, None, None)  # or Prefect would cancel what is still going on
+        # Closes all parts, the last one first, even if one of them fails.
+        async with contextlib.AsyncExitStack() as parts:
             if self._journal:
                 parts.callback(self._journal.close)
             if self._settling:
@@ -226,9 +220,7 @@ class PreforkWorker(ProcessWorker):
         """Poll once. Polls do not overlap."""
         async with self._polling:
             if self._shutdown.told:
-                self._last_polled_time = now(
-                    "UTC"
-                )  # or the health check would call the worker stuck
+                self._last_polled_time = now("UTC")  # or the health check reports it as stuck
                 return []
             if self._journal:
                 self._shared.check()
@@ -358,7 +350,7 @@ class PreforkWorker(ProcessWorker):
         configuration: ProcessJobConfiguration,
         task_status: anyio.abc.TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
-        """Run `flow_run` in a fork to its end, in a subprocess where that cannot be."""
+        """Run `flow_run` to its end, in a fork or, if that is not possible, in a subprocess."""
         assert isinstance(configuration, PreforkJobConfiguration)  # noqa: S101
         if self._execution is None:
             return await super().run(flow_run, configuration, task_status)
@@ -386,8 +378,3 @@ def _cause(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
-
-
-def _why_no_forks() -> str | None:
-    """Return why processes cannot be forked on this machine, if so."""
-    return None if linux.supported() else "this platform cannot keep hold of forked processes"

@@ -1,7 +1,7 @@
 """Decides which modules a template imports: installed packages, never the user's own code.
 
 Each run imports the user's modules again, so it always runs the code that is on disk. Installed
-packages are what takes the time. The worker learns from the runs which ones the next template needs.
+packages are what takes the time; the worker learns from the runs which ones a template needs.
 """
 
 from __future__ import annotations

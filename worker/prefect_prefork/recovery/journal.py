@@ -102,9 +102,8 @@ class Journal:
         self._before: dict[UUID, str | None] = {}
         self._taken_over: list[tuple[Path, int]] = []
         self._lock: int | None = None
-        while (
-            self._lock is None
-        ):  # until it is locked, another worker may remove it as a dead one's
+        # Another worker may remove the folder as a dead one's until it is locked.
+        while self._lock is None:
             self._folder = parent / str(uuid4())
             self._folder.mkdir(parents=True, mode=0o700)
             self._lock = _hold(self._folder, ours=True)

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import math
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from prefect.exceptions import ObjectNotFound
+
+from prefect_prefork import upstream
 
 if TYPE_CHECKING:
     import logging
@@ -41,11 +43,9 @@ class Cancellations:
         self._processes = context.process_manager
         self._going: dict[UUID, asyncio.Event] = {}
         self._latest = math.inf  # by the clock of the loop
-        manager = cast("Any", context._cancellation_manager)  # noqa: SLF001
-        self._once = manager.cancel
-        manager.cancel = self.cancel
-        manager.cancel_by_id = self.cancel_by_id
-        cast("Any", self._processes).kill = self.kill
+        self._cancel_once = upstream.replace_cancellation(
+            context, self.cancel, self.cancel_by_id, self.kill
+        )
 
     async def cancel_by_id(self, flow_run_id: UUID) -> None:
         """Cancel a run because a user has asked for it; try again while its process lives."""
@@ -69,7 +69,7 @@ class Cancellations:
             return
         over = self._going[flow_run.id] = asyncio.Event()
         try:
-            await self._once(flow_run, state_msg=state_msg)
+            await self._cancel_once(flow_run, state_msg=state_msg)
         finally:
             del self._going[flow_run.id]
             over.set()

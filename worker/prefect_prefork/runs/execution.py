@@ -75,9 +75,8 @@ class Execution:
                 fallback = Fallback(self.shared.context.control_channel, self.hooks)
                 made = fallback.starter(flow_run, job, configuration.own_command)
             else:
-                if job.env.get(API_URL) == prefect_settings.environment().get(
-                    API_URL
-                ):  # the same server
+                own = prefect_settings.environment()
+                if job.env.get(API_URL) == own.get(API_URL):  # the run asks the same server
                     job = replace(job, result_storage=await self.result_storage())
                 made = self._fork(flow_run, job)
             attempt = Attempt(flow_run.id)

@@ -32,9 +32,8 @@ class ForkedProcess:
             loop.remove_reader(file)
             os.close(file)
         status = self._reap()
-        while (
-            status is None
-        ):  # not our child until the process between it and the template has ended
+        # It is not our child until the process between it and the template has ended.
+        while status is None:
             await asyncio.sleep(0.001)
             status = self._reap()
         self.returncode = os.waitstatus_to_exitcode(status)
