@@ -184,7 +184,8 @@ class PreforkWorker(ProcessWorker):
 
     async def _initialize_after_sync(self) -> None:
         await super()._initialize_after_sync()
-        self._strays.reap()
+        if linux.supported():
+            self._strays.reap()
         if self.is_setup:
             self._start_event_polling()
 
