@@ -242,7 +242,7 @@ def test_a_package_that_runs_import_is_there_for_later_ones(stack: Stack) -> Non
         ("opens_a_connection", "opens a connection when it is imported"),
         ("changes_the_environment", "changes the environment when it is imported"),
         ("replaces_sleep", "changes what others use when it is imported"),
-        ("is_a_users", "imports is_a_users, which is no installed package"),
+        ("is_a_users", "imports is_a_users, which is not an installed package"),
     ],
 )
 def test_what_no_fork_survives_is_left_to_each_run(stack: Stack, name: str, reason: str) -> None:

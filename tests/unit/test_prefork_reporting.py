@@ -96,8 +96,8 @@ class Api:
 
 @pytest.fixture(autouse=True)
 def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporting, "FIRST_SECONDS", 0)
-    monkeypatch.setattr(reporting, "MOST_SECONDS", 0)
+    monkeypatch.setattr(reporting, "FIRST_RETRY_SECONDS", 0)
+    monkeypatch.setattr(reporting, "MAX_RETRY_SECONDS", 0)
 
 
 def run_in(state: State[Any], pid: str | None = None) -> FlowRun:

@@ -243,7 +243,7 @@ class PreforkWorker(ProcessWorker):
         except Exception as error:
             if not self.is_setup or not passes(error):
                 raise
-            self._logger.warning("The server could not be told that the worker lives: %r", error)
+            self._logger.warning("The heartbeat of the worker could not be sent: %r", error)
 
     async def _poll_now(self) -> Collection[UUID]:
         await self.get_and_submit_flow_runs()
@@ -340,7 +340,7 @@ class PreforkWorker(ProcessWorker):
         except ObjectNotFound:
             logger.debug("Flow run '%s' was deleted while it started", flow_run.id)
         except Exception:
-            logger.exception("The server was not told in which process the run is")
+            logger.exception("The server could not be told in which process the run is")
         self._submitted(flow_run)
 
     # Running

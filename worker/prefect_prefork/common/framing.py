@@ -128,7 +128,7 @@ class FrameReader:
 
     @property
     def wanted(self) -> int:
-        """How many bytes may be read so that none belong to the message after the next."""
+        """How many bytes to read at most, so that none of them belong to a later message."""
         size = HEADER.size
         if len(self._bytes) >= size:
             size += _length(self._bytes)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-MOST_CHARACTERS = 1_000
-MOST_OF_TRACEBACK = 20_000
+MAX_CHARACTERS = 1_000
+MAX_TRACEBACK_CHARACTERS = 20_000
 INSTALLED = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")})
 
 
@@ -65,7 +65,8 @@ def telling(line: socket.socket) -> Iterator[None]:
             cause = error.__cause__ if isinstance(error, StepError) and error.__cause__ else error
             lines = "".join(traceback.format_exception(cause))
             problem = Problem(
-                message=clean(why(error)), traceback=clean(lines[-MOST_OF_TRACEBACK:]).rstrip()
+                message=clean(why(error)),
+                traceback=clean(lines[-MAX_TRACEBACK_CHARACTERS:]).rstrip(),
             )
             with contextlib.suppress(OSError):  # the worker is gone
                 framing.send(line, problem.encode())
@@ -93,7 +94,7 @@ def _text(error: BaseException) -> str:
     else:
         text = str(error)
     text = " ".join(text.split())
-    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}…"
 
 
 def _place(found: TracebackType | None) -> str | None:

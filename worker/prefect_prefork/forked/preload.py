@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from prefect_prefork.common import linux
 from prefect_prefork.forked import traces
 
-MOST_REFUSED = 20
+MAX_REFUSED = 20
 State = tuple[int, ...]
 
 INSTALLED = tuple(
@@ -55,7 +55,7 @@ def keep_warm(names: list[str]) -> tuple[list[str], dict[str, str]]:
     reasons: dict[str, str] = {}
     while found := _rehearse([name for name in names if name not in reasons]):
         reasons |= found
-        if len(reasons) > MOST_REFUSED:
+        if len(reasons) > MAX_REFUSED:
             reasons = dict.fromkeys(names, "among what these import is too much that leaves traces")
     kept = [name for name in names if name not in reasons]
     for name in kept:
@@ -115,7 +115,7 @@ def _trace_of(name: str) -> str | None:
     if what := traces.changed(before, sys.modules.keys() - modules):
         return f"changes {what} when it is imported"
     own = [each for each in sys.modules.keys() - modules if _is_own(each)]
-    return f"imports {min(own)}, which is no installed package" if own else None
+    return f"imports {min(own)}, which is not an installed package" if own else None
 
 
 def _is_own(name: str) -> bool:

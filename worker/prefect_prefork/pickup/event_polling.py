@@ -96,7 +96,7 @@ class EventPolling:
             except Exception as error:  # noqa: BLE001 - whatever it is, polling goes on
                 if not lost:
                     self._logger.warning(
-                        "The server's events cannot be heard (%s): new runs are found by polling.",
+                        "The server's events cannot be received (%s): polling finds new runs.",
                         error or type(error).__name__,
                     )
                 lost = True

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FIRST_SECONDS, MOST_SECONDS = 0.5, 15  # between one try and the next
+FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.5, 15  # between one try and the next
 LONGEST_SECONDS = 24 * 60 * 60  # then the run is left to whoever looks after lost runs
 # A run that is given back waits before it may be taken again, longer each time.
-RETURN_SECONDS, MOST_RETURN_SECONDS = 2, 60
+RETURN_SECONDS, MAX_RETURN_SECONDS = 2, 60
 
 
 class StoppedError(Exception):
@@ -72,7 +72,7 @@ class Reporter:
             StoppedError: the worker stops.
             Exception: the server has answered with a permanent error, or a day has passed.
         """
-        wait, began, said = float(FIRST_SECONDS), time.monotonic(), False
+        wait, began, said = float(FIRST_RETRY_SECONDS), time.monotonic(), False
         while True:
             try:
                 return await ask()
@@ -86,7 +86,7 @@ class Reporter:
                 async with asyncio.timeout(wait):
                     await self._stopped.wait()
             except TimeoutError:
-                wait = min(2 * wait, MOST_SECONDS)
+                wait = min(2 * wait, MAX_RETRY_SECONDS)
             else:
                 raise StoppedError(what)
 
@@ -143,7 +143,7 @@ class Reporter:
             if times > reason.most:
                 await self.crashed(entry, f"{reason.why} It was tried {times} times.")
                 return True
-            wait = min(MOST_RETURN_SECONDS, RETURN_SECONDS * 2 ** (times - 1))
+            wait = min(MAX_RETURN_SECONDS, RETURN_SECONDS * 2 ** (times - 1))
             scheduled: State[Any] = Scheduled(
                 scheduled_time=now("UTC") + timedelta(seconds=wait),
                 message=f"{reason.why} The run has not begun, and is tried again.",
@@ -196,7 +196,7 @@ class Return:
 
 
 SERVER_AWAY = Return("The server could not be reached when the run was to begin.")
-# Shortages that end when other processes release something, and an error of the disk.
+# Shortages that end when other processes release something; and errors of a disk, which may pass.
 SHORT_OF = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.EIO}
 )
@@ -243,7 +243,7 @@ class Proposer(StateProposer):
             said = attempt.problem if attempt else None
             return await self._reporter.crashed(entry, said or message)
         except Abort as abort:
-            self._logger.debug("Flow run '%s' has ended otherwise: %s", flow_run.id, abort)
+            self._logger.debug("Flow run '%s' has ended in another way: %s", flow_run.id, abort)
             return None
 
     async def propose_cancelled(

@@ -76,15 +76,15 @@ class Listener:
                 self._told(messages.from_run(each))
                 self._forget_deadline()
         except ValueError as error:
-            self._refuse(f"it has sent what is no message: {error}")
+            self._refuse(f"it has sent something that is not a message: {error}")
             return 0
         if self._reader.partial and self._deadline is None:
-            why = f"a message was not whole after {MESSAGE_SECONDS} s"
+            why = f"a message was not complete after {MESSAGE_SECONDS} s"
             self._deadline = self._loop.call_later(MESSAGE_SECONDS, self._refuse, why)
         return len(part)
 
     def _refuse(self, why: str) -> None:
-        self._logger.warning("The worker does not listen to this run any more: %s", why)
+        self._logger.warning("The worker no longer listens to this run: %s", why)
         self._stop()
         with contextlib.suppress(OSError):
             self._line.shutdown(socket.SHUT_RDWR)

@@ -32,7 +32,7 @@ BOOT = (
 START_SECONDS = 60  # Prefect is imported within 2 s, a large package on a busy machine takes longer
 FORK_SECONDS = 10
 RETRY_SECONDS = 60  # after this long, a kind whose template did not start is tried again
-MOST = 4  # templates at a time: each holds about 80 MB
+MAX_TEMPLATES = 4  # at a time: each holds about 80 MB
 
 
 class TemplateError(Exception):
@@ -304,7 +304,10 @@ class Templates:
             return await Template.start(kind, modules)
         except TemplateError as error:
             template = await Template.start(kind.without_settings(), modules)
-            self._logger.warning("A template has no settings, its runs read them: %s", error)
+            self._logger.warning(
+                "A template was started without settings, which its runs then read themselves: %s",
+                error,
+            )
             return template
 
     def _wanted(self, kind: Kind) -> list[str]:
@@ -316,7 +319,7 @@ class Templates:
         self._ready[kind.key] = template
         if old is not None:
             await old.retire()
-        while len(self._ready) > MOST:
+        while len(self._ready) > MAX_TEMPLATES:
             key, old = self._ready.popitem(last=False)
             self._forget(key)
             await old.retire()
@@ -336,6 +339,8 @@ class Templates:
         try:
             await self._put(kind, await self._start(kind))
         except TemplateError as error:
-            self._logger.warning("A template with what runs import did not start: %s", error)
+            self._logger.warning(
+                "A template that imports what the runs need did not start: %s", error
+            )
         finally:
             del self._renewals[kind.key]
