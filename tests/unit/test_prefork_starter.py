@@ -83,7 +83,7 @@ def started(
     of_runs.add(flow_run.id, job)
     control: Any = SimpleNamespace(register=lambda _: (1, "token"), unregister=lambda _: None)
     lines: Any = SimpleNamespace(add=lambda *_: None, remove=lambda _: None)
-    made = ForkStarter(job, templates, control, lines, of_runs)
+    made = ForkStarter(job, job.kind(), folder / "end", templates, control, lines, of_runs)
     with asyncio.Runner() as runner:
         runner.run(made.start(flow_run))
     return made, templates, of_runs

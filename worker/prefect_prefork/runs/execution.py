@@ -13,7 +13,6 @@ import anyio.abc
 from prefect.workers.process import ProcessWorkerResult
 
 from prefect_prefork.common import prefect_settings
-from prefect_prefork.forked import ending
 from prefect_prefork.recovery.reporting import Attempt
 from prefect_prefork.runs.process import handle
 from prefect_prefork.runs.starters import Fallback, ForkStarter
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from prefect_prefork.runs.hooks import ForkedHooks
     from prefect_prefork.runs.job import Job, PreforkJobConfiguration
     from prefect_prefork.runs.shared_services import SharedServices
-    from prefect_prefork.runs.templates import Templates
+    from prefect_prefork.runs.templates import Kind, Templates
     from prefect_prefork.upstream import ProcessStarter
 
 API_URL = "PREFECT_API_URL"
@@ -70,7 +69,8 @@ class Execution:
                 name = stack.enter_context(tempfile.TemporaryDirectory(suffix="prefect"))
                 directory = Path(name)
             job = configuration.job(configuration.deployment, directory)
-            if problem := configuration.why_no_fork() or await self._why_no_template(job):
+            kind = job.kind()
+            if problem := configuration.why_no_fork() or await self._why_no_template(kind):
                 self.say_once(f"Starting a run as a subprocess: {problem}.")
                 fallback = Fallback(self.shared.context.control_channel, self.hooks)
                 made = fallback.starter(flow_run, job, configuration.own_command)
@@ -78,29 +78,34 @@ class Execution:
                 own = prefect_settings.environment()
                 if job.env.get(API_URL) == own.get(API_URL):  # the run asks the same server
                     job = replace(job, result_storage=await self.result_storage())
-                made = self._fork(flow_run, job)
+                made = self._fork(flow_run, job, kind)
             attempt = Attempt(flow_run.id)
             self.proposer.watch(attempt)
             stack.callback(self.proposer.forget, flow_run.id)
             starter = RecordingStarter(stack.enter_context(made), self.journal, attempt)
             return await self._follow(flow_run, starter, task_status)
 
-    async def _why_no_template(self, job: Job) -> str | None:
+    async def _why_no_template(self, kind: Kind) -> str | None:
         """Return why there is no template to fork from; None if there is one."""
         try:
-            await self.templates.warm(job.kind())
+            await self.templates.warm(kind)
         except TemplateError as error:
             return str(error)
         return None
 
     @contextlib.contextmanager
-    def _fork(self, flow_run: FlowRun, job: Job) -> Iterator[ProcessStarter]:
-        end = {ending.VARIABLE: str(self.journal.end_path(flow_run.id))}
-        job = replace(job, env={**job.env, **end})
+    def _fork(self, flow_run: FlowRun, job: Job, kind: Kind) -> Iterator[ProcessStarter]:
         self.hooks.add(flow_run.id, job)
         try:
-            control = self.shared.context.control_channel
-            yield ForkStarter(job, self.templates, control, self.shared.suspensions, self.hooks)
+            yield ForkStarter(
+                job,
+                kind,
+                end_path=self.journal.end_path(flow_run.id),
+                templates=self.templates,
+                control=self.shared.context.control_channel,
+                suspensions=self.shared.suspensions,
+                hooks=self.hooks,
+            )
         finally:
             self.hooks.remove(flow_run.id)
 

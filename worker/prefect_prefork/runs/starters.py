@@ -16,6 +16,7 @@ from prefect.logging.loggers import flow_run_logger
 
 from prefect_prefork.common import framing
 from prefect_prefork.common.messages import Brought, Learnt, Loaded, Problem
+from prefect_prefork.forked import ending
 from prefect_prefork.runs.listening import Listener
 from prefect_prefork.runs.process import ForkedProcess, SessionScope, handle
 from prefect_prefork.upstream import EngineCommandStarter, WorkspaceResolvingEngineCommandStarter
@@ -23,6 +24,7 @@ from prefect_prefork.upstream import EngineCommandStarter, WorkspaceResolvingEng
 if TYPE_CHECKING:
     import logging
     from collections.abc import Iterator
+    from pathlib import Path
     from typing import Any
 
     from prefect.client.schemas.objects import FlowRun
@@ -35,24 +37,18 @@ if TYPE_CHECKING:
     from prefect_prefork.upstream import ControlChannel, ProcessHandle, ProcessStarter
 
 
+@dataclass
 class ForkStarter:
-    """Prefect's protocol `ProcessStarter`, for one run."""
+    """Forks the process of one run. Prefect's protocol `ProcessStarter`."""
 
-    def __init__(
-        self,
-        job: Job,
-        templates: Templates,
-        control: ControlChannel,
-        suspensions: Suspensions,
-        hooks: ForkedHooks,
-    ) -> None:
-        """Start the process of `job`, with what all runs of the worker share."""
-        self._job = job
-        self._templates = templates
-        self._control = control
-        self._suspensions = suspensions
-        self._hooks = hooks
-        self.problem: str | None = None  # why the flow could not be loaded, if so
+    job: Job
+    kind: Kind  # that of the job
+    end_path: Path  # the file into which the process has to write its final state
+    templates: Templates
+    control: ControlChannel
+    suspensions: Suspensions
+    hooks: ForkedHooks
+    problem: str | None = None  # why the flow could not be loaded, if so
 
     async def start(
         self,
@@ -64,30 +60,31 @@ class ForkStarter:
         Raises:
             TemplateError: a template could not fork, and neither could its replacement.
         """
-        kind = self._job.kind()
+        kind = self.kind
         env = {
             **kind.env,
+            ending.VARIABLE: str(self.end_path),
             "PREFECT__FLOW_RUN_ID": str(flow_run.id),
             "PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS": "false",
         }
         with contextlib.suppress(RuntimeError):  # no listener: a cancellation is a plain signal
-            port, token = self._control.register(flow_run.id)
+            port, token = self.control.register(flow_run.id)
             env |= {"PREFECT__CONTROL_PORT": str(port), "PREFECT__CONTROL_TOKEN": token}
         ours, theirs = framing.pair()
         with ours:
             try:
                 with theirs:
-                    request = self._job.request(flow_run, env)
+                    request = self.job.request(flow_run, env)
                     files = [theirs.fileno()]
-                    process = ForkedProcess(await self._templates.fork(kind, request, files))
+                    process = ForkedProcess(await self.templates.fork(kind, request, files))
             except BaseException:
-                self._control.unregister(flow_run.id)
+                self.control.unregister(flow_run.id)
                 raise
             logger = flow_run_logger(flow_run)
-            told = self._hooks.expect(flow_run.id)
+            told = self.hooks.expect(flow_run.id)
             listener = Listener(ours, partial(self._hear, kind, told, logger), logger)
             try:
-                self._suspensions.add(flow_run, ours)
+                self.suspensions.add(flow_run, ours)
                 task_status.started(handle(process))
                 if await process.wait():  # nobody else looks after what a crashed run has started
                     SessionScope().hard_kill(process.pid)
@@ -96,7 +93,7 @@ class ForkStarter:
                 raise
             finally:
                 listener.close()
-                self._suspensions.remove(flow_run.id)
+                self.suspensions.remove(flow_run.id)
 
     def _hear(
         self,
@@ -108,7 +105,7 @@ class ForkStarter:
         """Act on a message from the run."""
         match said:
             case Learnt():
-                self._templates.learn(kind, said.names)
+                self.templates.learn(kind, said.names)
             case Brought():
                 told.brought = said
             case Loaded():
