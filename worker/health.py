@@ -22,7 +22,6 @@ from server.api import remote
 from server.api.client import Api
 from server.api.http_check import check_http
 from server.place import DOCKER, WORK_POOL, Place, worker_name
-from worker.prefork import END
 
 if TYPE_CHECKING:
     from server.settings import Settings
@@ -74,6 +73,10 @@ def check_reports(journal: Path) -> str | None:
     Args:
         journal: the folder of the worker's journals; it need not be there.
     """
+    # Not at the top: after an upgrade, `scripts/stack down` imports this module in the environment
+    # of the running stack, which may have been made before there was such a package.
+    from prefect_prefork import END  # noqa: PLC0415
+
     now = time.time()
     count = 0
     for path in journal.glob(f"*/*/*{END}"):

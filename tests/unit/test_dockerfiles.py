@@ -37,7 +37,8 @@ def copied(path: Path) -> set[str]:
     copies = [line.split()[1:-1] for line in instructions(path) if line.startswith("COPY ")]
     own = ([] if names[0].startswith("--from") else names for names in copies)
     theirs = (names[1:] for names in copies if names[0] == "--from=project")
-    return {name.replace("[t]", "t") for names in (*own, *theirs) for name in names}
+    found = {name.replace("[t]", "t") for names in (*own, *theirs) for name in names}
+    return {name.removesuffix("/*.py") for name in found}
 
 
 def test_both_share_the_layers_of_their_packages() -> None:
@@ -83,6 +84,13 @@ def test_the_shipped_image_has_no_build_tools(path: Path) -> None:
 def test_the_shipped_image_installs_nothing_from_the_network(path: Path) -> None:
     installs = [line for line in final_stage(path) if re.search(r"pip\b.*\binstall\b", line)]
     assert [line for line in installs if "--no-index" not in line] == []
+
+
+def test_the_worker_type_is_a_package_of_the_worker_image_not_a_folder_beside_it() -> None:
+    lines = final_stage(WORKER)
+    [install] = [line for line in lines if line.endswith(" prefect-prefork")]
+    assert "from=prefork" in install
+    assert "COPY worker/*.py /stack/worker/" in lines  # without its folders
 
 
 @EACH

@@ -14,13 +14,13 @@ from prefect.settings.legacy import _get_valid_setting_names
 from pydantic import SecretStr
 from sqlalchemy import make_url
 
+from prefect_prefork.worker import JOURNAL_FOLDER
 from server import environment, secrets, services
 from server.api.client import Api
 from server.app import leases
 from server.app.upstream import LeaseStorage
 from server.place import DOCKER, Place
 from server.settings import Settings
-from worker.prefork.worker import JOURNAL_FOLDER
 
 ROLES = tuple(each.name for each in services.every() if each.has_entrypoint)
 CLIENTS = ("bootstrap", "worker")
