@@ -136,6 +136,6 @@ def test_the_stack_runs_a_prefect_that_it_supports() -> None:
 
 def test_a_stack_that_was_started_before_there_was_the_package_can_be_stopped() -> None:
     """Its environment lacks the package, and does not change while it runs."""
-    commands = "scripts.cli, scripts.embedded.services"
+    commands = "scripts.cli, scripts.backends.embedded.services"
     script = f"import sys; sys.modules['prefect_prefork'] = None; import {commands}"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

@@ -286,7 +286,7 @@ class TestEnvironment:
         (venv / "bin").mkdir(parents=True)
         (venv / "bin/python").symlink_to("/bin/true")
         (venv / "stamp-requirements.lock").write_text("of the project that was there before")
-        assert self.found(tmp_path, "STACK_PROJECT=gone", {}, "current && echo kept") == "kept"
+        assert self.found(tmp_path, "STACK_PROJECT=gone", {}, "has_packages && echo kept") == "kept"
 
     @staticmethod
     def found(
