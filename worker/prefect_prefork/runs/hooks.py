@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Told:
+class KnownHooks:
     """What the process of a run has said so far about the hooks of its flow.
 
     As with Prefect's own workers, no hooks run if the pull steps had not ended, or if the flow
@@ -51,7 +51,7 @@ class ForkedHooks:
         self._templates = templates
         self._jobs: dict[UUID, Job] = {}
         self._others: dict[UUID, FlowRunHookRunner] = {}
-        self._told: dict[UUID, Told] = {}
+        self._known: dict[UUID, KnownHooks] = {}
         self._latest: float | None = None  # by the clock of the loop
         self._limits: set[asyncio.Timeout] = set()
 
@@ -59,10 +59,10 @@ class ForkedHooks:
         """Run the hooks of a run in a process for `job`."""
         self._jobs[flow_run_id] = job
 
-    def expect(self, flow_run_id: UUID) -> Told:
+    def expect(self, flow_run_id: UUID) -> KnownHooks:
         """Run only the hooks that the returned object names; the caller keeps it up to date."""
-        told = self._told[flow_run_id] = Told()
-        return told
+        known = self._known[flow_run_id] = KnownHooks()
+        return known
 
     def hand_over(self, flow_run_id: UUID, runner: FlowRunHookRunner) -> None:
         """Leave the hooks of a run to `runner`."""
@@ -72,7 +72,7 @@ class ForkedHooks:
         """Forget a run whose hooks have run."""
         self._jobs.pop(flow_run_id, None)
         self._others.pop(flow_run_id, None)
-        self._told.pop(flow_run_id, None)
+        self._known.pop(flow_run_id, None)
 
     def hurry(self, seconds: float) -> None:
         """End the hooks that have not ended within `seconds` from now."""
@@ -93,15 +93,15 @@ class ForkedHooks:
             await self._run("crashed", flow_run, state)
 
     async def _run(self, kind: HookKind, flow_run: FlowRun, state: State) -> None:
-        told = self._told.get(flow_run.id)
-        if told and (told.brought is None or kind not in told.hooks):
+        known = self._known.get(flow_run.id)
+        if known and (known.brought is None or kind not in known.hooks):
             return  # there are no such hooks, as far as anybody can tell
         try:
             async with self._bound():
                 if other := self._others.get(flow_run.id):
                     await getattr(other, f"run_{kind}_hooks")(flow_run, state)
                 else:
-                    await self._run_in_fork(kind, flow_run, state, told)
+                    await self._run_in_fork(kind, flow_run, state, known)
         except Exception:  # noqa: BLE001 - a run does not fail because of its hooks
             flow_run_logger(flow_run).warning(
                 "The on_%s hooks of flow run %r could not be run.", kind, flow_run.id, exc_info=True
@@ -117,9 +117,9 @@ class ForkedHooks:
                 self._limits.remove(limit)
 
     async def _run_in_fork(
-        self, kind: HookKind, flow_run: FlowRun, state: State, told: Told | None
+        self, kind: HookKind, flow_run: FlowRun, state: State, known: KnownHooks | None
     ) -> None:
-        brought = told.brought.model_dump() if told and told.brought else None
+        brought = known.brought.model_dump() if known and known.brought else None
         with tempfile.TemporaryDirectory(suffix="prefect") as empty:
             job = self._jobs[flow_run.id]
             if not job.working_dir.is_dir():  # it was temporary, and went with the run

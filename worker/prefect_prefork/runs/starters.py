@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
     from prefect_prefork.common.messages import FromRun
-    from prefect_prefork.runs.hooks import ForkedHooks, Told
+    from prefect_prefork.runs.hooks import ForkedHooks, KnownHooks
     from prefect_prefork.runs.job import Job
     from prefect_prefork.runs.suspension import Suspensions
     from prefect_prefork.runs.templates import Kind, Templates
@@ -81,8 +81,8 @@ class ForkStarter:
                 self.control.unregister(flow_run.id)
                 raise
             logger = flow_run_logger(flow_run)
-            told = self.hooks.expect(flow_run.id)
-            listener = Listener(ours, partial(self._hear, kind, told, logger), logger)
+            known = self.hooks.expect(flow_run.id)
+            listener = Listener(ours, partial(self._hear, kind, known, logger), logger)
             try:
                 self.suspensions.add(flow_run, ours)
                 task_status.started(handle(process))
@@ -98,7 +98,7 @@ class ForkStarter:
     def _hear(
         self,
         kind: Kind,
-        told: Told,
+        known: KnownHooks,
         logger: logging.Logger | logging.LoggerAdapter[Any],
         said: FromRun,
     ) -> None:
@@ -107,12 +107,12 @@ class ForkStarter:
             case Learnt():
                 self.templates.learn(kind, said.names)
             case Brought():
-                told.brought = said
+                known.brought = said
             case Loaded():
-                told.hooks = frozenset(said.hooks)
+                known.hooks = frozenset(said.hooks)
             case Problem():  # logging may not work in the run's own process
                 self.problem = said.message
-                told.hooks = frozenset()
+                known.hooks = frozenset()
                 logger.error("%s\n%s", said.message, said.traceback)
 
 
