@@ -1,6 +1,5 @@
-# The execution plane: worker, and bootstrap, which imports the flows as the worker does. The stage
-# `environment` is the same, line for line, in server/Dockerfile, so that both images share its
-# layers (tests/unit/test_dockerfiles.py).
+# Both images of the stack. `server` is the control plane: init, migrate, server. `worker` is the
+# execution plane: the worker, and bootstrap, which imports the flows as the worker does.
 ARG PYTHON_IMAGE=python:3.13-slim-trixie
 
 FROM ${PYTHON_IMAGE} AS environment
@@ -26,7 +25,7 @@ COPY worker /build/worker
 RUN pip --python /opt/venv/bin/python wheel --no-deps --no-build-isolation --wheel-dir /wheels \
         /build/worker
 
-FROM ${PYTHON_IMAGE}
+FROM ${PYTHON_IMAGE} AS common
 # 999 is the user of the official PostgreSQL image: secrets are files of mode 0400, and the
 # container that makes them has no capability to give them away.
 RUN groupadd --gid 999 stack \
@@ -35,21 +34,27 @@ RUN groupadd --gid 999 stack \
        /run/stack/secrets/database /run/stack/secrets/encryption /run/stack/secrets/api \
        /run/stack/secrets/bootstrap
 COPY --from=environment /opt/venv /opt/venv
-RUN --mount=type=bind,from=packages,source=/wheels,target=/wheels \
-    pip --python /opt/venv/bin/python install --no-cache-dir --no-index --find-links /wheels \
-        -r /wheels/requirements.txt
-RUN --mount=type=bind,from=prefork,source=/wheels,target=/wheels \
-    pip --python /opt/venv/bin/python install --no-cache-dir --no-index --no-deps \
-        --find-links /wheels prefect-prefork
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/stack \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp/stack
 COPY server /stack/server
-COPY worker/*.py /stack/worker/
-RUN chmod -R a+rX /stack && python -m compileall -q /stack/server /stack/worker \
-    && python /stack/worker/register.py
+RUN chmod -R a+rX /stack && python -m compileall -q /stack/server
 WORKDIR /stack
-USER 999:999
 ENTRYPOINT ["python", "-m", "server.entrypoint"]
+
+FROM common AS server
+USER 999:999
+
+FROM common AS worker
+RUN --mount=type=bind,from=packages,source=/wheels,target=/wheels \
+    pip --python /opt/venv/bin/python install --no-cache-dir --no-index --find-links /wheels \
+        -r /wheels/requirements.txt
+RUN --mount=type=bind,from=prefork,source=/wheels,target=/wheels \
+    pip --python /opt/venv/bin/python install --no-cache-dir --no-index --no-deps \
+        --find-links /wheels prefect-prefork
+COPY worker/*.py /stack/worker/
+RUN chmod -R a+rX /stack/worker && python -m compileall -q /stack/worker \
+    && python /stack/worker/register.py
+USER 999:999
