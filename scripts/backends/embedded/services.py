@@ -160,7 +160,13 @@ def bootstrap_environment(project: Path) -> dict[str, str]:
 
 def fingerprint(values: Settings) -> str:
     """A hash of the settings: running processes have read others when it differs."""
-    return hashlib.sha256(repr([(k, _plain(v)) for k, v in values]).encode()).hexdigest()
+    counted = [
+        (name, _plain(value))
+        for name, value in values
+        # A stack that was started before there was this setting has the same as one without it.
+        if name != "stack_project" or name in values.model_fields_set
+    ]
+    return hashlib.sha256(repr(counted).encode()).hexdigest()
 
 
 def free_port() -> int:
