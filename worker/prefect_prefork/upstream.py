@@ -27,7 +27,7 @@ from prefect.context import refresh_global_settings_context
 from prefect.engine import _drive_run_flow_result, handle_engine_signals
 from prefect.flow_engine import MINIMUM_HEARTBEAT_INTERVAL, run_flow
 from prefect.logging.configuration import setup_logging
-from prefect.runner import _flow_run_executor
+from prefect.runner import _event_emitter, _flow_run_executor
 from prefect.runner._control_channel import ControlChannel
 from prefect.runner._flow_run_executor import (
     FlowRunExecutor,
@@ -44,6 +44,7 @@ from prefect.runner._workspace_starter import (
     workspace_environment,
 )
 from prefect.settings import get_current_settings
+from websockets.exceptions import WebSocketException
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -297,6 +298,11 @@ class SuspendingObserver(FlowRunSuspendingObserver):
 
 # The executor context makes an instance of this class.
 cast("Any", _flow_run_executor).FlowRunCancellingObserver = CancellingObserver
+
+
+# Prefect's emitter stays silent where websockets are refused; where a proxy drops them without an
+# answer, it would end the worker.
+cast("Any", _event_emitter)._NONFATAL_CONNECTION_EXCEPTIONS += (WebSocketException,)  # noqa: SLF001
 
 
 class _Ssl:
