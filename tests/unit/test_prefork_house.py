@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "worker" / "prefect_prefork"
 INSTALLED = Path(sysconfig.get_path("purelib")) / "prefect_prefork"
 # What comes with Prefect, which names it as its own requirement.
-ALLOWED = {"prefect", "prefect_prefork", "anyio", "certifi", "httpx", "pydantic"}
+ALLOWED = {"prefect", "prefect_prefork", "anyio", "certifi", "httpx", "pydantic", "websockets"}
 
 
 def files(folder: Path) -> dict[str, Path]:
