@@ -16,6 +16,8 @@ from benchmarks.results import Results, read
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow  # several stacks, one after the other
+
 CONTENDERS = ["stock-tuned", "task-serve"]
 WANTED = [each for each in Measure if each is not Measure.soak]
 MEASURED = {
