@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import psutil
 
-from scripts.embedded.service import kill_group
+from scripts.backends.embedded.service import kill_group
 from server.errors import StackError
 
 if TYPE_CHECKING:

@@ -16,14 +16,17 @@ import httpx
 import psycopg2
 from psycopg2 import sql
 
-from scripts.embedded import cluster as clusters
-from scripts.embedded import layout as layouts
-from scripts.embedded import processes, services
-from scripts.embedded.backend import Embedded
-from scripts.embedded.service import Service, kill_group, spawn
-from server import environment, roles, secrets, settings
+from scripts.backends import children
+from scripts.backends.embedded import cluster as clusters
+from scripts.backends.embedded import layout as layouts
+from scripts.backends.embedded import processes, services
+from scripts.backends.embedded.backend import Embedded
+from scripts.backends.embedded.service import Service, kill_group, spawn
+from server import environment, secrets, settings
+from server.database import roles
 from server.errors import StackError
 from server.place import DATABASE_USER, Place
+from server.services import worker
 from server.settings import ROOT
 
 if TYPE_CHECKING:
@@ -81,7 +84,7 @@ class Ground:
     def worker(self) -> dict[str, str]:
         """What the worker of a stack gets, with a port of its own for its health."""
         place = dataclasses.replace(self.place, worker_health_port=services.free_port())
-        return environment.environment("worker", self.values, place)
+        return worker.SERVICE.environment(self.values, place)
 
     def client(self) -> httpx.Client:
         """A client of the Prefect server's API."""
@@ -202,7 +205,7 @@ def _bring_up(step: Service | services.OneShot) -> None:
         code = process.wait(START_SECONDS)
         kill_group(process.pid)
         if code:
-            raise services.failure(step.name, code, services.tail(step.log))
+            raise children.failure(step.name, code, services.tail(step.log))
         return
     step.begin()
     while not step.state.healthy:

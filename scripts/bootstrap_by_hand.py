@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from scripts import choose
+from scripts import choose, projects
 from server import settings
 from server.errors import exit_with
 
@@ -15,9 +15,13 @@ def main() -> None:
     arguments = sys.argv[1:]
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     # Whoever asks for help may have no stack yet.
-    own = {} if "--help" in arguments else choose.running(settings.load()).bootstrap_environment()
-    os.chdir(settings.ROOT)  # where the declarations are
-    argv = [sys.executable, "-m", "server.bootstrap", *arguments]
+    own: dict[str, str] = {}
+    if "--help" not in arguments:
+        values = settings.load()
+        projects.check(values)
+        own = choose.running(values).bootstrap_environment()
+        os.chdir(values.project)  # where the declarations are
+    argv = [sys.executable, "-P", "-m", "server.bootstrap", *arguments]
     os.execve(argv[0], argv, {**inherited, **own})  # noqa: S606
 
 

@@ -7,35 +7,36 @@ from typing import TYPE_CHECKING
 from server.errors import MistakeError
 
 if TYPE_CHECKING:
-    from scripts.docker_backend import Docker
-    from scripts.embedded.backend import Embedded
+    from scripts.backends.base import Backend
+    from scripts.backends.docker.backend import Docker
+    from scripts.backends.embedded.backend import Embedded
     from server.settings import Settings
 
 
 def embedded(settings: Settings) -> Embedded:
     """The embedded backend."""
-    from scripts.embedded.backend import Embedded  # noqa: PLC0415 - not every machine has both
+    from scripts.backends.embedded.backend import Embedded  # noqa: PLC0415 - not every machine has both
 
     return Embedded(settings)
 
 
 def docker(settings: Settings) -> Docker:
     """The Docker backend, whether an engine answers or not."""
-    from scripts.docker_backend import Docker  # noqa: PLC0415 - not every machine has both
+    from scripts.backends.docker.backend import Docker  # noqa: PLC0415 - not every machine has both
 
     return Docker(settings)
 
 
-def available(settings: Settings) -> list[Docker | Embedded]:
+def available(settings: Settings) -> list[Backend]:
     """The backends that this machine can use at the moment."""
     in_docker = docker(settings)
-    found: list[Docker | Embedded] = [embedded(settings)]
+    found: list[Backend] = [embedded(settings)]
     if in_docker.problem() is None:
         found.append(in_docker)
     return found
 
 
-def to_start(settings: Settings, *, wanted: bool | None) -> tuple[Docker | Embedded, str]:
+def to_start(settings: Settings, *, wanted: bool | None) -> tuple[Backend, str]:
     """The backend to start the stack with, and why it was taken.
 
     Args:
@@ -65,7 +66,7 @@ def to_start(settings: Settings, *, wanted: bool | None) -> tuple[Docker | Embed
     return in_docker, "asked for" if wanted else "a Docker engine answers"
 
 
-def running(settings: Settings) -> Docker | Embedded:
+def running(settings: Settings) -> Backend:
     """The backend that the stack runs on.
 
     A remote server is there whether a worker runs here or not: then it is the backend that the

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from python_on_whales.exceptions import DockerException
 
-from scripts import choose, report, status, testing, turns
+from scripts import choose, projects, report, status, testing, turns
 from server import advice, settings
 from server.errors import MistakeError, StackError
 
@@ -37,6 +37,7 @@ def up(
 ) -> None:
     """Start the stack; return when it is healthy and the deployments are there."""
     values = settings.load()
+    projects.check(values)
     with turns.turn(values.stack_name, "up"):
         backend, why = choose.to_start(values, wanted=docker)
         report.out.print(f"{values.stack_name}, {backend.name} ({why})")
@@ -67,6 +68,18 @@ def up(
             "Correct what follows, then type scripts/stack up"
         )
         raise outcome.problem
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or an empty folder.")],
+) -> None:
+    """Make a project of your own from the samples, apart from this clone."""
+    made = projects.make(folder)
+    report.out.print(f"made {made} from the samples of this clone")
+    report.out.print(
+        f"to run it: STACK_PROJECT={made} in .env, then scripts/stack up", soft_wrap=True
+    )
 
 
 @app.command()

@@ -6,14 +6,28 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from server import pages
+from server.api import pagination
+from server.bootstrap import kinds
+from server.bootstrap.api import asking
+from server.bootstrap.world import World
+from server.settings import ROOT
 
 if TYPE_CHECKING:
-    from server.remote import Api
+    from server.api.client import Api
 
-ORDER = "BLOCK_TYPE_AND_NAME_ASC"  # of blocks, without ties
+WATCHED = ("deployment", "work pool", "work queue")  # what a trigger may name by its id
 # Runs that wait for their time are made anew by the schedules of the other side.
 STARTED = {"flow_runs": {"state": {"type": {"not_any_": ["SCHEDULED"]}}}}
+
+
+class _Client:
+    """Sends the requests of the kinds to `api`."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        return self._api.ask(method, path, body).json()
 
 
 @dataclass(frozen=True)
@@ -28,62 +42,33 @@ class Inventory:
 
 
 def read(api: Api) -> Inventory:
-    """Read it.
+    """Read the inventory of one server.
 
     Raises:
         OSError: the server does not answer.
-        ValueError: it refuses.
+        ValueError: it refuses a request.
     """
-
-    def ask(path: str, body: pages.Body) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = api.ask("POST", path, body).json()
-        return found
-
-    flows = pages.flows(ask)
-    pools, queues = (
-        list(pages.every(ask, f"/{kind}/filter")) for kind in ("work_pools", "work_queues")
-    )
-    deployments = {
-        f"{flows.get(each['flow_id'])}/{each['name']}": each
-        for each in pages.deployments(ask, list(flows))
-    }
-    ids = [*flows, *(each["id"] for each in [*deployments.values(), *pools, *queues])]
-    automations = {each["name"]: each for each in pages.every(ask, "/automations/filter")}
+    client = _Client(api)
+    found = {kind.name: list(kind.every()) for kind in kinds.every(World(ROOT), client)}
+    deployments = {name: live.value for name, live in found["deployment"]}
+    ids = {*pagination.flows(asking(client))}
+    ids |= {str(live.id) for kind in WATCHED for _, live in found[kind]}
     return Inventory(
-        names={
-            "work pool": {each["name"] for each in pools},
-            "work queue": {f"{each['work_pool_name']}/{each['name']}" for each in queues},
-            "deployment": set(deployments),
-            "block": {
-                f"{each['block_type']['slug']}/{each['name']}"
-                for each in pages.every(ask, "/block_documents/filter", {"sort": ORDER})
-            },
-            "variable": {
-                each["name"] for each in pages.every(ask, "/variables/filter", {"sort": "NAME_ASC"})
-            },
-            "concurrency limit": {
-                each["name"] for each in pages.every(ask, "/v2/concurrency_limits/filter")
-            },
-            "automation": set(automations),
-        },
+        names={kind: {name for name, _ in resources} for kind, resources in found.items()},
         scheduled={
             name
             for name, each in deployments.items()
-            if not each["paused"] and any(schedule["active"] for schedule in each["schedules"])
+            if not each.paused and any(schedule.active for schedule in each.schedules)
         },
-        limited={name for name, each in deployments.items() if each["global_concurrency_limit"]},
+        limited={name for name, each in deployments.items() if each.global_concurrency_limit},
         by_id={
             name
-            for name, each in automations.items()
-            if any(known in json.dumps(each["trigger"]) for known in ids)
+            for name, live in found["automation"]
+            if any(known in json.dumps(live.value["trigger"]) for known in ids)
         },
         history={
-            "flow runs": _count(api, "/flow_runs/count", STARTED),
-            "task runs": _count(api, "/task_runs/count", {}),
-            "artifacts": _count(api, "/artifacts/count", {}),
+            "flow runs": client.call("POST", "/flow_runs/count", STARTED),
+            "task runs": client.call("POST", "/task_runs/count", {}),
+            "artifacts": client.call("POST", "/artifacts/count", {}),
         },
     )
-
-
-def _count(api: Api, path: str, body: object) -> int:
-    return int(api.ask("POST", path, body).json())

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Literal
 from prefect.settings import load_profiles
 
 from scripts import inventory, report
-from server import remote
+from server.api import remote
+from server.api.client import Api
 from server.errors import MistakeError, StackError
-from server.remote import Api
 from server.settings import ROOT
 
 if TYPE_CHECKING:

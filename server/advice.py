@@ -5,8 +5,9 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING
 
-from server import dotenv, passwords, references, settings
+from server import secrets, settings
 from server.errors import MistakeError
+from server.settings import dotenv, placeholders
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def of(values: Settings, env_file: Path = settings.ENV_FILE) -> list[str]:
     """A line for each thing, without a full stop."""
-    return [*_short(values), *_open_to_others(env_file)]
+    return [*_short(values), *_open_to_others(env_file, values.project)]
 
 
 def _short(values: Settings) -> list[str]:
@@ -24,20 +25,20 @@ def _short(values: Settings) -> list[str]:
         "STACK_PASSWORD": "choose a longer one",
         "POSTGRES_PASSWORD": "the database keeps it; the next stack needs a longer one",
     }
-    least = passwords.MIN_CHARACTERS
+    least = secrets.MIN_CHARACTERS
     return [
         f"{name} has {length} characters, and a new stack takes none below {least}: {do[name]}"
-        for name, length in passwords.short(values).items()
+        for name, length in secrets.short_passwords(values).items()
     ]
 
 
-def _open_to_others(env_file: Path) -> list[str]:
+def _open_to_others(env_file: Path, project: Path) -> list[str]:
     try:
         mode = stat.S_IMODE(env_file.stat().st_mode)
         entries = dotenv.read(env_file)
     except (OSError, MistakeError):  # not there, or not to be read here: others say so
         return []
-    asked_for = references.names(settings.ROOT) - set(settings.Settings.names())
+    asked_for = placeholders.names(project) - set(settings.Settings.names())
     held = [n for n in entries if entries[n].value and n in settings.SECRETS | asked_for]
     if not held or not mode & 0o077:
         return []

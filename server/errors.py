@@ -1,15 +1,24 @@
 """What a person is told when something is wrong.
 
-One message for each fault: what failed, what was expected, what was found, what to type next.
+One message for each fault: what failed, what was expected, what was found, what to type next. A
+process that another one started also reports the fault to its parent, as a line of JSON in its log
+(`REPORT`), so that the parent raises the same error.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# Set in the environment of a process whose parent reads its log.
+REPORT_VARIABLE = "STACK_REPORTS_ERRORS"
+REPORT = "stack-error: "  # begins the line; the rest of it is JSON
+PARTS = ("what", "expected", "found", "do", "details")
 
 
 class StackError(Exception):
@@ -62,4 +71,31 @@ def exit_with(main: Callable[[], None]) -> None:
         main()
     except StackError as error:
         sys.stderr.write(f"error: {error}\n")
+        if REPORT_VARIABLE in os.environ:
+            sys.stderr.write(f"{report_line(error)}\n")
         sys.exit(error.exit_code)
+
+
+def report_line(error: StackError) -> str:
+    """The line that reports `error` to the parent; without a trailing newline."""
+    parts = {name: getattr(error, name) for name in PARTS}
+    return REPORT + json.dumps({**parts, "exit_code": error.exit_code})
+
+
+def reported(output: str) -> StackError | None:
+    """The last error that a process reported in its `output`; None when there is none."""
+    lines = [line for line in output.splitlines() if line.startswith(REPORT)]
+    if not lines:
+        return None
+    try:
+        parts = json.loads(lines[-1].removeprefix(REPORT))
+        kind = MistakeError if parts.pop("exit_code") == MistakeError.exit_code else StackError
+        return kind(**parts)
+    except (ValueError, TypeError, KeyError):  # the log was cut in the middle of the line
+        return None
+
+
+def without_reports(output: str) -> str:
+    """`output` for a person, who finds the same errors in it in plain words."""
+    lines = output.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith(REPORT))

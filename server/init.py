@@ -6,23 +6,17 @@ wondering; it gives each of the others what it needs, in a volume.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from server import (
-    advice,
-    declared_values,
-    disk,
-    env_file,
-    remote,
-    secrets,
-    settings,
-    shell_secrets,
-)
-from server.errors import MistakeError, exit_with
+from server import advice, disk, secrets, settings
+from server.api import remote
+from server.errors import REPORT_VARIABLE, MistakeError, exit_with
 from server.place import DOCKER
+from server.settings import declared_values, env_file, shell_secrets
 
 if TYPE_CHECKING:
     from server.settings import Settings
@@ -36,7 +30,7 @@ DATA = "*/docker/PG_VERSION"
 def main() -> None:
     """Check and make, or exit with 2 and one message."""
     given = env_file.take(env_file.PROJECT, DOCKER.scratch)
-    values = settings.load(given)
+    values = settings.load(given, DOCKER.root)
     shell_secrets.check(given)
     refuse_loopback(values)
     disk.check(DOCKER.secrets / "database")
@@ -69,4 +63,5 @@ def refuse_loopback(values: Settings) -> None:
 
 
 if __name__ == "__main__":
+    os.environ[REPORT_VARIABLE] = "1"
     exit_with(main)

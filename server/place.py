@@ -19,7 +19,7 @@ WORK_POOL = "default"
 class Place:
     """One stack's addresses and folders, as its own processes see them."""
 
-    root: Path  # holds flows/ and prefect.yaml
+    root: Path  # the project: holds flows/ and prefect.yaml
     secrets: Path  # see server.secrets
     scratch: Path  # what a process may lose: Prefect's home, the UI's files
     data: Path  # what flows write and must keep

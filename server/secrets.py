@@ -29,6 +29,8 @@ DATABASE_PASSWORD = "database/password"  # noqa: S105 - a file's name
 ENCRYPTION_KEY = "encryption/key"
 API_PASSWORD = "api/password"  # noqa: S105 - a file's name
 PASSWORD_BYTES = 24
+# Asked of new stacks only: one that was made with a shorter password goes on, and is warned.
+MIN_CHARACTERS = 12
 FERNET_BYTES = 32
 OWNER_ONLY = 0o400
 
@@ -67,7 +69,7 @@ def ensure(settings: Settings, folder: Path, *, data_exist: bool = False) -> lis
             data; a value in `.env` differs from one in use, or is too short for a new stack.
     """
     if not data_exist:
-        passwords.refuse_short(settings)
+        _refuse_short(settings)
     given = {
         DATABASE_PASSWORD: _plain(settings.postgres_password),
         ENCRYPTION_KEY: _plain(settings.encryption_key),
@@ -236,3 +238,27 @@ def _write(path: Path, value: str) -> None:
             found=str(error),
             do="correct its owner or its mode, then start the stack again",
         ) from error
+
+
+def short_passwords(settings: Settings) -> dict[str, int]:
+    """The passwords of `settings` that are too short, by name, with the characters they have."""
+    given = {"POSTGRES_PASSWORD": settings.postgres_password}
+    if settings.auth and not settings.remote:
+        given["STACK_PASSWORD"] = settings.stack_password
+    lengths = {name: len(value.get_secret_value()) for name, value in given.items() if value}
+    return {name: length for name, length in lengths.items() if length < MIN_CHARACTERS}
+
+
+def _refuse_short(settings: Settings) -> None:
+    """Refuse a password that is too short.
+
+    Raises:
+        MistakeError: for the first one.
+    """
+    for name, length in short_passwords(settings).items():
+        raise MistakeError(
+            f"{name} is too short for a new stack",
+            expected=f"at least {MIN_CHARACTERS} characters",
+            found=f"{length}",
+            do=f"choose a longer one, or leave {name} empty: then one is generated",
+        )

@@ -15,16 +15,32 @@ import time
 import urllib.parse
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from server import remote, secrets
-from server.place import DOCKER, WORK_POOL, worker_name
-from server.probe import check_http
-from server.remote import Api
-from worker.prefork import END
+from server import secrets
+from server.api import remote
+from server.api.client import Api
+from server.api.http_check import check_http
+from server.place import DOCKER, WORK_POOL, Place, worker_name
+
+if TYPE_CHECKING:
+    from server.settings import Settings
 
 UNREPORTED_SECONDS = 60.0  # after which a run's end that the server has not taken is a fault
 STALE_SECONDS = 100.0  # a heartbeat comes every 30
 CLOCK_SECONDS = 2.0  # the server tells its time in whole seconds: less is no difference
+
+
+def check_service(settings: Settings, place: Place, started: float) -> str | None:
+    """The health check for the supervisor of an embedded stack; see `check`."""
+    from server import environment  # noqa: PLC0415 - not for the command, which Docker starts often
+
+    login = environment.login(settings, place)
+    api = settings.remote or Api(place.api_url, login, csrf=not settings.auth)
+    name, port = worker_name(settings.stack_name), place.worker_health_port
+    # The heartbeat's time may be a fraction of a second before that of the process.
+    problem = check(api, port, name, started - 1)
+    return problem or check_reports(place.journal)
 
 
 def check(api: Api, health_port: int, name: str, since: float) -> str | None:
@@ -57,6 +73,10 @@ def check_reports(journal: Path) -> str | None:
     Args:
         journal: the folder of the worker's journals; it need not be there.
     """
+    # Not at the top: after an upgrade, `scripts/stack down` imports this module in the environment
+    # of the running stack, which may have been made before there was such a package.
+    from prefect_prefork import END  # noqa: PLC0415
+
     now = time.time()
     count = 0
     for path in journal.glob(f"*/*/*{END}"):

@@ -15,7 +15,7 @@ import httpx
 from benchmarks import environments, marks
 from benchmarks.contender import Contender, Job, Timing
 from benchmarks.ground import WIDTH
-from scripts.embedded.services import free_port
+from scripts.backends.embedded.services import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Run the server: `python -m server.app`; see `server.environment` for what it is given."""
+"""Run the server: `python -m server.app`; see `server.services.server` for what it is given."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ FORBIDDEN = 403
 
 
 def hosts_from(value: str | None) -> frozenset[str] | None:
-    """The hosts that `server.environment` names; None when every host may call."""
+    """The hosts that `server.services.server` names; None when every host may call."""
     return None if value is None else frozenset(filter(None, value.lower().split(",")))
 
 

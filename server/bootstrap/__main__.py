@@ -14,17 +14,14 @@ from prefect.exceptions import PrefectException
 from prefect.settings import get_current_settings
 
 from server import environment, place, settings
-from server.bootstrap import answers, api, declared, kinds, report, values
-from server.bootstrap.kind import World
+from server.bootstrap import answers, api, declarations, kinds, report, substitution
 from server.bootstrap.ownership import Record
 from server.bootstrap.planner import Planner
-from server.bootstrap.problems import DeclarationError
+from server.bootstrap.world import DeclarationError, World
 from server.errors import MistakeError, exit_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from prefect.client.orchestration import SyncPrefectClient
 
     from server.bootstrap.change import Change
 
@@ -53,10 +50,13 @@ def main(
     here = place.current()
     # The worker may find the same files elsewhere.
     world = World(Path.cwd(), common={**environment.COMMON, "STACK_DATA_DIR": str(here.data)})
-    all_kinds = kinds.every(world)
-    wanted = declared.read(world, all_kinds, values.gather(settled, here.root))
-    with _server() as client:
-        planner = Planner(client, world, all_kinds, Record(client, settled.stack_name))
+    with get_client(sync_client=True) as prefect:
+        client = api.PrefectClient(prefect)
+        all_kinds = kinds.every(world, client)
+        given = substitution.gather(settled, here.root)
+        wanted = declarations.read(world, all_kinds, given)
+        _check_server(client)
+        planner = Planner(world, all_kinds, Record(client, settled.stack_name))
         changes = planner.plan(wanted, prune=prune)
         applied = not (plan or check)
         if not as_json:
@@ -79,24 +79,22 @@ def main(
         raise typer.Exit(DRIFTED)
 
 
-@contextmanager
-def _server() -> Iterator[SyncPrefectClient]:
-    """A client of the server, which answers and takes the login.
+def _check_server(client: api.Client) -> None:
+    """See whether the server answers and accepts the login.
 
     Raises:
         MistakeError: it does not.
+        StackError: it answers otherwise than a Prefect server does.
     """
     address = get_current_settings().api.url
     try:
-        with get_client(sync_client=True) as client:
-            api.call(client, "GET", "/block_types/slug/secret")  # Cloud has it too
-            yield client
+        client.call("GET", "/block_types/slug/secret")  # Cloud has it too
     except httpx.HTTPStatusError as error:
         if error.response.status_code not in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
             raise answers.failure(error, "the server did not answer as expected") from error
         raise MistakeError(
             f"the server at {address} refuses the login",
-            expected="a login that it takes",
+            expected="a login that it accepts",
             found=f"{error.response.status_code} {error.response.reason_phrase}",
             do="correct the login in .env, or: scripts/stack up",
         ) from error

@@ -10,10 +10,10 @@ from prefect.exceptions import PrefectException
 from server.errors import StackError
 
 if TYPE_CHECKING:
-    from server.bootstrap.kind import Declared
+    from server.bootstrap.resource import Declared
     from server.errors import MistakeError
 
-# Those that say something of the request itself, and not of the login or of the server's load.
+# The statuses that concern the request itself, not the login or the server's load.
 REFUSALS = {
     httpx.codes.BAD_REQUEST,
     httpx.codes.NOT_FOUND,
@@ -24,12 +24,12 @@ LONGEST = 300  # characters of a reason
 
 
 def is_refusal(error: httpx.HTTPStatusError) -> bool:
-    """Whether the server refuses what was sent; else it may take it another time."""
+    """Whether the server refuses the request itself, so that repeating it would not help."""
     return error.response.status_code in REFUSALS
 
 
 def refusal(error: httpx.HTTPStatusError, item: Declared[Any], kind: str) -> MistakeError:
-    """The mistake in `item`, with the server's reason."""
+    """The mistake in `item`, with the reason that the server gives."""
     return item.mistake(
         f"the server does not take the {kind} {item.name!r}",
         expected="a declaration that the server takes",
@@ -38,7 +38,7 @@ def refusal(error: httpx.HTTPStatusError, item: Declared[Any], kind: str) -> Mis
 
 
 def failure(error: Exception, what: str) -> StackError:
-    """A fault that is not of the declarations."""
+    """An error for a failure that no declaration has caused."""
     return StackError(
         what,
         expected="an answer of success to each request",
@@ -48,14 +48,14 @@ def failure(error: Exception, what: str) -> StackError:
 
 
 def say(error: Exception, *, secret: bool) -> str:
-    """What failed; where what was sent may be `secret`, without the reason, which may repeat it."""
+    """What failed; without the server's reason if the request is `secret`, for it may repeat it."""
     if not isinstance(error, httpx.HTTPStatusError):
         return type(error).__name__ if isinstance(error, PrefectException) else repr(error)
     answer = error.response
     said = f"{answer.status_code} to {error.request.method} {error.request.url.path}"
     content = _content(answer)
     details = content.get("exception_detail")
-    if isinstance(details, list):  # each names a place, and repeats what stands there
+    if isinstance(details, list):  # each has a location, and repeats the value
         places = (".".join(map(str, each.get("loc", ()))) for each in details)
         said += f", which does not take {', '.join(places)}"
     reason = content.get("detail")

@@ -1,4 +1,4 @@
-"""One difference between what is declared and what is live."""
+"""A planned change of one resource."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
-    from server.bootstrap.kind import Declared
+    from server.bootstrap.resource import Declared
 
 Action = Literal[
     "create",
     "update",
     "unchanged",
-    "left out",  # declared, but what it requires is not set, or what it names is wrong
+    "left out",  # declared, but a required value is not set, or a resource it refers to is wrong
     "wrong",  # declared wrongly, and left as it is
     "remove",
-    "no longer declared",  # made by bootstrap, and left until it is told to prune
-    "not ours",  # made by somebody else
+    "no longer declared",  # created by bootstrap, and kept unless --prune is given
+    "not ours",  # created by somebody else
 ]
-# The actions by which live differs from declared.
+# The actions that mean that the server differs from the declarations.
 DRIFT: tuple[Action, ...] = ("create", "update", "remove", "no longer declared")
 WRITES: tuple[Action, ...] = ("create", "update", "remove")
 
 
 @dataclass(frozen=True)
 class Change:
-    """What would be done to one resource; `apply` does it, and gives the id of what it made."""
+    """A planned change of one resource. `apply` makes it, and returns the id of a new resource."""
 
     action: Action
     kind: str

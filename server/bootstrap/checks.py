@@ -1,29 +1,30 @@
-"""What is checked of a deployment once its flow is loaded."""
+"""The checks of a deployment that need its loaded flow."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from server.bootstrap import dates, schema, storable
+from server.bootstrap import dates, value_checks
 from server.bootstrap.deployment import KINDS_OF_SCHEDULE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from server.bootstrap.deployment import Deployment
-    from server.bootstrap.kind import Declared, World
+    from server.bootstrap.resource import Declared
+    from server.bootstrap.world import World
 
-# The parts of a JSON schema that say what a value has to be.
+# The keywords of a JSON schema that constrain a value.
 RULES = ("type", "format", "pattern", "minimum", "maximum", "exclusiveMinimum", "maxLength")
 
 
 def check_parameters(item: Declared[Deployment], parameters_schema: dict[str, Any]) -> None:
-    """Refuse a parameter that the flow does not take; of deployment and schedules.
+    """Refuse a parameter, of the deployment or of a schedule, that the flow does not take.
 
     Raises:
         MistakeError: it is not one of the flow's, or its value is not of its type.
     """
-    if beyond := storable.fault(parameters_schema):
+    if beyond := value_checks.unstorable(parameters_schema):
         raise item.mistake(
             f"the flow of deployment {item.value.name!r} has a default that cannot be kept",
             "entrypoint",
@@ -47,8 +48,8 @@ def check_parameters(item: Declared[Deployment], parameters_schema: dict[str, An
                     expected=f"one of {', '.join(known)}" if known else "no parameters",
                     found=name,
                 )
-            # As the server does, which would refuse it half-way through.
-            errors = schema.errors({name: value}, parameters_schema)
+            # The server checks this too, but only once half of the changes are applied.
+            errors = value_checks.schema_errors({name: value}, parameters_schema)
             if errors and item.value.enforce_parameter_schema:
                 raise item.mistake(
                     f"the flow of deployment {item.value.name!r} does not take this {name!r}",
@@ -59,7 +60,7 @@ def check_parameters(item: Declared[Deployment], parameters_schema: dict[str, An
 
 
 def _type_of(field: dict[str, Any]) -> str:
-    """What the schema asks for, without the value: that may be a secret."""
+    """What the schema requires, without the value, which may be a secret."""
     if "enum" in field:
         return f"one of {', '.join(map(str, field['enum']))}"
     if "anyOf" in field:
@@ -69,7 +70,7 @@ def _type_of(field: dict[str, Any]) -> str:
 
 
 def check_slugs(item: Declared[Deployment]) -> None:
-    """Refuse two schedules of one slug.
+    """Refuse two schedules with the same slug.
 
     Raises:
         MistakeError: there are two.
@@ -88,7 +89,7 @@ def check_slugs(item: Declared[Deployment]) -> None:
 def check_dates(
     item: Declared[Deployment], verdicts: Sequence[dates.Verdict], world: World
 ) -> None:
-    """Refuse a schedule that never makes a run; one that is over is said, and taken.
+    """Refuse a schedule that never creates a run; note one whose dates are all in the past.
 
     Raises:
         MistakeError: its dates cannot be computed, or there are none.

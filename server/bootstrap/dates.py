@@ -12,28 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
-from server.bootstrap import apart
+from server.bootstrap import isolation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from server.bootstrap.deployment import Schedule
 
-SECONDS = 10  # for the dates of one schedule
+SECONDS = 10  # to compute the next date of one schedule
 BEGINNING = dt.datetime(1970, 1, 2, tzinfo=dt.UTC)  # before every date that a rule could mean
 
 FINE, OVER, WRONG = "fine", "over", "wrong"
-Verdict = tuple[str, str]  # one of these three, and why
+Verdict = tuple[str, str]  # one of the three above, and the reason
 
 
 def check(schedules: Sequence[Schedule]) -> list[Verdict]:
-    """Of each schedule, whether it has a date from now on, had one, or is a mistake."""
+    """Whether each schedule has a date to come, only dates in the past, or none at all."""
     declared = [each.build().model_dump(mode="json") for each in schedules]
     return [
         (WRONG, f"a rule whose dates cannot be computed: {answer.reason}")
-        if isinstance(answer, apart.Ended)
+        if isinstance(answer, isolation.Ended)
         else (answer[0], answer[1])
-        for answer in apart.each(declared, _verdict, seconds=SECONDS)
+        for answer in isolation.run_each(declared, _verdict, seconds=SECONDS)
     ]
 
 

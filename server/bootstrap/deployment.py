@@ -1,4 +1,4 @@
-"""What `prefect.yaml` may say of a deployment.
+"""The model of a deployment in `prefect.yaml`.
 
 Prefect ignores a key that it does not know; here a misspelt key is a mistake with a line.
 """
@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal, Self
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 from pydantic import Field, field_validator, model_validator
 
-from server.bootstrap.kind import Strict
+from server.bootstrap.resource import Strict
 
 KINDS_OF_SCHEDULE = ("cron", "interval", "rrule")
 
 
 class Schedule(Strict):
-    """One schedule of a deployment. `active` is its state when it is first made."""
+    """One schedule of a deployment. `active` is its state when it is created."""
 
     slug: str
     cron: str | None = None
@@ -40,7 +40,7 @@ class Schedule(Strict):
         return self
 
     def build(self) -> CronSchedule | IntervalSchedule | RRuleSchedule:
-        """The schedule as Prefect's own object, with the declared fields only set."""
+        """Prefect's own schedule object, with only the declared fields set."""
         fields = self.model_dump(
             include={"cron", "day_or", "interval", "anchor_date", "rrule", "timezone"},
             exclude_none=True,
@@ -59,7 +59,7 @@ class WorkPool(Strict):
 
 
 class ConcurrencyLimit(Strict):
-    """How many runs of a deployment may run at once, and what becomes of one more."""
+    """How many runs of a deployment may run at once, and what happens to one more."""
 
     limit: Annotated[int, Field(ge=1)]
     collision_strategy: Literal["ENQUEUE", "CANCEL_NEW"] | None = None
@@ -67,7 +67,7 @@ class ConcurrencyLimit(Strict):
 
 
 class Deployment(Strict):
-    """One deployment, in Prefect's own words."""
+    """One deployment, in Prefect's own format."""
 
     name: str
     entrypoint: str

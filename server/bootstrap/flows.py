@@ -1,4 +1,4 @@
-"""Loads the flows that deployments name, each with the environment that its runs will have.
+"""Loads the flows of deployments, each with the environment that its runs will have.
 
 Each distinct environment has a process of its own: a flow may read its variables when it is
 imported, and what it changes must not reach the next.
@@ -19,15 +19,15 @@ from prefect.context import refresh_global_settings_context
 from prefect.exceptions import MissingFlowError, ScriptError
 from prefect.flows import Flow, load_flow_from_entrypoint
 
-from server.bootstrap import apart
+from server.bootstrap import isolation
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
     from pathlib import Path
 
 SECONDS = 120  # for the import of one file
-# What a flow is imported with besides what is declared: nothing of the shell that somebody types
-# in may make an import work that fails in the worker.
+# The variables that a flow is imported with besides the declared ones. No other variable of the
+# shell may make an import succeed that would fail in the worker.
 KEPT = {
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH"),
     *("PYTHONTZPATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "STACK_PLACE"),
@@ -37,12 +37,12 @@ KEPT_PREFIXES = ("PREFECT_", "LC_")
 
 @dataclass(frozen=True)
 class LoadedFlow:
-    """What a deployment needs to know of its flow."""
+    """The facts about a flow that its deployment needs."""
 
     name: str
     version: str | None
     description: str | None
-    parameters: dict[str, Any]  # the JSON schema of what it takes
+    parameters: dict[str, Any]  # a JSON schema
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def load_all(
 
 
 def load(root: Path, entrypoint: str) -> LoadedFlow | NotLoaded:
-    """One flow, imported into this process, whose working folder and path have to be set."""
+    """Import one flow into this process, whose working folder and `sys.path` have to be set."""
     path = path_of(entrypoint)
     function = entrypoint[len(path) + 1 :]
     if not _is_there(root, path):
@@ -107,18 +107,19 @@ def load(root: Path, entrypoint: str) -> LoadedFlow | NotLoaded:
             expected=f"one of {', '.join(_flows(root, path)) or 'its flows (it has none)'}",
             found=function,
         )
-    # Whatever a user's file may do when it is imported, SystemExit included.
+    # A user's file may do anything when it is imported, even raise SystemExit.
     except BaseException as error:  # noqa: BLE001
-        return not_imported(
-            path, explain(error.user_exc if isinstance(error, ScriptError) else error)
-        )
+        cause = error.user_exc if isinstance(error, ScriptError) else error
+        return not_imported(root, path, explain(cause))
 
 
-def not_imported(path: str, found: str) -> NotLoaded:
+def not_imported(root: Path, path: str, found: str) -> NotLoaded:
     """The parts of the message about a file that fails to import."""
+    in_flows = (root / "flows/requirements.txt").is_file()  # as the clone has it
+    requirements = "flows/requirements.txt" if in_flows else "requirements.txt"
     return NotLoaded(
         f"names {path}, which fails to import",
-        expected="a file that imports; packages of your own go into flows/requirements.txt",
+        expected=f"a file that imports; packages of your own go into {requirements}",
         found=found,
         do=f"correct {path}, or add the package and run `scripts/stack up` again",
     )
@@ -130,7 +131,7 @@ def path_of(entrypoint: str) -> str:
 
 
 def explain(error: BaseException) -> str:
-    """An exception in one line, with the place that raised it.
+    """An exception in one line, with the line that raised it.
 
     Pydantic's ends in an address, and says what is wrong in the lines before.
     """
@@ -154,16 +155,18 @@ def _with_environment(
         os.chdir(root)
         paths = env.get("PYTHONPATH", "").split(os.pathsep)
         sys.path[:0] = [str(root), *filter(None, paths)]
+        for name in [each for each in sys.modules if each.partition(".")[0] == "server"]:
+            del sys.modules[name]  # the project may have a module of this name, as a run finds it
         refresh_global_settings_context()
 
     def work(entrypoint: str) -> dict[str, Any]:
         found = load(root, entrypoint)
         return {"loaded": isinstance(found, LoadedFlow), **asdict(found)}
 
-    answers = apart.each(entrypoints, work, seconds=SECONDS, prepare=prepare)
+    answers = isolation.run_each(entrypoints, work, seconds=SECONDS, prepare=prepare)
     for entrypoint, answer in zip(entrypoints, answers, strict=True):
-        if isinstance(answer, apart.Ended):
-            yield not_imported(path_of(entrypoint), answer.reason)
+        if isinstance(answer, isolation.Ended):
+            yield not_imported(root, path_of(entrypoint), answer.reason)
         else:
             kind = LoadedFlow if answer.pop("loaded") else NotLoaded
             yield kind(**answer)
@@ -175,11 +178,12 @@ def _is_there(root: Path, path: str) -> bool:
     importlib.invalidate_caches()
     parts = root.joinpath(*path.split("."))
     local = parts.with_suffix(".py").is_file() or parts.is_dir()
-    return local or not (root / path.split(".", maxsplit=1)[0]).exists()  # else a package's own
+    # A name that the project does not have is that of an installed package.
+    return local or not (root / path.split(".", maxsplit=1)[0]).exists()
 
 
 def _flows(root: Path, path: str) -> list[str]:
-    """The functions in a file that have a decorator with "flow" in it."""
+    """The names of the functions in a file that have a decorator with "flow" in it."""
     file = (
         root / path if path.endswith(".py") else root.joinpath(*path.split(".")).with_suffix(".py")
     )

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.utilities.schema_tools.validation import is_valid_schema
 
-from server.bootstrap import schema
+from server.bootstrap import value_checks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from server.bootstrap.kind import Location
+    from server.bootstrap.resource import Location
 
-# The worker fills it in for the name of a job only; elsewhere it becomes nothing.
+# The worker fills it in only in the name of a job; elsewhere it is replaced by nothing.
 CONTEXT = re.compile(r"{{\s*ctx\.[\w.]+\s*}}")
 ENV = "env"
 
@@ -33,7 +33,7 @@ def refused(
     wanted = template.get("variables")
     if not wanted or not variables:
         return None
-    errors = schema.errors(variables, wanted, none_for_default=True)
+    errors = value_checks.schema_errors(variables, wanted, none_for_default=True)
     if not errors:
         return None
     error = _deepest(errors[0])
@@ -41,7 +41,7 @@ def refused(
 
 
 def template_fault(template: Mapping[str, Any]) -> str | None:
-    """What is wrong with a template: a schema that is none, or a default that it does not take."""
+    """What is wrong with a template: an invalid schema, or a default that does not match it."""
     wanted = template.get("variables")
     if not isinstance(wanted, dict) or not wanted:
         return None
@@ -60,7 +60,7 @@ def template_fault(template: Mapping[str, Any]) -> str | None:
 
 
 def environment(*layers: Mapping[str, Any]) -> dict[str, str]:
-    """The variables of a run's environment, as the worker lays them over each other.
+    """The environment of a run, with the layers merged as the worker merges them.
 
     Each layer is the job variables of one place; `env.NAME` is Prefect's short form of one.
     """
@@ -73,14 +73,14 @@ def environment(*layers: Mapping[str, Any]) -> dict[str, str]:
 
 
 def of_template(template: Mapping[str, Any]) -> dict[str, Any]:
-    """What the template of a pool gives to the environment of every run."""
+    """The job variables with the environment that a pool's template gives to every run."""
     configured = _mapping(_mapping(template.get("job_configuration")).get(ENV))
     properties = _mapping(_mapping(template.get("variables")).get("properties"))
     return {ENV: {**configured, **_mapping(_mapping(properties.get(ENV)).get("default"))}}
 
 
 def empty_references(env: Mapping[str, Any]) -> Iterator[str]:
-    """What to say of each variable that refers to the context of a run, which nobody fills in."""
+    """A note for each variable that refers to the context of a run, which is never filled in."""
     for name, value in env.items():
         for found in CONTEXT.findall(value) if isinstance(value, str) else ():
             yield (
@@ -90,7 +90,7 @@ def empty_references(env: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _deepest(error: Any) -> Any:
-    """The error inside of one of several choices, where one of them was meant."""
+    """The most specific error, where a value had several choices."""
     depth = len(error.absolute_path)
     below = [each for each in error.context or () if len(each.absolute_path) > depth]
     return _deepest(below[0]) if below else error

@@ -1,8 +1,8 @@
-"""Which resources bootstrap has made: kept on the server, so that it holds from any machine.
+"""The record of the resources that bootstrap has created.
 
-A block of our own, one for each stack name: several stacks may declare things on one server. A
-resource counts as ours by its name and its id, so that one which a person made later under the same
-name is not.
+It is kept on the server, so that every machine finds it: in a block for each stack name, since
+several stacks may declare resources on one server. A resource is ours if both its name and its id
+are recorded; one that a person created later under the same name is not.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from uuid import UUID
 
-    from prefect.client.orchestration import SyncPrefectClient
-
+    from server.bootstrap.api import Client
     from server.bootstrap.change import Change
 
 SLUG = "stack-bootstrap"
-BEING_MADE = None  # in place of an id: it was about to be made when the record was written
+BEING_MADE = None  # instead of an id: its creation was about to begin
 
 
 class StackBootstrap(Block):
@@ -35,11 +34,10 @@ class StackBootstrap(Block):
 
 
 class Record:
-    """The resources that the stack called `stack_name` has made."""
+    """The record of the stack called `stack_name`."""
 
-    def __init__(self, client: SyncPrefectClient, stack_name: str) -> None:
-        """Read it; empty when the stack has never made anything here."""
-        self._client = client
+    def __init__(self, client: Client, stack_name: str) -> None:
+        """Read the record, which is empty when this stack has created nothing here."""
         self._name = stack_name.replace("_", "-")
         path = f"/block_types/slug/{SLUG}/block_documents/name/{self._name}"
         document = api.find(client, path)
@@ -48,34 +46,34 @@ class Record:
         self._now = dict(self._saved)
 
     def owns(self, kind: str, name: str, live: UUID) -> bool:
-        """Whether bootstrap has made it."""
+        """Whether bootstrap created this resource."""
         key = (kind, name)
         return key in self._saved and self._saved[key] in {BEING_MADE, str(live)}
 
     def begin(self, changes: Iterable[Change]) -> None:
-        """Note what is about to be made: should this process end, the next one knows it again."""
+        """Record what is about to be created, so that it is recognized after a crash."""
         self._settle(changes)
         self._now |= {(each.kind, each.name): BEING_MADE for each in changes if _new(each)}
         self._save()
 
     def made(self, change: Change, id_: UUID | None) -> None:
-        """Note that `change` was applied."""
+        """Record that `change` was applied."""
         if _new(change):
             self._now[change.kind, change.name] = str(id_)
         elif change.action == "remove":
             self._now.pop((change.kind, change.name), None)
 
     def refused(self, change: Change) -> None:
-        """Note that `change` was not applied: what it was to make is made by nobody."""
+        """Record that `change` was refused by the server."""
         if _new(change):
             self._now.pop((change.kind, change.name), None)
 
     def end(self) -> None:
-        """Write what was noted; nothing, when that is what the server has."""
+        """Save the record if it has changed."""
         self._save()
 
     def _settle(self, changes: Iterable[Change]) -> None:
-        """Complete what an earlier run left open, and forget what is no longer there."""
+        """Complete the entries of an interrupted run, and drop those of removed resources."""
         live = {(each.kind, each.name): each.id for each in changes if each.id}
         self._now = {
             key: str(live[key]) for key in self._saved if key in live and self.owns(*key, live[key])

@@ -1,4 +1,4 @@
-"""Compares what is declared with what is live, and makes the difference go away."""
+"""Plans the changes that make the server match the declarations, and applies them."""
 
 from __future__ import annotations
 
@@ -13,33 +13,30 @@ from server.bootstrap.change import WRITES, Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from uuid import UUID
 
-    from prefect.client.orchestration import SyncPrefectClient
-
-    from server.bootstrap.declared import Declaration
-    from server.bootstrap.kind import Declared, Kind, Live, World
+    from server.bootstrap.declarations import Declaration
+    from server.bootstrap.kind import Kind
     from server.bootstrap.ownership import Record
+    from server.bootstrap.resource import Declared, Live
+    from server.bootstrap.world import World
 
 
 class Planner:
-    """The kinds of one bootstrap, on one server."""
+    """Plans and applies the changes of one bootstrap."""
 
-    def __init__(
-        self, client: SyncPrefectClient, world: World, kinds: Sequence[Kind[Any]], record: Record
-    ) -> None:
-        """Know them; nothing is read."""
-        self.client = client
+    def __init__(self, world: World, kinds: Sequence[Kind[Any]], record: Record) -> None:
         self.world = world
         self.kinds = kinds
         self.record = record
 
     def plan(self, declared: Mapping[str, Declaration], *, prune: bool) -> list[Change]:
-        """Every resource with what is to be done to it, in the order to do it in.
+        """The change of every resource, in the order of application; nothing is written.
 
-        Writes nothing. What the server would not take is noted in the world, and left out with all
-        that names it.
+        A declaration that the server would not accept is recorded in the world as wrong, and left
+        out with all that refer to it.
         """
-        live = {kind.name: kind.read(self.client, declared[kind.name].items) for kind in self.kinds}
+        live = {kind.name: kind.read(declared[kind.name].items) for kind in self.kinds}
         self.world.ids |= {
             (kind, name): each.id for kind, found in live.items() for name, each in found.items()
         }
@@ -56,11 +53,11 @@ class Planner:
         return [*changes, *self._not_there(changes)]
 
     def apply(self, changes: Sequence[Change], say: Callable[[Change], None]) -> list[Change]:
-        """Make every change, in order; the changes as they came out.
+        """Apply every change in order, and return what became of each.
 
-        `say` is told of each one that was made. One that the server refuses is noted in the world,
-        and what names it left out. What is planned afterwards writes nothing; after a failure
-        half-way, a new plan holds the rest.
+        `say` is called for each change that was made. One that the server refuses is recorded in
+        the world, and those that refer to it are left out. A plan made afterwards has no writes;
+        after a failure half-way, it has the remaining ones.
         """
         self.record.begin(changes)
         done = []
@@ -111,17 +108,24 @@ class Planner:
         if reason := self._broken_need(kind, item):
             change = Change("left out", kind.name, item.name, id=found.id if found else None)
             return self._left_out(change, item, reason)
-        fields = kind.compare(self.client, item, found)
+        difference = kind.compare(item, found)
         if found is None:
-            create = partial(kind.create, self.client, item)
+            create = partial(self._create, kind, item, difference.payload)
             return Change("create", kind.name, item.name, item=item, apply=create)
-        if fields:
-            update = partial(kind.update, self.client, item, found)
-            return Change("update", kind.name, item.name, tuple(fields), found.id, item, update)
+        if difference.fields:
+            update = partial(self._update, kind, found, difference.payload)
+            fields = difference.fields
+            return Change("update", kind.name, item.name, fields, found.id, item, update)
         return Change("unchanged", kind.name, item.name, id=found.id)
 
+    def _create(self, kind: Kind[Any], item: Declared[Any], payload: Any) -> UUID:
+        return kind.create(item, self.world.with_ids(payload))
+
+    def _update(self, kind: Kind[Any], live: Live, payload: Any) -> None:
+        kind.update(live, self.world.with_ids(payload))
+
     def _broken_need(self, kind: Kind[Any], item: Declared[Any]) -> str | None:
-        """What `item` names that is wrong, or is itself left out for such a name.
+        """Why a resource that `item` refers to will not be there; None when all will.
 
         Raises:
             MistakeError: it names what is not there at all.
@@ -154,13 +158,13 @@ class Planner:
             reason = declaration.left_out.get(name)
             if ours:
                 details = tuple(filter(None, [reason, kind.goes_on(found)]))
-                delete = partial(kind.delete, self.client, name, found)
+                delete = partial(kind.delete, found)
                 yield Change("no longer declared", kind.name, name, details, found.id, apply=delete)
             else:
                 yield Change("not ours", kind.name, name, (reason,) if reason else (), found.id)
 
     def _not_there(self, changes: Sequence[Change]) -> Iterator[Change]:
-        """What is declared wrongly and has no line yet: the server has nothing of it."""
+        """Lines for the wrong declarations of resources that the server does not have."""
         for wrong in self.world.wrong:
             if not any(
                 wrong.may_be(each.kind, each.name)

@@ -1,4 +1,4 @@
-"""Shows a plan: as a table for people, as JSON for programs. It has names of fields, no values."""
+"""Shows a plan as a table for people or as JSON for programs, with field names but no values."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from server.bootstrap.change import Change
-    from server.bootstrap.kind import World
+    from server.bootstrap.world import World
 
 HEADINGS = ("ACTION", "KIND", "NAME", "FIELDS")
-# The actions whose details are no fields but the reason.
+# The actions whose details are a reason instead of fields.
 REASONED = {"left out", "wrong", "no longer declared", "remove"}
 MADE = {"create": "created", "update": "updated", "remove": "removed"}
 
 
 def table(changes: Sequence[Change]) -> str:
-    """A line for each resource, under headings, each column as wide as it needs to be."""
+    """The table of changes, with headings and aligned columns."""
     rows = [HEADINGS, *((each.action, each.kind, each.name, _details(each)) for each in changes)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS) - 1)]
     lines = (
@@ -35,12 +35,12 @@ def table(changes: Sequence[Change]) -> str:
 
 
 def drift(changes: Iterable[Change]) -> int:
-    """How many resources differ."""
+    """How many resources differ from their declarations."""
     return sum(each.action in DRIFT for each in changes)
 
 
 def summary(changes: Sequence[Change], *, applied: bool) -> str:
-    """One line: what was done, or would be."""
+    """One line that counts what was done, or would be."""
     counts = Counter(each.action for each in changes)
     parts = [
         f"{counts[action]} {MADE[action] if applied else f'to {action}'}"
@@ -61,7 +61,7 @@ def summary(changes: Sequence[Change], *, applied: bool) -> str:
 
 
 def write_json(changes: Sequence[Change], world: World, *, applied: bool) -> None:
-    """The same for a program, with what is wrong and what may not be meant."""
+    """Write the changes, the mistakes and the notes as JSON."""
     content = {
         "applied": applied,
         "drift": drift(changes),

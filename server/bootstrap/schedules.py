@@ -1,4 +1,4 @@
-"""The schedules of one deployment, told apart by their slugs.
+"""The schedules of one deployment, identified by their slugs.
 
 A schedule is never switched on again: `active` counts only when it is made. Sending a deployment's
 schedules with the deployment would replace them all, and wake what a person paused (upstream
@@ -8,6 +8,7 @@ schedules with the deployment would replace them all, and wake what a person pau
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefect.client.schemas.actions import DeploymentScheduleCreate
@@ -15,56 +16,56 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate
 from server.bootstrap.yaml_file import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from uuid import UUID
+    from collections.abc import Sequence
 
-    from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import DeploymentSchedule
 
     from server.bootstrap.deployment import Schedule
 
 
-def to_create(declared: Schedule) -> DeploymentScheduleCreate:
-    """`declared` as the API takes it."""
+@dataclass(frozen=True)
+class Step:
+    """One request that brings a live schedule in line with its declaration."""
+
+    name: str  # as the plan shows it
+    method: str
+    path: str  # below the deployment's schedules
+    body: Any = None
+
+
+def body(declared: Schedule) -> dict[str, Any]:
+    """`declared` as the API creates it."""
     return DeploymentScheduleCreate(
         schedule=declared.build(),
         slug=declared.slug,
         active=declared.active,
         parameters=declared.parameters,
-    )
+    ).model_dump(mode="json")
 
 
-def plan(
-    client: SyncPrefectClient,
-    deployment_id: UUID,
-    declared: Sequence[Schedule],
-    live: Sequence[DeploymentSchedule],
-) -> list[tuple[str, Callable[[], Any]]]:
-    """What differs, each with the call that mends it.
+def plan(declared: Sequence[Schedule], live: Sequence[DeploymentSchedule]) -> list[Step]:
+    """The requests for the schedules that differ.
 
     Schedules without a slug were made by hand and are left alone.
     """
     by_slug = {schedule.slug: schedule for schedule in live if schedule.slug}
-    steps: list[tuple[str, Callable[[], Any]]] = []
+    steps: list[Step] = []
     for schedule in declared:
         found = by_slug.pop(schedule.slug, None)
         if found is None:
-            steps.append(
-                (f"schedule {schedule.slug} is new", _create(client, deployment_id, schedule))
-            )
+            steps.append(Step(f"schedule {schedule.slug} is new", "POST", "", [body(schedule)]))
         elif not same(schedule, found):
-            steps.append(
-                (f"schedule {schedule.slug}", _update(client, deployment_id, schedule, found))
-            )
+            changed = {name: body(schedule)[name] for name in ("schedule", "parameters")}
+            steps.append(Step(f"schedule {schedule.slug}", "PATCH", f"/{found.id}", changed))
     steps += [
-        (f"schedule {slug} is gone", _delete(client, deployment_id, schedule))
+        Step(f"schedule {slug} is gone", "DELETE", f"/{schedule.id}")
         for slug, schedule in by_slug.items()
     ]
     return steps
 
 
 def same(declared: Schedule, live: DeploymentSchedule) -> bool:
-    """Whether `live` runs when and with what `declared` says; whether it is active is not asked.
+    """Whether `live` has the declared times and parameters; `active` is not compared.
 
     The anchor of an interval, and the start of a rule, are compared only when they are declared:
     without one, the server keeps the moment at which the schedule was made, and a day of its own.
@@ -89,26 +90,3 @@ def same(declared: Schedule, live: DeploymentSchedule) -> bool:
 
 def _without_start(value: Any) -> Any:
     return re.sub(r"^DTSTART\S*\n", "", value) if isinstance(value, str) else value
-
-
-def _create(
-    client: SyncPrefectClient, deployment_id: UUID, schedule: Schedule
-) -> Callable[[], Any]:
-    return lambda: client.create_deployment_schedules(deployment_id, [to_create(schedule)])
-
-
-def _update(
-    client: SyncPrefectClient, deployment_id: UUID, schedule: Schedule, live: DeploymentSchedule
-) -> Callable[[], Any]:
-    return lambda: client.update_deployment_schedule(
-        deployment_id,
-        live.id,
-        schedule=schedule.build(),
-        parameters=schedule.parameters,
-    )
-
-
-def _delete(
-    client: SyncPrefectClient, deployment_id: UUID, live: DeploymentSchedule
-) -> Callable[[], Any]:
-    return lambda: client.delete_deployment_schedule(deployment_id, live.id)

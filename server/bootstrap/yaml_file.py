@@ -1,4 +1,4 @@
-"""A YAML file whose every value remembers its line, so that a mistake can be pointed at."""
+"""A YAML file that knows the line of every value, so that messages can name it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class YamlFile:
-    """The content of one file, and where each part of it stands."""
+    """The content of one file, and the line of each part of it."""
 
     def __init__(self, path: Path) -> None:
         """Read `path`.
@@ -28,7 +28,7 @@ class YamlFile:
             MistakeError: no such file, or it is not YAML, or not a mapping.
         """
         self.name = path.name
-        self.filled: set[tuple[str | int, ...]] = set()  # where a value came from elsewhere
+        self.filled: set[tuple[str | int, ...]] = set()  # the places of substituted values
         try:
             self.content: Any = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, ReaderError) as error:
@@ -45,7 +45,7 @@ class YamlFile:
                 found=str(error.problem),
                 do=f"correct {path.name}",
             ) from error
-        if self.content is None:  # nothing but comments
+        if self.content is None:  # the file has only comments
             self.content = CommentedMap()
         if not isinstance(self.content, CommentedMap):
             raise MistakeError(

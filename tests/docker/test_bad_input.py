@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("STACK_PROT=4300", ".env line 1: STACK_PROT is no setting of the stack"),
+        ("STACK_PROT=4300", ".env line 1: STACK_PROT is not a setting of this stack"),
         ("WORKER_CONCURRENCY=0", "WORKER_CONCURRENCY in .env line 1 is not valid"),
         ("STACK_PASSWORD=hunter2", "STACK_PASSWORD is too short for a new stack"),
     ],

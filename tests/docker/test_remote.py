@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server import remote
+from server.api import remote
 from server.place import DOCKER
 from tests import stack as stacks
 from tests.docker.conftest import make

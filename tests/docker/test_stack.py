@@ -83,7 +83,8 @@ class TestRunning(RunningStack):
         assert f'"STACK_PORT={stack.port}"' in inspected  # as what is no secret would be
 
     def test_what_has_read_env_is_root_no_longer(self, stack: Stack) -> None:
-        script = "from server import init, env_file as e; e.take(e.PROJECT, init.DOCKER.scratch); "
+        script = "from server import init; from server.settings import env_file as e; "
+        script += "e.take(e.PROJECT, init.DOCKER.scratch); "
         script += "print(open('/proc/self/status').read())"
         argv = ["run", "--rm", "--no-deps", "--entrypoint", "python", "init", "-c", script]
         result = compose(stack, *argv)
@@ -166,11 +167,17 @@ class TestRestarted(RestartedStack):
 
 
 @pytest.mark.usefixtures("base_images")
-def test_a_user_package_is_in_the_worker(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("project", "file"),
+    [(".", "flows/requirements.txt"), ("own", "requirements.txt")],
+    ids=["clone", "own"],
+)
+def test_a_user_package_is_in_the_worker(project: str, file: str, tmp_path: Path) -> None:
     root = stacks.clone(tmp_path)
-    (root / "flows/requirements.txt").write_text("tinynetrc==1.3.1\n")
+    (root / project).mkdir(exist_ok=True)
+    (root / project / file).write_text("tinynetrc==1.3.1\n")
     image = f"prefect-stack-test/packages-{os.getpid()}"
-    env = {**os.environ, "WORKER_IMAGE": image}
+    env = {**os.environ, "WORKER_IMAGE": image, "STACK_PROJECT": project}
     subprocess.run(
         ["docker", "compose", "build", "--quiet", "worker"], check=True, cwd=root, env=env
     )

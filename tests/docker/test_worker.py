@@ -59,7 +59,7 @@ def test_runs_are_forked_from_the_template(stack: Stack) -> None:
         run = start_run(client, "sleeps/sleeps", {"seconds": 10})
         pid = wait_for("pid", lambda: get(client, f"/flow_runs/{run}")["infrastructure_pid"])
         command = execute(stack, "worker", "cat", f"/proc/{pid}/cmdline")
-        assert "worker.prefork.template" in command
+        assert "prefect_prefork.forked.template" in command
         assert finished(client, run)["state_type"] == "COMPLETED"
 
 

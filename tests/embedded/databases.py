@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from scripts.embedded import cluster as clusters
-from scripts.embedded import layout as layouts
-from scripts.embedded.service import Start, spawn
-from server import database, environment, secrets
+from scripts.backends.embedded import cluster as clusters
+from scripts.backends.embedded import layout as layouts
+from scripts.backends.embedded.service import Start, spawn
+from server import environment, secrets, services
+from server.database import connection as database
 from server.place import VARIABLE
+from server.services import postgres
 from server.settings import ROOT, Settings
 from tests.stack import free_port, wait_for
 
@@ -24,9 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from scripts.embedded.cluster import Cluster
-    from scripts.embedded.layout import Layout
-    from server.environment import Role
+    from scripts.backends.embedded.cluster import Cluster
+    from scripts.backends.embedded.layout import Layout
     from server.place import Place
 
 
@@ -45,7 +46,7 @@ class Database:
             self.cluster.command(), dict(os.environ), lambda _pid: None, self.cluster.account
         )
         self.process = spawn(start, self.cluster.home, self.logs / "postgres.log")
-        wait_for("database", lambda: clusters.check(self.place) is None, 30)
+        wait_for("database", lambda: postgres.check(self.place) is None, 30)
 
     def stop(self) -> None:
         """Stop it without waiting for its clients, if it runs."""
@@ -95,13 +96,13 @@ def started(layout: Layout) -> Iterator[Database]:
         made.stop()
 
 
-def start(role: Role, place: Place, log: Path) -> subprocess.Popen[bytes]:
-    """Start the process of `role`, as the supervisor does."""
-    settings = Settings()
-    own = environment.environment(role, settings, place)
+def start(name: str, place: Place, log: Path) -> subprocess.Popen[bytes]:
+    """Start the process of the service `name`, as the supervisor does."""
+    settings, service = Settings(), services.named(name)
+    own = service.environment(settings, place)
     env = {**os.environ, **own, VARIABLE: place.dump(), "PYTHONPATH": str(ROOT)}
     env["PREFECT_SERVER_UI_ENABLED"] = "false"  # its files are copied for seconds
-    argv = environment.command(role, settings, place)
+    argv = service.command(settings, place)
     return spawn(Start(argv, env, lambda _pid: None), ROOT, log)
 
 

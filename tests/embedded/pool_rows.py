@@ -6,7 +6,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING
 
-from server import health
+from server.database import health
 from tests.embedded import databases
 
 if TYPE_CHECKING:

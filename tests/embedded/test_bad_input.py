@@ -40,9 +40,9 @@ def nothing_made(stack: Stack) -> bool:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("STACK_PROT=4300", ".env line 1: STACK_PROT is no setting of the stack"),
+        ("STACK_PROT=4300", ".env line 1: STACK_PROT is not a setting of this stack"),
         ("STACK_USER=a:b", "STACK_USER in .env line 1 is not valid"),
-        ("this is no setting", ".env line 1 is no setting"),
+        ("this is no setting", ".env line 1 is not a setting"),
         (
             "STACK_AUTH=off\nSTACK_BIND=0.0.0.0",
             "STACK_AUTH in .env line 1 does not go with STACK_BIND",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,9 +12,12 @@ from typing import TYPE_CHECKING
 import psycopg2
 import pytest
 
-from server import database, environment, health, pools, roles, secrets
+from server import secrets
+from server.database import connection as database
+from server.database import health, pools, roles
 from server.errors import MistakeError, StackError
 from server.place import DATABASE_NAME, VARIABLE, Place
+from server.services import migrate
 from server.settings import ROOT, Settings
 from tests.embedded import databases
 from tests.embedded.pool_rows import PoolRows
@@ -51,9 +53,9 @@ def long_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def start_migration(place: Place) -> subprocess.Popen[str]:
     """The one-shot `migrate`, as the supervisor starts it."""
     settings = Settings()
-    own = environment.environment("migrate", settings, place)
+    own = migrate.SERVICE.environment(settings, place)
     env = {**os.environ, **own, VARIABLE: place.dump(), "PYTHONPATH": str(ROOT)}
-    argv = environment.command("migrate", settings, place)
+    argv = migrate.SERVICE.command(settings, place)
     pipe = subprocess.PIPE
     return subprocess.Popen(argv, env=env, stdout=pipe, stderr=subprocess.STDOUT, text=True)
 
@@ -336,14 +338,3 @@ def test_a_password_that_the_database_does_not_take_is_a_mistake_that_says_so(
 def test_a_database_that_does_not_answer_is_waited_for_and_named(place: Place) -> None:
     with pytest.raises(StackError, match="PostgreSQL did not answer within 1 s"):
         database.wait(replace(place, database_host="/nonexistent"), 1)
-
-
-def test_the_health_check_of_a_container_imports_little() -> None:
-    script = (
-        "import sys, server.health, worker.health; "
-        "print({'pydantic', 'sqlalchemy', 'prefect'} & set(sys.modules))"
-    )
-    said = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT
-    ).stdout
-    assert said.strip() == "set()"

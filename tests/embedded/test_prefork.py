@@ -189,7 +189,7 @@ def test_a_template_that_dies_is_replaced_and_its_runs_go_on(stack: Stack) -> No
     with stack.client() as client:
         run_id = running(client, seconds=4)
         for each in service(stack, "worker").children():
-            if "worker.prefork.template" in " ".join(each.cmdline()) and each.ppid():
+            if "prefect_prefork.forked.template" in " ".join(each.cmdline()) and each.ppid():
                 is_run = str(each.pid) == get(client, f"/flow_runs/{run_id}")["infrastructure_pid"]
                 if not is_run:
                     each.kill()

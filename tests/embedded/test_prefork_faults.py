@@ -56,7 +56,8 @@ UNSAFE = {
 # As a monitor does that an environment has installed for all its interpreters.
 MONITOR = """
 import os, sys, threading
-if "MONITORED" in os.environ and any("worker.prefork.template" in each for each in sys.orig_argv):
+template = any("prefect_prefork.forked.template" in each for each in sys.orig_argv)
+if template and "MONITORED" in os.environ:
     threading.Thread(target=threading.Event().wait, daemon=True).start()
 """
 
@@ -88,7 +89,7 @@ def templates(stack: Stack) -> list[psutil.Process]:
 
 def _is_template(process: psutil.Process) -> bool:
     try:
-        boots = "worker.prefork.template" in " ".join(process.cmdline())
+        boots = "prefect_prefork.forked.template" in " ".join(process.cmdline())
         return boots and os.getsid(process.pid) != process.pid
     except (psutil.NoSuchProcess, ProcessLookupError):  # or a zombie
         return False
@@ -241,7 +242,7 @@ def test_a_package_that_runs_import_is_there_for_later_ones(stack: Stack) -> Non
         ("opens_a_connection", "opens a connection when it is imported"),
         ("changes_the_environment", "changes the environment when it is imported"),
         ("replaces_sleep", "changes what others use when it is imported"),
-        ("is_a_users", "imports is_a_users, which is no installed package"),
+        ("is_a_users", "imports is_a_users, which is not an installed package"),
     ],
 )
 def test_what_no_fork_survives_is_left_to_each_run(stack: Stack, name: str, reason: str) -> None:
@@ -297,7 +298,7 @@ def test_what_a_fork_cannot_give_is_given_by_a_subprocess(
     for lines in runs:
         [of_run] = [each for each in lines if each.startswith("command line")]
         assert "'prefect.engine'" in of_run
-        assert "worker.prefork.template" in of_fork
+        assert "prefect_prefork.forked.template" in of_fork
     log_text = log_of_worker(stack, PREFORK)
     assert log_text.count(f"Starting a run as a subprocess: {reason}") == 1
     if seed := job_variables.get("env"):

@@ -13,8 +13,9 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 from prefect.states import Cancelling, Running
 
 from flows.hello import hello
+from prefect_prefork import upstream
+from prefect_prefork.runs.process import handle
 from tests.stack import NASTY, Stack
-from worker.prefork import upstream
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -55,7 +56,7 @@ class Program:
         task_status: anyio.abc.TaskStatus[upstream.ProcessHandle] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
         async with await anyio.open_process(self.argv, start_new_session=True) as process:
-            task_status.started(upstream.handle(process))
+            task_status.started(handle(process))
             await process.wait()
 
 

@@ -12,7 +12,7 @@ import httpx
 import psycopg2
 import pytest
 
-from server import database
+from server.database import connection as database
 from tests.embedded import databases
 from tests.embedded.databases import Database, Server
 from tests.stack import wait_for

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from server.api.client import Api
+from server.api.http_check import check_http
 from server.place import worker_name
-from server.probe import check_http
-from server.remote import Api
 from tests import claims
 from tests.claims import RestartedStack, RunningStack, heals
 from tests.embedded.processes import facts, processes, service

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from scripts.embedded import layout as layouts
+from scripts.backends.embedded import layout as layouts
 from server import secrets
 from server.place import DATABASE_NAME, DATABASE_USER
 from tests import stack as stacks

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from scripts.embedded import accounts
+from scripts.backends.embedded import accounts
 from tests import stack as stacks
 from tests.embedded.processes import facts, service
 from tests.stack import SOURCE, Stack, complete
@@ -66,6 +66,8 @@ def test_root_runs_it_as_users_of_the_stack_who_cannot_reach_its_secrets(
         (open_folder / ".venv").unlink()  # one of its own, of a Python that all may run
         prepared = made.run("scripts/python", "-c", "pass", timeout=600, env=dict(os.environ))
         assert prepared.returncode == 0, made.said[-1]
+    made.command("init", "own")
+    made.variables["STACK_PROJECT"] = "own"
     base = open_folder / ".stack" / made.name
     old = base / "data" / "of an older release"
     old.parent.mkdir(parents=True)
@@ -83,7 +85,7 @@ def test_root_runs_it_as_users_of_the_stack_who_cannot_reach_its_secrets(
         assert worker.username() == accounts.FLOWS
         assert old.owner() == accounts.FLOWS
         assert "TOKEN_OF_THE_SHELL" not in {**server.environ(), **worker.environ()}
-        refuses_flows(base, open_folder, server.pid)
+        refuses_flows(base, open_folder, open_folder / "own", server.pid)
         # As a browser sends it for another site: no token, and a body that needs no permission.
         refused = httpx.post(f"{made.url}/api/flows/filter", content="{}")
         assert refused.status_code == httpx.codes.FORBIDDEN
@@ -96,7 +98,7 @@ def test_root_runs_it_as_users_of_the_stack_who_cannot_reach_its_secrets(
     assert not base.exists()
 
 
-def refuses_flows(base: Path, clone: Path, server_pid: int) -> None:
+def refuses_flows(base: Path, clone: Path, project: Path, server_pid: int) -> None:
     """Everything that the user of flows has no business with; and what it needs is there."""
 
     def may(script: str, *arguments: object) -> bool:
@@ -120,9 +122,10 @@ def refuses_flows(base: Path, clone: Path, server_pid: int) -> None:
         assert (base / "secrets" / name).is_file()
         assert not may('cat "$1"', base / "secrets" / name)
     assert not may('cat "$1"', f"/proc/{server_pid}/environ")
-    for folder in (clone, clone / "server", clone / "flows", clone / ".venv", base, base / "logs"):
+    code = (clone, clone / "server", clone / ".venv", project, project / "flows")
+    for folder in (*code, base, base / "logs"):
         assert not may('touch "$1/planted"', folder)
-    assert may('cat "$1"', clone / "flows" / "hello.py")
+    assert may('cat "$1"', project / "flows" / "hello.py")
     assert may('touch "$1/kept"', base / "data")
 
 

@@ -13,11 +13,11 @@ from uuid import uuid4
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 
-from worker.prefork import lineage, wire
-from worker.prefork.hearing import Hearing
-from worker.prefork.messages import FromRun, Loaded, Request
-from worker.prefork.process import ForkedProcess, SessionScope
-from worker.prefork.templates import Kind, Templates
+from prefect_prefork.common import framing, linux
+from prefect_prefork.common.messages import FromRun, Loaded, Request
+from prefect_prefork.runs.listening import Listener
+from prefect_prefork.runs.process import ForkedProcess, SessionScope
+from prefect_prefork.runs.templates import Kind, Templates
 
 if TYPE_CHECKING:
     import logging
@@ -81,7 +81,7 @@ class Forks:
 
     async def _run(self, request: Request) -> Ended:
         kind = Kind(request.env, [], str(ROOT))
-        ours, theirs = wire.pair()
+        ours, theirs = framing.pair()
         with ours:
             with theirs:
                 pid = await self._templates.fork(kind, request, [theirs.fileno()])
@@ -92,13 +92,13 @@ class Forks:
                 if isinstance(said, Loaded) and not request.hooks:
                     SessionScope().hard_kill(pid)  # it would look for the server
 
-            hearing = Hearing(ours, hear, self._templates._logger)  # noqa: SLF001
+            listener = Listener(ours, hear, self._templates._logger)  # noqa: SLF001
             process = ForkedProcess(pid)
             try:
                 async with asyncio.timeout(60):
                     ended.code = await process.wait()
             finally:
-                hearing.close()
+                listener.close()
                 SessionScope().hard_kill(pid)
         return ended
 
@@ -119,11 +119,11 @@ _adopting = 0
 def _adopting_orphans() -> Iterator[None]:
     """As the worker does; this process is to be what it was when all forks are gone."""
     global _adopting  # noqa: PLW0603
-    lineage.adopt_orphans()
+    linux.adopt_orphans()
     _adopting += 1
     try:
         yield
     finally:
         _adopting -= 1
         if not _adopting:
-            lineage._prctl(lineage.PR_SET_CHILD_SUBREAPER, 0)  # noqa: SLF001
+            linux._prctl(linux.PR_SET_CHILD_SUBREAPER, 0)  # noqa: SLF001

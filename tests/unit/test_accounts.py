@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import pwd
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
 
 import pytest
 
-from scripts.embedded import accounts, services
-from scripts.embedded.layout import Layout
-from server import dotenv
+from scripts.backends.embedded import accounts, services
+from scripts.backends.embedded.layout import Layout
 from server.errors import MistakeError
-from server.settings import Settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from server.settings import ROOT, Settings, dotenv
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 OTHER = "nobody"
@@ -41,10 +38,10 @@ def test_what_root_has_left_is_given_to_its_user_and_back(layout: Layout) -> Non
     file = layout.data / "results" / "one"
     file.parent.mkdir()
     file.touch()
-    accounts.settle(layout, accounts.Accounts(OTHER, OTHER))
+    accounts.settle(layout, accounts.Accounts(OTHER, OTHER), layout.base)
     assert {path.owner() for path in (layout.data, file.parent, file)} == {OTHER}
     assert layout.secrets.owner() == OTHER
-    accounts.settle(layout, accounts.Accounts())
+    accounts.settle(layout, accounts.Accounts(), layout.base)
     assert {path.owner() for path in (layout.data, file.parent, file)} == {"root"}
 
 
@@ -56,7 +53,7 @@ def test_files_from_elsewhere_that_are_linked_into_a_folder_are_not_given_away(
         (tmp_path / name).touch()
     (layout.data / "hard").hardlink_to(tmp_path / "hard")
     (layout.data / "soft").symlink_to(tmp_path / "soft")
-    accounts.settle(layout, accounts.Accounts(OTHER, OTHER))
+    accounts.settle(layout, accounts.Accounts(OTHER, OTHER), layout.base)
     assert layout.data.owner() == OTHER
     assert {(tmp_path / name).owner() for name in ("hard", "soft")} == {"root"}
 
@@ -96,11 +93,22 @@ def test_bootstrap_gets_what_declarations_ask_for_and_no_secret_of_the_server(
     file.write_text("WORKER_CONCURRENCY=7\nENCRYPTION_KEY=no\nPOSTGRES_PASSWORD=no\n")
     (tmp_path / "stack.yaml").write_text("x: '{{ $TOKEN }}'\n")
     monkeypatch.setattr(services, "ENV_FILE", file)
-    monkeypatch.setattr(services, "ROOT", tmp_path)
     monkeypatch.setenv("TOKEN", "asked for")
     monkeypatch.setenv("STACK_PASSWORD", "no")
-    found = services.bootstrap_environment()
+    found = services.bootstrap_environment(tmp_path)
     assert (found["WORKER_CONCURRENCY"], found["TOKEN"]) == ("7", "asked for")
     assert "no" not in found.values()
     monkeypatch.setenv(dotenv.HANDED, found[dotenv.HANDED])
     assert dotenv.read(file) == {}
+
+
+@needs_root
+@pytest.mark.skipif(not accounts.open_to_all(ROOT), reason="the clone is closed to other users")
+def test_a_project_in_a_closed_folder_makes_all_run_as_root_and_is_named(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        layout = Layout("own", Path(folder, ".stack/own"))
+        layout.make()
+        chosen = accounts.choose(layout, Settings(stack_project=str(tmp_path)))
+    assert (chosen.stack, chosen.flows) == (None, None)
+    assert f"{tmp_path} is closed to other users; move the project" in str(chosen.warning)

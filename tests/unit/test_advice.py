@@ -20,7 +20,7 @@ def told(folder: Path, text: str, mode: int = 0o600) -> list[str]:
     path = folder / ".env"
     path.write_text(text)
     path.chmod(mode)
-    return advice.of(settings.load(path), path)
+    return advice.of(settings.load(path, folder), path)
 
 
 def test_a_stack_without_settings_is_told_nothing(tmp_path: Path) -> None:
@@ -41,10 +41,7 @@ def test_every_secret_counts(name: str, tmp_path: Path) -> None:
     assert advice.of(Settings(), path) == [OPEN.format(name)]
 
 
-def test_what_a_declaration_asks_for_counts_as_a_secret(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(settings, "ROOT", tmp_path)
+def test_what_a_declaration_asks_for_counts_as_a_secret(tmp_path: Path) -> None:
     (tmp_path / "stack.yaml").write_text("value: '{{ $MY_TOKEN }} {{ $STACK_PORT }}'\n")
     assert told(tmp_path, "MY_TOKEN=x\n", 0o644) == [OPEN.format("MY_TOKEN")]
     assert told(tmp_path, "STACK_PORT=4300\n", 0o644) == []

@@ -125,8 +125,7 @@ class TestImports:
     def test_a_missing_package_is_named_with_where_packages_go(self, project: Path) -> None:
         assert broken(project, "# first\nimport nosuchpackage") == (
             "deployment 'main' names flows/greet.py, which fails to import\n"
-            "  expected: a file that imports; packages of your own go into "
-            "flows/requirements.txt\n"
+            "  expected: a file that imports; packages of your own go into requirements.txt\n"
             "  found:    ModuleNotFoundError: No module named 'nosuchpackage' "
             "(line 2 of <module>)\n"
             "  do:       correct flows/greet.py, or add the package and run "
@@ -202,6 +201,11 @@ class TestEntrypoints:
         (project / "flows/greet.py").write_text(FLOW + more)
         text = with_line(VALID, ENTRYPOINT, f"    entrypoint: {entrypoint}")
         assert list(deployments(project, text)) == [f"{name}/main"]
+
+    def test_a_module_of_the_project_goes_before_one_of_the_stack(self, project: Path) -> None:
+        (project / "server.py").write_text("ANSWER = 42\n")
+        (project / "flows/greet.py").write_text(f"from server import ANSWER\n{FLOW}")
+        assert list(deployments(project, VALID)) == ["greeting/main"]
 
     def test_a_module_that_is_not_there_is_named(self, project: Path) -> None:
         message = mistake(project, named("flows.great.greet"))

@@ -11,12 +11,13 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_CLIENT_CSRF_SUPPORT_ENABLED, temporary_settings
 from prefect.workers.process import ProcessWorker
 
-from server.bootstrap import declared, job_variables, schema
+from server.bootstrap import declarations, job_variables, value_checks
+from server.bootstrap.api import PrefectClient
 from server.bootstrap.change import Change
-from server.bootstrap.kind import World
 from server.bootstrap.kinds.variables import Variables
 from server.bootstrap.ownership import Record
 from server.bootstrap.planner import Planner
+from server.bootstrap.world import World
 from tests.unit.writing import GIVEN
 
 ID = str(UUID(int=1))
@@ -63,12 +64,12 @@ def applied(folder: Path, server: Server, stack: str = STACK) -> tuple[World, li
     """What becomes of the changes, and what is known to be wrong then."""
     (folder / "prefect.yaml").write_text("")
     (folder / "stack.yaml").write_text(stack)
-    world = World(folder)
-    kind = Variables(world)
-    wanted = declared.read(world, [kind], GIVEN)
     settings: dict[str, Any] = {"transport": httpx.MockTransport(server)}
-    with SyncPrefectClient("http://nowhere/api", httpx_settings=settings) as client:
-        planner = Planner(client, world, [kind], NoRecord(client, "test"))
+    with SyncPrefectClient("http://nowhere/api", httpx_settings=settings) as prefect:
+        world, client = World(folder), PrefectClient(prefect)
+        kind = Variables(world, client)
+        wanted = declarations.read(world, [kind], GIVEN)
+        planner = Planner(world, [kind], NoRecord(client, "test"))
         changes = planner.plan(wanted, prune=False)
         return world, planner.apply(changes, lambda _: None)
 
@@ -148,5 +149,5 @@ class TestJobVariables:
 
 def test_a_schema_that_lacks_what_it_refers_to_is_left_to_the_server() -> None:
     lacking = {"properties": {"value": {"$ref": "#/definitions/JsonValue"}}}
-    assert schema.errors({"value": {"a": 1}}, lacking) == []
-    assert schema.errors({"value": 1}, {"properties": {"value": {"type": "string"}}})
+    assert value_checks.schema_errors({"value": {"a": 1}}, lacking) == []
+    assert value_checks.schema_errors({"value": 1}, {"properties": {"value": {"type": "string"}}})

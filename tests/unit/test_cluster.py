@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scripts.embedded import cluster as clusters
-from scripts.embedded.backend import Embedded
-from scripts.embedded.layout import Layout
+from scripts.backends.embedded import cluster as clusters
+from scripts.backends.embedded.backend import Embedded
+from scripts.backends.embedded.layout import Layout
 from server.errors import MistakeError
 from server.settings import Settings
 

@@ -1,42 +1,28 @@
-"""compose.yaml is policy: what holds for every service, and who is let near what."""
+"""compose.yaml is policy: what holds for every service, and who is let near what.
+
+`TestModules` holds it to the modules of `server/services/`, service by service.
+"""
 
 import re
 from collections.abc import Callable
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
-from server import (
-    declared_values,
-    env_file,
-    init,
-    place,
-    postgres,
-    references,
-    secrets,
-    shell_secrets,
-)
-from server.environment import Role
+from server import init, secrets
+from server import services as descriptions
 from server.place import DOCKER
-from server.settings import SECRETS
+from server.settings import SECRETS, declared_values, env_file, placeholders, shell_secrets
 from tests.unit import composing
+from tests.unit.composing import COMPLETED
 
 Service = dict[str, Any]
 Services = dict[str, Service]
 
-ONE_SHOTS = {"init", "migrate", "bootstrap"}
-COMPLETED = "service_completed_successfully"
-HEALTHY = "service_healthy"
-# Each waits for the one before it.
-ORDER = [
-    ("init", COMPLETED, "postgres"),
-    ("postgres", HEALTHY, "migrate"),
-    ("migrate", COMPLETED, "server"),
-    ("server", HEALTHY, "bootstrap"),
-    ("bootstrap", COMPLETED, "worker"),
-]
+NAMES = [each.name for each in descriptions.every()]
+ONE_SHOTS = {each.name for each in descriptions.every() if each.runs_once}
 SECRET_FOLDERS = {
     f"secret-{name.split('/')[0]}": str((DOCKER.secrets / name).parent)
     for name in (
@@ -133,13 +119,24 @@ class TestEveryService:
         assert (result.returncode, result.stderr) == (0, "")
 
 
-class TestOrder:
-    @pytest.mark.parametrize(("first", "condition", "then"), ORDER, ids=[it[2] for it in ORDER])
-    def test_each_waits_for_the_one_before(
-        self, first: str, condition: str, then: str, services: Services
-    ) -> None:
-        assert services[then]["depends_on"][first]["condition"] == condition
+class TestModules:
+    def test_there_is_a_module_for_each_service_and_no_other(self, services: Services) -> None:
+        assert set(services) == set(NAMES)
 
+    @pytest.mark.parametrize("name", NAMES)
+    def test_compose_runs_a_service_as_its_module_says(self, name: str, services: Services) -> None:
+        assert composing.facts(services[name]) == composing.described(descriptions.named(name))
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_module_that_tells_health_does_so_on_both_backends(self, name: str) -> None:
+        health = descriptions.named(name).health
+        if health and health.command[:2] == ("python", "-m"):
+            module = import_module(health.command[2])
+            assert callable(module.main)  # in a container
+            assert callable(module.check_service)  # without Docker
+
+
+class TestOrder:
     def test_nothing_comes_before_init(self, services: Services) -> None:
         assert [name for name, it in services.items() if not it.get("depends_on")] == ["init"]
 
@@ -162,8 +159,9 @@ class TestRemoteServer:
         (tmp_path / ".env").write_text(lines)
         services = composing.config(tmp_path)["services"]
         scales = {name: it.get("scale", 1) for name, it in services.items()}
-        server = dict.fromkeys(["postgres", "migrate", "server"], scale)
-        assert scales == {"init": 1, **server, "bootstrap": 1, "worker": 1}
+        assert scales == {
+            each.name: scale if each.local_server_only else 1 for each in descriptions.every()
+        }
 
     def test_without_a_server_bootstrap_still_waits_for_init(self, services: Services) -> None:
         assert services["bootstrap"]["depends_on"]["init"]["condition"] == COMPLETED
@@ -293,7 +291,7 @@ class TestMounts:
 
     def test_the_project_is_where_the_code_looks(self, services: Services) -> None:
         flows = ("flows", str(DOCKER.root / "flows"))
-        declared = {(name, str(DOCKER.root / name)) for name in references.DECLARATIONS}
+        declared = {(name, str(DOCKER.root / name)) for name in placeholders.DECLARATIONS}
         assert {flows, *declared} <= mounts(services["bootstrap"]).items()
         assert declared <= mounts(services["init"]).items()
         assert flows in mounts(services["worker"]).items()
@@ -302,33 +300,6 @@ class TestMounts:
     def test_scratch_is_in_memory(self, name: str, services: Services) -> None:
         assert DOCKER.scratch.is_relative_to("/tmp")  # noqa: S108
         assert any(each.startswith("/tmp:") for each in services[name]["tmpfs"])  # noqa: S108
-
-
-class TestCommands:
-    def test_our_images_are_started_in_a_role(self, services: Services) -> None:
-        for name in get_args(Role):
-            if name == "init":
-                assert services[name]["entrypoint"] == ["python", "-m", "server.init"]
-            else:
-                assert (services[name]["entrypoint"], services[name]["command"]) == (None, [name])
-
-    def test_postgres_is_tuned_as_the_code_says(self, services: Services) -> None:
-        given = postgres.arguments()
-        joined = [flag + value for flag, value in zip(given[::2], given[1::2], strict=True)]
-        assert services["postgres"]["command"] == ["postgres", *joined]
-
-    def test_postgres_makes_the_database_that_the_code_opens(self, services: Services) -> None:
-        environment = services["postgres"]["environment"]
-        assert environment["POSTGRES_USER"] == place.DATABASE_USER
-        assert environment["POSTGRES_DB"] == place.DATABASE_NAME
-        probe = " ".join(services["postgres"]["healthcheck"]["test"])
-        assert f"-h 127.0.0.1 -U {place.DATABASE_USER} -d {place.DATABASE_NAME} " in probe
-
-    @pytest.mark.parametrize("name", ["server", "worker"])
-    def test_health_is_progress(self, name: str, services: Services) -> None:
-        test = services[name]["healthcheck"]["test"]
-        assert test == ["CMD", "python", "-m", f"{name}.health"]
-        assert find_spec(f"{name}.health")
 
 
 class TestSettings:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from scripts.embedded import condition, outcome, processes, state
-from scripts.embedded.cluster import Cluster
-from scripts.embedded.layout import Layout
-from scripts.embedded.state import ServiceState, StackState
+from scripts.backends.embedded import condition, outcome, processes, state
+from scripts.backends.embedded.cluster import Cluster
+from scripts.backends.embedded.layout import Layout
+from scripts.backends.embedded.state import ServiceState, StackState
 from server.errors import MistakeError
 from server.settings import Settings
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scripts.cli import app
-from server.bootstrap.values import STACK_ROOT
+from server.bootstrap.substitution import STACK_ROOT
 from server.settings import ROOT, Settings
 
 DOCUMENTS = [

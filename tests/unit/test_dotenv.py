@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from server import dotenv
 from server.errors import MistakeError
+from server.settings import dotenv
 from tests.unit import composing
 
 HIDDEN = "hunter2"
@@ -67,15 +67,15 @@ REFUSED = {
     "a comment in place of a value": (f"NAME= # {HIDDEN}", "a # in it"),
     "a hash after a tab": (f"NAME={HIDDEN}\t#x", "a # in it"),
     "an escape of another kind": (rf'NAME="{HIDDEN}\q"', "an escape that Docker Compose reads"),
-    "a quote that is not closed": (f"NAME='{HIDDEN}", "is no setting"),
-    "a quote after a space that is not closed": (f"NAME= '{HIDDEN}", "is no setting"),
-    "a quote that a backslash keeps open": (rf"NAME='{HIDDEN}\'", "is no setting"),
-    "a word after a quote": (f"NAME='a' {HIDDEN}", "is no setting"),
-    "a quote after a quote": (f"NAME='a'\"{HIDDEN}\"", "is no setting"),
-    "no equals sign": (f"export {HIDDEN}", "is no setting"),
-    "a colon": (f"NAME: {HIDDEN}", "is no setting"),
-    "a name with a dash": (f"MY-NAME={HIDDEN}", "is no setting"),
-    "a name that starts with a digit": (f"1NAME={HIDDEN}", "is no setting"),
+    "a quote that is not closed": (f"NAME='{HIDDEN}", "is not a setting"),
+    "a quote after a space that is not closed": (f"NAME= '{HIDDEN}", "is not a setting"),
+    "a quote that a backslash keeps open": (rf"NAME='{HIDDEN}\'", "is not a setting"),
+    "a word after a quote": (f"NAME='a' {HIDDEN}", "is not a setting"),
+    "a quote after a quote": (f"NAME='a'\"{HIDDEN}\"", "is not a setting"),
+    "no equals sign": (f"export {HIDDEN}", "is not a setting"),
+    "a colon": (f"NAME: {HIDDEN}", "is not a setting"),
+    "a name with a dash": (f"MY-NAME={HIDDEN}", "is not a setting"),
+    "a name that starts with a digit": (f"1NAME={HIDDEN}", "is not a setting"),
 }
 
 
@@ -157,7 +157,7 @@ class TestRefusals:
 
     def test_a_value_over_several_lines_is_refused_where_it_starts(self, tmp_path: Path) -> None:
         message = refusal(tmp_path, f"A=1\nB='{HIDDEN}\nmore'\n")
-        assert message.startswith(".env line 2 is no setting\n")
+        assert message.startswith(".env line 2 is not a setting\n")
 
     def test_a_file_that_is_no_text_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / ".env").write_bytes(b"A=\xff\n")

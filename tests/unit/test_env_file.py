@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server import declared_values, env_file, shell_secrets
 from server.errors import MistakeError
+from server.settings import declared_values, env_file, shell_secrets
 
 if TYPE_CHECKING:
     from pathlib import Path

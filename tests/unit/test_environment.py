@@ -4,7 +4,6 @@ import inspect
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 from urllib.parse import unquote
 
 import prefect.settings
@@ -15,17 +14,16 @@ from prefect.settings.legacy import _get_valid_setting_names
 from pydantic import SecretStr
 from sqlalchemy import make_url
 
-from server import environment, secrets
+from prefect_prefork.worker import JOURNAL_FOLDER
+from server import environment, secrets, services
+from server.api.client import Api
 from server.app import leases
 from server.app.upstream import LeaseStorage
-from server.environment import Role
 from server.place import DOCKER, Place
-from server.remote import Api
 from server.settings import Settings
-from worker.prefork.worker import JOURNAL_FOLDER
 
-ROLES: tuple[Role, ...] = get_args(Role)
-CLIENTS: tuple[Role, ...] = ("bootstrap", "worker")
+ROLES = tuple(each.name for each in services.every() if each.has_entrypoint)
+CLIENTS = ("bootstrap", "worker")
 NASTY = "p@:/ #%$?&'\"\\ w"
 OPEN = Settings.model_construct(stack_auth="off")
 CLOSED = Settings.model_construct(stack_auth="on", stack_user="ada")
@@ -40,18 +38,18 @@ def place(tmp_path: Path) -> Place:
     return replace(DOCKER, secrets=tmp_path / "secrets", scratch=tmp_path / "scratch")
 
 
-def environ(role: Role, place: Place, settings: Settings = CLOSED) -> dict[str, str]:
-    return environment.environment(role, settings, place)
+def environ(role: str, place: Place, settings: Settings = CLOSED) -> dict[str, str]:
+    return services.named(role).environment(settings, place)
 
 
-def holders(secret: str, place: Place) -> list[Role]:
+def holders(secret: str, place: Place) -> list[str]:
     """The roles that have `secret` anywhere in their environment, however it is quoted."""
     found = {role: "\n".join(environ(role, place).values()) for role in ROLES}
     return [role for role, text in found.items() if secret in text or secret in unquote(text)]
 
 
 def as_prefect_reads(
-    role: Role, place: Place, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    role: str, place: Place, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> prefect.settings.Settings:
     """The settings that Prefect takes from the environment of `role`, and from nothing else."""
     for name in list(os.environ):
@@ -107,7 +105,7 @@ class TestWorker:
         self, kind: str, seconds: int, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings = CLOSED.model_copy(update={"worker_type": kind})
-        argv = environment.command("worker", settings, place)
+        argv = services.named("worker").command(settings, place)
         assert argv[argv.index("--type") + 1] == kind
         read = as_prefect_reads("worker", place, settings, monkeypatch).worker
         assert read.query_seconds == seconds
@@ -150,7 +148,7 @@ class TestServer:
         assert "STACK_TRUSTED_HOSTS" not in environ("server", place, CLOSED)
 
     def test_it_listens_where_the_place_says(self, place: Place) -> None:
-        argv = environment.command("server", CLOSED, replace(place, listen_port=4300))
+        argv = services.named("server").command(CLOSED, replace(place, listen_port=4300))
         given = ["--host", place.listen_host, "--port", "4300"]
         assert argv[1:] == ["-m", "server.app", *given]
 
@@ -192,7 +190,7 @@ class TestServer:
 class TestClients:
     @pytest.mark.parametrize("role", CLIENTS)
     def test_they_log_in_as_the_server_asks(
-        self, role: Role, place: Place, monkeypatch: pytest.MonkeyPatch
+        self, role: str, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         server = as_prefect_reads("server", place, CLOSED, monkeypatch).server.api
         read = as_prefect_reads(role, place, CLOSED, monkeypatch)
@@ -202,7 +200,7 @@ class TestClients:
 
     @pytest.mark.parametrize("role", CLIENTS)
     def test_without_a_login_they_send_csrf_tokens(
-        self, role: Role, place: Place, monkeypatch: pytest.MonkeyPatch
+        self, role: str, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         read = as_prefect_reads(role, place, OPEN, monkeypatch)
         assert read.api.auth_string is None
@@ -213,7 +211,7 @@ class TestClients:
         "api", [Api("https://other.example/api", login="ada:x"), Api("https://c/api", key="pnu_x")]
     )
     def test_of_a_remote_server_they_know_address_and_login_only(
-        self, role: Role, api: Api, place: Place, monkeypatch: pytest.MonkeyPatch
+        self, role: str, api: Api, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (place.secrets / secrets.API_PASSWORD).unlink()
         read = as_prefect_reads(role, place, CLOSED.using(api), monkeypatch)

@@ -2,7 +2,17 @@
 
 import pytest
 
-from server.errors import MistakeError, StackError, exit_with
+from server.bootstrap.world import DeclarationError
+from server.errors import (
+    REPORT,
+    REPORT_VARIABLE,
+    MistakeError,
+    StackError,
+    exit_with,
+    report_line,
+    reported,
+    without_reports,
+)
 
 
 def failing(error: Exception) -> None:
@@ -43,3 +53,44 @@ class TestExit:
     def test_without_a_fault_nothing_is_said(self, capsys: pytest.CaptureFixture[str]) -> None:
         exit_with(lambda: None)
         assert capsys.readouterr() == ("", "")
+
+
+class TestReport:
+    """A process reports its error to the parent that reads its log."""
+
+    @pytest.mark.parametrize("kind", [MistakeError, StackError])
+    def test_the_parent_raises_the_same_error(self, kind: type[StackError]) -> None:
+        error = kind("it failed", expected="this", found="a\nb", do="retry", details="error: c")
+        found = reported(f"before\nerror: {error}\n{report_line(error)}\n")
+        assert type(found) is kind
+        assert (str(found), found.do, found.details) == (str(error), "retry", "error: c")
+
+    def test_all_wrong_declarations_reach_the_parent(self) -> None:
+        error = DeclarationError([MistakeError("one", do="a"), MistakeError("two", found="b")])
+        assert str(reported(report_line(error))) == str(error)
+        assert str(error).startswith(
+            "2 declarations are wrong\n\n  one\n    do:       a\n\n  two\n"
+        )
+
+    def test_the_last_error_counts(self) -> None:
+        lines = [report_line(StackError(text)) for text in ("first", "second")]
+        assert str(reported("\n".join(lines))) == "second"
+
+    @pytest.mark.parametrize("output", ["", "error: words only", f"{REPORT}{{", f"{REPORT}{{}}"])
+    def test_output_without_a_whole_report_has_none(self, output: str) -> None:
+        assert reported(output) is None
+
+    def test_a_person_does_not_read_it(self) -> None:
+        error = StackError("it failed")
+        assert without_reports(f"error: it failed\n{report_line(error)}\nafter\n") == (
+            "error: it failed\nafter\n"
+        )
+
+    def test_a_process_reports_only_where_a_parent_asks_for_it(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(REPORT_VARIABLE, "1")
+        with pytest.raises(SystemExit):
+            exit_with(lambda: failing(MistakeError("it failed")))
+        first, second = capsys.readouterr().err.splitlines()
+        assert (first, second) == ("error: it failed", report_line(MistakeError("it failed")))

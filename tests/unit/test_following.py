@@ -11,11 +11,11 @@ import psutil
 import pytest
 
 from scripts import report
-from scripts.embedded import following, processes, state
-from scripts.embedded.cluster import Cluster
-from scripts.embedded.following import Following
-from scripts.embedded.layout import Layout
-from scripts.embedded.state import StackState
+from scripts.backends.embedded import following, processes, state
+from scripts.backends.embedded.cluster import Cluster
+from scripts.backends.embedded.following import Following
+from scripts.backends.embedded.layout import Layout
+from scripts.backends.embedded.state import StackState
 from server.errors import MistakeError, StackError
 
 if TYPE_CHECKING:
@@ -26,6 +26,17 @@ HOLDS = (
     "import fcntl, sys, time; file = open(sys.argv[1], 'ab'); "
     "fcntl.flock(file, fcntl.LOCK_EX); print(flush=True); time.sleep(600)"
 )
+
+# What the supervisor of release 0.1.0 writes into state.json.
+STATE_OF_0_1 = """{
+ "pid": 1, "fingerprint": "4f2a", "phase": "running", "error": null, "exit_code": 0,
+ "written_at": 12.5,
+ "services": [
+  {"name": "init", "status": "done", "healthy": true, "problem": null, "exit_code": 0,
+   "pid": null, "restarts": 0, "seconds": 0.0},
+  {"name": "bootstrap", "status": "failed", "healthy": false,
+   "problem": "prefect.yaml line 3: wrong", "exit_code": 2, "pid": null, "restarts": 0,
+   "seconds": 3.1}]}"""
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +111,20 @@ def test_the_last_words_of_a_supervisor_are_read_after_its_end(
     with pytest.raises(MistakeError, match="wrong"):
         listening.follow(report.Steps(), holder)
     assert listening.told() is None
+
+
+def test_a_stack_that_an_earlier_release_started_is_taken_over(
+    tmp_path: Path, listening: Following
+) -> None:
+    (tmp_path / "state.json").write_text(STATE_OF_0_1)
+    argv = [sys.executable, "-S", "-c", HOLDS, str(tmp_path / "lock")]
+    mark = {"STACK_SUPERVISED": str(tmp_path)}
+    with subprocess.Popen(argv, env={**os.environ, **mark}, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        assert listening.supervisor() == psutil.Process(process.pid)
+        found = listening.told()
+        process.kill()
+    assert found
+    assert (found.phase, found.fingerprint) == ("running", "4f2a")
+    assert found.services[1].problem == "prefect.yaml line 3: wrong"

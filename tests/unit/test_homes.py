@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scripts.embedded import homes
-from scripts.embedded.layout import Layout
+from scripts.backends.embedded import homes
+from scripts.backends.embedded.layout import Layout
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,6 +21,7 @@ ALLOWED = {
     "scripts": {"server", "worker", "benchmarks"},
     "benchmarks": {"server", "worker", "scripts"},
 }
+SAMPLES = "project_files"  # what `scripts/stack init` copies; it is code of another project
 COMMAND = "scripts/cli.py"  # `scripts/stack bench` is where the benchmarks begin
 
 
@@ -37,7 +38,7 @@ def imported(path: Path) -> set[str]:
 
 
 def files(package: str) -> list[Path]:
-    found = sorted((ROOT / package).rglob("*.py"))
+    found = sorted(path for path in (ROOT / package).rglob("*.py") if SAMPLES not in path.parts)
     assert found
     return found
 

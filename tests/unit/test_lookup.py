@@ -34,7 +34,7 @@ def test_a_users_modules_are_found_before_those_of_the_stack(tmp_path: Path) -> 
 
 
 def test_the_stacks_modules_are_found_where_there_are_no_others(tmp_path: Path) -> None:
-    names = ["flows.hello", "scripts.status", "server.settings", "worker.prefork.worker"]
+    names = ["flows.hello", "scripts.status", "server.settings.model", "worker.health"]
     expected = [str(ROOT / f"{name.replace('.', '/')}.py") for name in names]
     assert found(tmp_path, [], *names) == expected
     assert found(tmp_path, [ROOT], *names) == expected

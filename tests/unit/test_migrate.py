@@ -9,7 +9,7 @@ import pytest
 from prefect.server.database.dependencies import MODELS_DEPENDENCIES
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_settings
 
-from server import migrate
+from server.database import migrate
 from server.errors import MistakeError
 
 

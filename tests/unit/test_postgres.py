@@ -1,30 +1,44 @@
 """PostgreSQL is tuned for the one server that uses it."""
 
+import re
+
 from prefect.settings.models.server.database import SQLAlchemySettings
 
-from server import postgres
+from server.place import DOCKER
+from server.services import postgres
+from server.settings import ROOT, Settings
+from tests.unit import composing
 
+LINE = re.compile(r"(?m)^(\w+) = '?([^'#\n]*[^'#\s])'?(?:  # \w+)?$")
+SETTINGS = dict(LINE.findall(postgres.CONFIGURATION.read_text()))
 # The vacuum's and the one that listens for events.
 SERVICES = 2
 # 3 that PostgreSQL keeps for superusers; migrate, health checks, a backup, and a person with psql.
 RESERVE = 3 + 7
 
 
+def test_every_line_that_is_no_comment_is_a_setting() -> None:
+    lines = postgres.CONFIGURATION.read_text().splitlines()
+    assert len(SETTINGS) == len([each for each in lines if each and not each.startswith("#")])
+
+
 def test_the_server_at_full_load_leaves_connections_for_the_others() -> None:
     fields = SQLAlchemySettings.model_fields
     pool = fields["pool_size"].default + fields["max_overflow"].default
-    assert pool + SERVICES + RESERVE <= postgres.MAX_CONNECTIONS
-
-
-def test_the_server_is_started_with_that_many_connections() -> None:
-    assert f"max_connections={postgres.MAX_CONNECTIONS}" in postgres.arguments()
-
-
-def test_every_setting_is_an_argument_after_its_flag() -> None:
-    arguments = postgres.arguments()
-    assert arguments[::2] == ["-c"] * len(postgres.SETTINGS)
-    assert dict(each.split("=", 1) for each in arguments[1::2]) == postgres.SETTINGS
+    assert pool + SERVICES + RESERVE <= int(SETTINGS["max_connections"])
 
 
 def test_passwords_are_kept_as_scram() -> None:
-    assert postgres.SETTINGS["password_encryption"] == "scram-sha-256"
+    assert SETTINGS["password_encryption"] == "scram-sha-256"
+
+
+def test_the_container_is_started_with_the_file_of_the_clone() -> None:
+    [mount] = [
+        each
+        for each in composing.config(ROOT)["services"]["postgres"]["volumes"]
+        if each["target"] == postgres.IN_CONTAINER
+    ]
+    assert (mount["type"], mount["read_only"]) == ("bind", True)
+    assert mount["source"].endswith(str(postgres.CONFIGURATION.relative_to(ROOT)))
+    argument = f"-cconfig_file={postgres.IN_CONTAINER}"
+    assert argument in postgres.command(Settings(), DOCKER)

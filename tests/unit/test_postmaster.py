@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from scripts.embedded import postmaster
+from scripts.backends.embedded import postmaster
 from server.errors import MistakeError, StackError
 
 if TYPE_CHECKING:

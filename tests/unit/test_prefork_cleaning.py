@@ -16,7 +16,7 @@ from prefect.states import (
     to_state_create,
 )
 
-from worker.prefork import cleaning
+from prefect_prefork.forked import cleaning
 
 UNFIT = "a\0b \udc80 c\ud83d"
 FIT = r"a\x00b \udc80 c\ud83d"

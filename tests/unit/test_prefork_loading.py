@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from prefect_prefork.common.messages import Brought, Loaded, Problem
 from tests.unit.forking import Forks, forks
-from worker.prefork.messages import Brought, Loaded, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,17 +6,17 @@ import json
 import random
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
-from worker.prefork import lineage, randomness
+from prefect_prefork.common import linux
+from prefect_prefork.forked import randomness
 
 if TYPE_CHECKING:
-    import pytest
+    from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+    import pytest
 
 
 def test_a_group_lives_as_long_as_one_of_its_processes_has_not_ended() -> None:
@@ -27,10 +27,10 @@ def test_a_group_lives_as_long_as_one_of_its_processes_has_not_ended() -> None:
         assert leader.stdout
         child = psutil.Process(int(leader.stdout.readline()))
         leader.wait()
-        assert lineage.group_lives(leader.pid)
+        assert linux.group_lives(leader.pid)
         child.kill()
         child.wait()
-        assert not lineage.group_lives(leader.pid)
+        assert not linux.group_lives(leader.pid)
 
 
 def test_a_module_that_starts_a_thread_is_refused_with_all_that_imports_it(
@@ -43,11 +43,12 @@ def test_a_module_that_starts_a_thread_is_refused_with_all_that_imports_it(
     (package / "monitor.py").write_text(
         "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
     )
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     script = (
-        "import json; from worker.prefork import lineage, packages;"
-        "found = packages.keep_warm(['json', 'package', 'package.monitor', 'colorsys', 'missing']);"
-        "print(json.dumps([*found, lineage.threads()]))"
+        "import json; from prefect_prefork.common import linux;"
+        "from prefect_prefork.forked import preload;"
+        "found = preload.keep_warm(['json', 'package', 'package.monitor', 'colorsys', 'missing']);"
+        "print(json.dumps([*found, linux.threads()]))"
     )
     said = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, text=True
@@ -71,7 +72,7 @@ def test_forks_draw_numbers_of_their_own_but_where_a_seed_was_given() -> None:
 
 def test_a_fork_that_nobody_waits_for_any_more_runs_nothing() -> None:
     script = (
-        "import os, socket; from worker.prefork import child;"
+        "import os, socket; from prefect_prefork.forked import child;"
         "ours, theirs = socket.socketpair();"
         "pid = os.fork();"
         "pid or (ours.close(), child.main(theirs, 0, None, 'not read', []));"
@@ -79,6 +80,6 @@ def test_a_fork_that_nobody_waits_for_any_more_runs_nothing() -> None:
         "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
     )
     assert (done.stdout.strip(), done.stderr) == ("1", "")

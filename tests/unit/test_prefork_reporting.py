@@ -27,13 +27,14 @@ from prefect.states import (
     Scheduled,
 )
 
+from prefect_prefork import END
+from prefect_prefork.forked.ending import VARIABLE, Ending
+from prefect_prefork.recovery import crash_recovery, reporting
+from prefect_prefork.recovery.ends import NOT_BEGUN, End, passes
+from prefect_prefork.recovery.journal import Journal
+from prefect_prefork.recovery.reporting import Attempt, Proposer, Reporter, StoppedError
+from prefect_prefork.runs.templates import TemplateError
 from worker import health
-from worker.prefork import END, leftovers, reporting
-from worker.prefork.ending import VARIABLE, Ending
-from worker.prefork.ends import NOT_BEGUN, End, passes
-from worker.prefork.journal import Journal
-from worker.prefork.reporting import Attempt, Proposer, Reporter, StoppedError
-from worker.prefork.templates import TemplateError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,8 +96,8 @@ class Api:
 
 @pytest.fixture(autouse=True)
 def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporting, "FIRST_SECONDS", 0)
-    monkeypatch.setattr(reporting, "MOST_SECONDS", 0)
+    monkeypatch.setattr(reporting, "FIRST_RETRY_SECONDS", 0)
+    monkeypatch.setattr(reporting, "MAX_RETRY_SECONDS", 0)
 
 
 def run_in(state: State[Any], pid: str | None = None) -> FlowRun:
@@ -112,7 +113,7 @@ def settle(parent: Path, api: Api) -> None:
 
     async def start() -> None:
         journal = Journal(parent, LOGGER)
-        await leftovers.settle(journal, api, reporter(api), LOGGER)  # type: ignore[arg-type]
+        await crash_recovery.settle(journal, api, reporter(api), LOGGER)  # type: ignore[arg-type]
         journal.close()
 
     asyncio.run(start())
@@ -235,7 +236,7 @@ def test_an_entry_without_its_content_is_known_by_what_the_server_says(
     tmp_path: Path, pid: str | None, worker: str | None, end: str
 ) -> None:
     run = run_in(Running(), pid)
-    run.labels = {leftovers.WORKER_NAME: worker} if worker else {}
+    run.labels = {crash_recovery.WORKER_NAME: worker} if worker else {}
     (left_by_a_dead_worker(tmp_path, run) / str(run.id)).write_text("")
     api = Api(run)
     settle(tmp_path, api)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import sys
@@ -16,26 +15,27 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Crashed, Running
 
-from worker.prefork import hooks, starter
-from worker.prefork.hooks import ForkedHooks
-from worker.prefork.messages import Brought, Loaded, Problem
-from worker.prefork.starter import ForkStarter, Job
+from prefect_prefork.common import framing
+from prefect_prefork.common.messages import Brought, Loaded, Problem
+from prefect_prefork.runs import hooks, starters
+from prefect_prefork.runs.hooks import ForkedHooks
+from prefect_prefork.runs.job import Job
+from prefect_prefork.runs.starters import ForkStarter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from worker.prefork.messages import FromRun
+    from prefect_prefork.common.messages import FromRun
 
 # Says what it is told to, starts a process, names that, and ends with a code.
 RUN = """
-import json, pathlib, socket, subprocess, sys
+import pathlib, socket, subprocess, sys
 line, said, note, code = sys.argv[1:]
 child = subprocess.Popen(["sleep", "600"])
 pathlib.Path(note).write_text(str(child.pid))
 with socket.socket(fileno=int(line)) as line:
-    for each in json.loads(said):
-        line.sendall(len(each).to_bytes(4, "big") + each.encode())
+    line.sendall(bytes.fromhex(said))
 sys.exit(int(code))
 """
 BROUGHT = Brought(directory="/code", entrypoint="a.py:a", path=[], python_path="")
@@ -46,7 +46,8 @@ class Forking:
     """Stands for the templates: starts a process that says something."""
 
     def __init__(self, note: Path, said: Sequence[FromRun], code: int) -> None:
-        self._arguments = [json.dumps([each.encode().decode() for each in said]), str(note)]
+        sent = b"".join(framing.frame(each.encode()) for each in said)
+        self._arguments = [sent.hex(), str(note)]
         self._code = code
         self.asked: list[Any] = []
 
@@ -63,7 +64,7 @@ class Forking:
 @pytest.fixture(autouse=True)
 def _logs_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have them here, not at a server."""
-    for module in (starter, hooks):
+    for module in (starters, hooks):
         monkeypatch.setattr(module, "flow_run_logger", lambda _: logging.getLogger("of a run"))
 
 
@@ -82,7 +83,7 @@ def started(
     of_runs.add(flow_run.id, job)
     control: Any = SimpleNamespace(register=lambda _: (1, "token"), unregister=lambda _: None)
     lines: Any = SimpleNamespace(add=lambda *_: None, remove=lambda _: None)
-    made = ForkStarter(job, templates, control, lines, of_runs)
+    made = ForkStarter(job, job.kind(), folder / "end", templates, control, lines, of_runs)
     with asyncio.Runner() as runner:
         runner.run(made.start(flow_run))
     return made, templates, of_runs

@@ -13,12 +13,12 @@ from uuid import uuid4
 
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Running
-from ruamel.yaml import YAML
 
-from scripts.embedded import processes
-from server.settings import ROOT
-from worker.prefork import cancelling, journal, stopping
-from worker.prefork.journal import Journal
+from prefect_prefork import shutdown
+from prefect_prefork.recovery import journal
+from prefect_prefork.recovery.journal import Journal
+from prefect_prefork.runs import cancellation
+from server.services import worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,10 +30,8 @@ LOGGER = logging.getLogger(__name__)
 
 
 def test_a_stop_fits_into_the_time_after_which_the_worker_is_killed() -> None:
-    compose = YAML(typ="safe").load(ROOT / "compose.yaml")
-    in_docker = compose["services"]["worker"]["stop_grace_period"]
-    assert in_docker == f"{processes.WORKER_GRACE_SECONDS}s"
-    assert stopping.WHOLE_SECONDS < processes.WORKER_GRACE_SECONDS - 2  # the interpreter ends, too
+    # tests/unit/test_compose.py holds compose.yaml to the same.
+    assert worker.SERVICE.grace_seconds - 2 > shutdown.WHOLE_SECONDS  # the interpreter ends, too
 
 
 def test_a_folder_that_is_taken_for_a_dead_workers_is_made_anew(
@@ -71,9 +69,9 @@ def context(once: AsyncMock, alive: list[bool]) -> Any:
 def test_a_cancellation_is_tried_as_long_as_the_process_lives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cancelling, "TRIES", (0, 0))
+    monkeypatch.setattr(cancellation, "TRIES", (0, 0))
     once = AsyncMock(side_effect=[RuntimeError("on purpose")] * 20 + [None])
-    made = cancelling.Cancelling(context(once, [True]), LOGGER)
+    made = cancellation.Cancellations(context(once, [True]), LOGGER)
     asyncio.run(made.cancel_by_id(uuid4()))
     assert once.await_count == 21
 
@@ -86,7 +84,7 @@ def test_a_run_has_one_cancellation_at_a_time() -> None:
             await go.wait()
 
         once = AsyncMock(side_effect=wait)
-        made = cancelling.Cancelling(context(once, [True]), LOGGER)
+        made = cancellation.Cancellations(context(once, [True]), LOGGER)
         run = run_in(Running())
         both = [asyncio.create_task(made.cancel(run)) for _ in "ab"]
         await asyncio.sleep(0)
@@ -103,7 +101,7 @@ def test_a_run_has_one_cancellation_at_a_time() -> None:
 def test_a_process_that_does_not_end_is_killed_sooner_when_there_is_a_hurry() -> None:
     async def check() -> None:
         alive = [True] * 1000
-        made = cancelling.Cancelling(context(AsyncMock(), alive), LOGGER)
+        made = cancellation.Cancellations(context(AsyncMock(), alive), LOGGER)
         handle = made._processes.get(uuid4())  # noqa: SLF001
         killing = asyncio.create_task(made.kill(uuid4(), 600))
         await asyncio.sleep(0)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 # What the import of a package does, by what it then changes.
 CHANGES = {
     "how modules are found": "import sys; sys.meta_path.append(type('Finder', (), {}))",
@@ -49,16 +49,16 @@ def draws(): return uuid.uuid4()
 """
 SCRIPT = """
 import json, sys
-from worker.prefork import packages
-packages.INSTALLED += (sys.argv[1],)
+from prefect_prefork.forked import preload
+preload.INSTALLED += (sys.argv[1],)
 stdout = sys.stdout
-kept, reasons = packages.keep_warm(sys.argv[2:])
+kept, reasons = preload.keep_warm(sys.argv[2:])
 print(json.dumps([kept, reasons]), file=stdout)
 """
 
 
 def kept_warm(folder: Path, names: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.setenv("PYTHONPATH", f"{folder}:{ROOT}")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(folder), *names],
         check=True,

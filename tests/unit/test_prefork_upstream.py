@@ -25,7 +25,7 @@ from prefect.settings import (
 from prefect.states import Cancelling, Running
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
-from worker.prefork import upstream
+from prefect_prefork import upstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable

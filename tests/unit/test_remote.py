@@ -15,9 +15,10 @@ import prefect.settings
 import pytest
 
 from flows.tracking import server as tracking
-from server import init, remote, settings
+from server import init, settings
+from server.api import client, remote
+from server.api.client import Api
 from server.errors import MistakeError, StackError
-from server.remote import Api
 from server.settings import FILE_ONLY, Settings
 from worker import health
 
@@ -275,7 +276,7 @@ class TestRedirects:
         ],
     )
     def test_an_address_is_shown_without_what_opens_it(self, address: str, shown: str) -> None:
-        assert remote.redacted(address) == shown
+        assert client.redacted(address) == shown
 
 
 class TestAsking:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from server.bootstrap import dates
-from tests.unit.test_declared import CRON, VALID
+from tests.unit.test_declarations import CRON, VALID
 from tests.unit.writing import MARK, mistake, tolerate, with_line
 
 

@@ -1,50 +1,20 @@
 """Schedules are told apart by their slugs, and one that a person paused is never woken."""
 
 import datetime as dt
-import json
-from collections.abc import Iterator
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import httpx
 import pytest
-from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
-from prefect.settings import PREFECT_CLIENT_CSRF_SUPPORT_ENABLED, temporary_settings
 
 from server.bootstrap import schedules
 from server.bootstrap.deployment import Schedule
+from server.bootstrap.schedules import Step
 
 DEPLOYMENT = uuid4()
 ANCHOR = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 DAILY = CronSchedule(cron="0 2 * * *", timezone="UTC")
-
-Request = tuple[str, str, Any]  # method, path below the API, body
-
-
-class Api:
-    """A real client whose requests go no further than this list."""
-
-    def __init__(self) -> None:
-        self.requests: list[Request] = []
-        transport = httpx.MockTransport(self._answer)
-        self.client = SyncPrefectClient(
-            "http://nowhere/api", httpx_settings={"transport": transport}
-        )
-
-    def _answer(self, request: httpx.Request) -> httpx.Response:
-        body = json.loads(request.content) if request.content else None
-        self.requests.append((request.method, request.url.path, body))
-        return httpx.Response(201, json=[]) if request.method == "POST" else httpx.Response(204)
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    with temporary_settings({PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False}):
-        api = Api()
-        with api.client:
-            yield api
 
 
 def live(
@@ -69,17 +39,9 @@ def declared(slug: str = "nightly", **fields: Any) -> Schedule:
     return Schedule(slug=slug, **(fields or {"cron": "0 2 * * *", "timezone": "UTC"}))
 
 
-def carry_out(api: Api, wanted: list[Schedule], found: list[DeploymentSchedule]) -> list[str]:
-    """What the plan says, after all that it says was done."""
-    steps = schedules.plan(api.client, DEPLOYMENT, wanted, found)
-    assert api.requests == [], "planning writes nothing"
-    for _, call in steps:
-        call()
-    return [name for name, _ in steps]
-
-
-def path(schedule: UUID | None = None) -> str:
-    return f"/api/deployments/{DEPLOYMENT}/schedules" + (f"/{schedule}" if schedule else "")
+def plan(wanted: list[Schedule], found: list[DeploymentSchedule]) -> list[str]:
+    """What the plan says."""
+    return [step.name for step in schedules.plan(wanted, found)]
 
 
 class TestSame:
@@ -124,15 +86,15 @@ class TestSame:
 
 
 class TestPlan:
-    def test_what_is_the_same_is_left_alone(self, api: Api) -> None:
-        assert carry_out(api, [declared()], [live(active=False)]) == []
-        assert api.requests == []
+    def test_what_is_the_same_is_left_alone(self) -> None:
+        assert plan([declared()], [live(active=False)]) == []
 
-    def test_a_new_one_is_made_by_itself_as_declared(self, api: Api) -> None:
+    def test_a_new_one_is_made_by_itself_as_declared(self) -> None:
         wanted = declared(cron="0 2 * * *", active=False, parameters={"env": "pro"})
-        assert carry_out(api, [wanted], []) == ["schedule nightly is new"]
-        [(method, where, [sent])] = api.requests
-        assert (method, where) == ("POST", path())
+        [step] = schedules.plan([wanted], [])
+        assert step.name == "schedule nightly is new"
+        assert (step.method, step.path) == ("POST", "")
+        [sent] = step.body
         assert (sent["slug"], sent["active"], sent["parameters"]) == (
             "nightly",
             False,
@@ -141,37 +103,36 @@ class TestPlan:
         assert sent["schedule"]["cron"] == "0 2 * * *"
 
     @pytest.mark.parametrize("active", [True, False])
-    def test_a_changed_one_is_neither_woken_nor_paused(self, api: Api, *, active: bool) -> None:
+    def test_a_changed_one_is_neither_woken_nor_paused(self, *, active: bool) -> None:
         found = live(active=not active)
         wanted = declared(cron="0 3 * * *", active=active, parameters={"env": "pro"})
-        assert carry_out(api, [wanted], [found]) == ["schedule nightly"]
-        [(method, where, sent)] = api.requests
-        assert (method, where) == ("PATCH", path(found.id))
-        assert set(sent) == {"schedule", "parameters"}
-        assert sent["schedule"]["cron"] == "0 3 * * *"
-        assert sent["parameters"] == {"env": "pro"}
+        [step] = schedules.plan([wanted], [found])
+        assert step.name == "schedule nightly"
+        assert (step.method, step.path) == ("PATCH", f"/{found.id}")
+        assert set(step.body) == {"schedule", "parameters"}
+        assert step.body["schedule"]["cron"] == "0 3 * * *"
+        assert step.body["parameters"] == {"env": "pro"}
 
-    def test_one_whose_slug_is_gone_is_deleted(self, api: Api) -> None:
+    def test_one_whose_slug_is_gone_is_deleted(self) -> None:
         found = live()
-        assert carry_out(api, [], [found]) == ["schedule nightly is gone"]
-        assert api.requests == [("DELETE", path(found.id), None)]
+        [step] = schedules.plan([], [found])
+        assert step == Step("schedule nightly is gone", "DELETE", f"/{found.id}")
 
-    def test_one_without_a_slug_was_made_by_hand_and_is_left_alone(self, api: Api) -> None:
-        assert carry_out(api, [], [live(slug=None)]) == []
+    def test_one_without_a_slug_was_made_by_hand_and_is_left_alone(self) -> None:
+        assert plan([], [live(slug=None)]) == []
 
-    def test_one_by_hand_is_not_taken_for_a_declared_one(self, api: Api) -> None:
-        assert carry_out(api, [declared()], [live(slug=None)]) == ["schedule nightly is new"]
+    def test_one_by_hand_is_not_taken_for_a_declared_one(self) -> None:
+        assert plan([declared()], [live(slug=None)]) == ["schedule nightly is new"]
 
-    def test_one_that_was_renamed_is_made_anew(self, api: Api) -> None:
-        assert carry_out(api, [declared("daily")], [live()]) == [
-            "schedule daily is new",
-            "schedule nightly is gone",
+    def test_one_that_was_renamed_is_made_anew(self) -> None:
+        steps = schedules.plan([declared("daily")], [live()])
+        assert [(step.name, step.method) for step in steps] == [
+            ("schedule daily is new", "POST"),
+            ("schedule nightly is gone", "DELETE"),
         ]
-        assert [method for method, *_ in api.requests] == ["POST", "DELETE"]
 
-    def test_each_of_several_is_compared_with_its_own(self, api: Api) -> None:
+    def test_each_of_several_is_compared_with_its_own(self) -> None:
         hourly = CronSchedule(cron="0 * * * *", timezone="UTC")
         found = [live(), live(hourly, "hourly"), live(slug=None)]
-        wanted = [declared("hourly", cron="30 * * * *"), declared()]
-        assert carry_out(api, wanted, found) == ["schedule hourly"]
-        assert [where for _, where, _ in api.requests] == [path(found[1].id)]
+        [step] = schedules.plan([declared("hourly", cron="30 * * * *"), declared()], found)
+        assert (step.name, step.path) == ("schedule hourly", f"/{found[1].id}")

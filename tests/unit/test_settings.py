@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from server import dotenv, settings
+from server import settings
 from server.errors import MistakeError
-from server.settings import FILE_ONLY, ROOT, Settings
+from server.settings import FILE_ONLY, ROOT, Settings, dotenv
+from server.settings.placeholders import DECLARATIONS
 
 EXAMPLE = ROOT / ".env.example"
 HIDDEN = "hunter2"
@@ -38,6 +39,16 @@ BAD = {
         "STACK_NAME",
         "a" * 42,
         "lower-case letters, digits, - and _, at most 41",
+    ),
+    "a project with a quote in its path": (
+        "STACK_PROJECT",
+        'my"flows',
+        r"a folder whose path has no quote, $, #, \ or ~user in it",
+    ),
+    "a project of another user's home": (
+        "STACK_PROJECT",
+        "~ada/flows",
+        r"a folder whose path has no quote, $, #, \ or ~user in it",
     ),
     "a port in letters": ("STACK_PORT", "42OO", "a port number from 1 to 65535"),
     "port 0": ("STACK_PORT", "0", "a port number from 1 to 65535"),
@@ -189,7 +200,7 @@ class TestMistakes:
 
     def test_a_misspelt_name_is_refused_with_the_one_that_was_meant(self, tmp_path: Path) -> None:
         assert mistake(tmp_path, f"\nSTACK_PASSWROD={HIDDEN}\n") == (
-            ".env line 2: STACK_PASSWROD is no setting of the stack\n"
+            ".env line 2: STACK_PASSWROD is not a setting of this stack\n"
             "  expected: STACK_PASSWORD\n"
             "  found:    STACK_PASSWROD\n"
             "  do:       rename or remove STACK_PASSWROD"
@@ -297,12 +308,11 @@ class TestAgreement:
         }
 
 
-def test_a_name_that_a_declaration_refers_to_may_stand_in_env(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(settings, "ROOT", tmp_path)
+def test_a_name_that_a_declaration_refers_to_may_stand_in_env(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("WAREHOUSE_TOKEN=x\n")
-    with pytest.raises(MistakeError, match="WAREHOUSE_TOKEN is no setting"):
-        settings.load(tmp_path / ".env")
+    for name in DECLARATIONS:
+        (tmp_path / name).touch()
+    with pytest.raises(MistakeError, match="WAREHOUSE_TOKEN is not a setting"):
+        settings.load(tmp_path / ".env", tmp_path)
     (tmp_path / "stack.yaml").write_text("value: '{{ $WAREHOUSE_TOKEN }}'\n")
-    settings.load(tmp_path / ".env")
+    settings.load(tmp_path / ".env", tmp_path)

@@ -1,5 +1,6 @@
 """The verdict of a soak says what hung, what was left and what has grown."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 
 from benchmarks import soak
 from benchmarks.memory import Footprint
-from server.settings import ROOT
+from prefect_prefork.runs import templates
 
 BEFORE = soak.Rest(Footprint(pss_bytes=100, processes=2, threads=10, descriptors=40), strays=3)
 
@@ -51,7 +52,7 @@ def test_a_soak_finds_what_only_the_log_of_the_worker_says(tmp_path: Path) -> No
 
 
 def test_the_line_of_a_failed_template_is_what_the_worker_writes() -> None:
-    source = (ROOT / "worker" / "prefork" / "templates.py").read_text()
+    source = inspect.getsource(templates)
     assert any(line in source for line in soak.FAULTS)
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from server.bootstrap import kinds, values
-from server.bootstrap.kind import World
+from server.bootstrap import kinds, substitution
 from server.bootstrap.kinds.work_pools import merge
+from server.bootstrap.world import World
 from server.bootstrap.yaml_file import YamlFile
 from server.settings import ROOT, Settings
-from tests.unit.writing import GIVEN, MARK, check, mistake, read
+from tests.unit.writing import GIVEN, MARK, NoServer, check, mistake, read
 
 POOL = """\
 work_pools:
@@ -153,10 +153,10 @@ def test_the_queues_of_a_pool_wait_for_what_it_requires(tmp_path: Path) -> None:
 
 
 def test_a_kind_is_found_by_its_module_alone() -> None:
-    found = [kind.name for kind in kinds.every(World(ROOT))]
+    found = [kind.name for kind in kinds.every(World(ROOT), NoServer())]
     assert found.index("work pool") < found.index("work queue") < found.index("deployment")
     assert found[-1] == "automation"
-    assert len(found) == len({kind.name for kind in kinds.every(World(ROOT))}) == 8
+    assert len(found) == len({kind.name for kind in kinds.every(World(ROOT), NoServer())}) == 8
 
 
 def test_what_is_laid_over_a_template_replaces_values_and_lists_only() -> None:
@@ -185,7 +185,7 @@ def test_secrets_of_the_server_are_no_values(
     env.write_text("POSTGRES_PASSWORD=a\nENCRYPTION_KEY=b\nSTACK_PASSWORD=c\nOTHER=from-file\n")
     monkeypatch.setenv("IN_BOTH", "from-environment")
     env.write_text(env.read_text() + "IN_BOTH=from-file\n")
-    found = values.gather(Settings(), tmp_path, env)
+    found = substitution.gather(Settings(), tmp_path, env)
     assert not {"POSTGRES_PASSWORD", "ENCRYPTION_KEY", "STACK_PASSWORD"} & found.keys()
     assert (found["OTHER"], found["IN_BOTH"]) == ("from-file", "from-environment")
     assert found["STACK_ROOT"] == str(tmp_path)
@@ -201,4 +201,4 @@ def test_what_the_docs_declare_can_be_declared(tmp_path: Path) -> None:
         found = check(tmp_path, example if deployments else "", "" if deployments else example)
         assert any(each.items or each.left_out for each in found.values())
     kinds_shown = {key for each in examples for key in YAML(typ="safe").load(each)}
-    assert kinds_shown == {kind.section for kind in kinds.every(World(ROOT))}
+    assert kinds_shown == {kind.section for kind in kinds.every(World(ROOT), NoServer())}

@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from scripts.embedded import service as services
-from scripts.embedded import state, supervisor
-from scripts.embedded.layout import Layout
-from scripts.embedded.service import Service, Start
-from scripts.embedded.services import OneShot
-from server.errors import MistakeError, StackError
+from scripts.backends.embedded import service as services
+from scripts.backends.embedded import state, supervisor
+from scripts.backends.embedded.layout import Layout
+from scripts.backends.embedded.service import Service, Start
+from scripts.backends.embedded.services import OneShot
+from server import services as descriptions
+from server.errors import MistakeError, StackError, report_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from scripts.embedded.state import StackState
+    from scripts.backends.embedded.state import StackState
 
 T = TypeVar("T")
 LIVES = "import time; time.sleep(600)"
@@ -74,7 +75,15 @@ def service(layout: Layout, prepare: Callable[[], Start], name: str = "one") -> 
 
 def one_shot(layout: Layout, name: str, script: str) -> OneShot:
     """A one-shot that keeps its log in `layout`."""
-    return OneShot(name, lambda: start(script), layout.base, layout.logs / f"{name}.log")
+    log = layout.logs / f"{name}.log"
+    required = descriptions.named(name).required
+    return OneShot(name, lambda: start(script), layout.base, log, required)
+
+
+def reports(error: StackError) -> str:
+    """A script that ends as `server.errors.exit_with` does in a process of the supervisor's."""
+    said = f"error: {error}\n{report_line(error)}"
+    return f"import sys; print({said!r}); sys.exit({error.exit_code})"
 
 
 class Supervised:
@@ -312,7 +321,7 @@ class TestBootstrap:
     def test_one_that_finds_a_mistake_keeps_nobody_down(
         self, layout: Layout, supervised: Callable[..., Supervised]
     ) -> None:
-        wrong = "import sys; print('error: prefect.yaml line 3: wrong'); sys.exit(2)"
+        wrong = reports(MistakeError("prefect.yaml line 3: wrong", do="correct it"))
         its = supervised(
             one_shot(layout, "bootstrap", wrong), service(layout, lambda: start(LIVES))
         )
@@ -320,7 +329,8 @@ class TestBootstrap:
         shown = {each.name: each for each in found.services}
         assert shown["one"].healthy
         assert (shown["bootstrap"].status, shown["bootstrap"].exit_code) == ("failed", 2)
-        assert shown["bootstrap"].problem == "prefect.yaml line 3: wrong"
+        said = "prefect.yaml line 3: wrong\n  do:       correct it"
+        assert shown["bootstrap"].problem == said
 
     def test_nobody_waits_long_for_a_worker_whose_pool_could_not_be_made(
         self,
@@ -349,7 +359,7 @@ class TestBootstrap:
     def test_a_migration_that_fails_ends_the_start(
         self, layout: Layout, supervised: Callable[..., Supervised]
     ) -> None:
-        newer = "import sys; print('error: the database is newer'); sys.exit(2)"
+        newer = reports(MistakeError("the database is newer"))
         its = supervised(one_shot(layout, "migrate", newer), service(layout, lambda: start(LIVES)))
         failed = its.told(lambda it: it.phase == "failed", "failed start")
         assert (failed.error, failed.exit_code) == ("the database is newer", 2)

@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from server.bootstrap import declared, kinds
-from server.bootstrap.declared import Declaration
-from server.bootstrap.kind import World
+from server.bootstrap import declarations, kinds
+from server.bootstrap.declarations import Declaration
 from server.bootstrap.kinds.deployments import Deployments
-from server.bootstrap.problems import DeclarationError
+from server.bootstrap.world import DeclarationError, World
 from server.errors import MistakeError
 
 MARK = "  # here"
@@ -19,6 +18,13 @@ GIVEN = {
     "TOKEN": "of-nobody-elses-business",
     "WAREHOUSE_PASSWORD": "a",
 }
+
+
+class NoServer:
+    """Declarations are checked without a server: any request fails the test."""
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:  # noqa: ARG002
+        raise AssertionError(f"{method} {path} was sent before everything was checked")
 
 
 def with_line(text: str, old: str, new: str) -> str:
@@ -37,7 +43,7 @@ def check(folder: Path, text: str, stack: str = "") -> dict[str, Declaration]:
 def read(folder: Path) -> dict[str, Declaration]:
     """Read and check the declarations that are in `folder`."""
     world = World(folder)
-    found = declared.read(world, kinds.every(world), GIVEN)
+    found = declarations.read(world, kinds.every(world, NoServer()), GIVEN)
     if world.problems:
         raise DeclarationError(world.problems)
     return found
@@ -48,7 +54,7 @@ def tolerate(folder: Path, text: str, stack: str = "") -> tuple[World, dict[str,
     (folder / "prefect.yaml").write_text(text)
     (folder / "stack.yaml").write_text(stack)
     world = World(folder)
-    return world, declared.read(world, kinds.every(world), GIVEN)
+    return world, declarations.read(world, kinds.every(world, NoServer()), GIVEN)
 
 
 def deployments(folder: Path, text: str) -> dict[str, dict[str, Any]]:
@@ -56,8 +62,8 @@ def deployments(folder: Path, text: str) -> dict[str, dict[str, Any]]:
     (folder / "prefect.yaml").write_text(text)
     (folder / "stack.yaml").write_text("")
     world = World(folder)
-    kind = Deployments(world)
-    items = declared.read(world, [kind], GIVEN)[kind.name].items
+    kind = Deployments(world, NoServer())
+    items = declarations.read(world, [kind], GIVEN)[kind.name].items
     assert world.problems == []
     return {item.name: kind.fields(item) for item in items}
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from prefect import __version__
 
-from scripts.embedded import cluster as clusters
-from scripts.embedded import layout as layouts
+from scripts.backends.embedded import cluster as clusters
+from scripts.backends.embedded import layout as layouts
 from server import secrets
 from server.place import DATABASE_NAME, DATABASE_USER
 from tests import stack as stacks

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 from server.bootstrap.kind import Kind
 
 if TYPE_CHECKING:
-    from server.bootstrap.kind import World
+    from server.bootstrap.api import Client
+    from server.bootstrap.world import World
 
 
-def every(world: World) -> list[Kind[Any]]:
+def every(world: World, client: Client) -> list[Kind[Any]]:
     """All kinds, in the order in which their resources are made."""
     found: list[Kind[Any]] = []
     for module in pkgutil.iter_modules(__path__, f"{__name__}."):
         members = vars(importlib.import_module(module.name)).values()
         found += [
-            member(world)
+            member(world, client)
             for member in members
             if inspect.isclass(member)
             and issubclass(member, Kind)

@@ -1,4 +1,4 @@
-"""Automations: what the server does by itself when events happen, or fail to."""
+"""Automations: actions of the server when an event happens or is missed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from prefect.events.schemas.automations import AutomationCore
 from pydantic import Field, ValidationError
 
 from server.bootstrap import api
-from server.bootstrap.kind import Declared, Kind, Live, Need, Strict
+from server.bootstrap.kind import Kind
+from server.bootstrap.resource import Declared, Difference, Live, Need, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from prefect.client.orchestration import SyncPrefectClient
-
-PATH = "/automations"
-NOBODY = str(UUID(int=0))
-# A name in an action, in place of the id that Prefect wants: its kind, and the field of the id.
+# The keys of an action that take a name instead of an id: its kind, and Prefect's field of the id.
 REFERENCES = {
     "block": ("block", "block_document_id"),
     "deployment": ("deployment", "deployment_id"),
@@ -50,64 +47,48 @@ class Automations(Kind[Automation]):
     section = "automations"
     order = 50
     model = Automation
+    path = "/automations"
 
     def check_one(self, item: Declared[Automation]) -> None:
-        """Build it as Prefect does, which ignores a key that it does not know."""
+        """Build it with Prefect's model, and refuse the keys that Prefect would ignore."""
         _built(item, self._body(item))
 
     def needs(self, item: Declared[Automation]) -> Iterator[Need]:
-        """What its actions name."""
+        """The resources that its actions refer to."""
         for part in LISTS:
             for index, action in enumerate(getattr(item.value, part)):
                 for key, (kind, _) in REFERENCES.items():
                     if key in action:
                         yield Need(kind, str(action[key]), (part, index, key))
 
-    def read(
-        self,
-        client: SyncPrefectClient,
-        items: Sequence[Declared[Automation]],  # noqa: ARG002
-    ) -> dict[str, Live]:
-        """By name, but for those that belong to something else, such as a deployment.
+    def every(self) -> Iterator[tuple[str, Live]]:
+        """All automations by name; Prefect lets two have the same."""
+        for each in api.every(self.client, f"{self.path}/filter"):
+            yield each["name"], Live(UUID(each["id"]), each)
 
-        Prefect lets two have one name; the oldest is taken.
-        """
-        found = sorted(
-            api.every(client, f"{PATH}/filter"), key=lambda each: str(each["created"]), reverse=True
-        )
-        return {
-            each["name"]: Live(UUID(each["id"]), each)
-            for each in found
-            if not each.get("owner_resource")
-        }
+    def read(self, items: Sequence[Declared[Automation]]) -> dict[str, Live]:  # noqa: ARG002
+        """The older of two with one name; none that belongs to a resource such as a deployment."""
+        own = (each for each in self.every() if not each[1].value.get("owner_resource"))
+        return dict(sorted(own, key=lambda each: str(each[1].value["created"]), reverse=True))
 
-    def compare(
-        self,
-        client: SyncPrefectClient,  # noqa: ARG002
-        item: Declared[Automation],
-        live: Live | None,
-    ) -> list[str]:
-        """All but whether it is enabled."""
+    def compare(self, item: Declared[Automation], live: Live | None) -> Difference:
+        """Compare all but whether it is enabled, which is up to whoever switched it."""
+        built = _built(item, self._body(item))
         if live is None:
-            return []
-        wanted = _plain(_built(item, self._body(item)))
-        found = _plain(AutomationCore.model_validate(live.value))
-        return [name for name, value in wanted.items() if value != found[name]]
+            return Difference(built.model_dump(mode="json"))
+        wanted, found = _plain(built), _plain(AutomationCore.model_validate(live.value))
+        body = built.model_dump(mode="json", exclude={"owner_resource"})
+        return Difference(
+            {**body, "enabled": live.value["enabled"]},
+            tuple(name for name, value in wanted.items() if value != found[name]),
+        )
 
-    def create(self, client: SyncPrefectClient, item: Declared[Automation]) -> UUID:
-        """With the ids of what it names."""
-        body = _built(item, self._body(item)).model_dump(mode="json")
-        return UUID(api.call(client, "POST", f"{PATH}/", body)["id"])
+    def create(self, item: Declared[Automation], payload: Any) -> UUID:  # noqa: ARG002
+        """Create it, with ids in place of the names."""
+        return UUID(self.client.call("POST", f"{self.path}/", payload)["id"])
 
-    def update(self, client: SyncPrefectClient, item: Declared[Automation], live: Live) -> None:
-        """Replace it; it stays as enabled as it is."""
-        body = {**self._body(item), "enabled": live.value["enabled"]}
-        taken = _built(item, body).model_dump(mode="json", exclude={"owner_resource"})
-        api.call(client, "PUT", f"{PATH}/{live.id}", taken)
-
-    def delete(self, client: SyncPrefectClient, name: str, live: Live) -> None:  # noqa: ARG002
-        """By id."""
-        api.call(client, "DELETE", f"{PATH}/{live.id}")
+    def update(self, live: Live, payload: Any) -> None:
+        self.client.call("PUT", f"{self.path}/{live.id}", payload)
 
     def _body(self, item: Declared[Automation]) -> dict[str, Any]:
         body = item.value.model_dump(mode="json")
@@ -119,7 +100,7 @@ class Automations(Kind[Automation]):
         resolved = dict(action)
         for key, (kind, field) in REFERENCES.items():
             if key in resolved:
-                resolved[field] = str(self.world.ids.get((kind, str(resolved.pop(key))), NOBODY))
+                resolved[field] = self.world.id_of(kind, str(resolved.pop(key)))
         return resolved
 
 
@@ -165,7 +146,7 @@ def _refuse_unknown_actions(item: Declared[Automation], built: AutomationCore) -
 
 
 def _unknown(declared: Any, taken: Any) -> list[str | int]:
-    """The way to the first key of `declared` that is missing in `taken`; empty when none is."""
+    """The path to the first key of `declared` that is missing in `taken`; empty when none is."""
     if isinstance(declared, dict) and isinstance(taken, dict):
         for key, value in declared.items():
             if key not in taken:
@@ -190,7 +171,7 @@ def _plain(automation: AutomationCore) -> dict[str, Any]:
 
 
 def _without_ids(node: Any) -> Any:
-    """Without the ids that triggers get when they are made; sets in one order."""
+    """Without the ids that triggers get when they are created, and with sets in a fixed order."""
     if isinstance(node, dict):
         return {
             key: sorted(value) if key in {"after", "expect", "for_each"} else _without_ids(value)

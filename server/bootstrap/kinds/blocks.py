@@ -15,17 +15,17 @@ from prefect.blocks.core import UnknownBlockType
 from prefect.blocks.notifications import AppriseNotificationBlock
 from pydantic import Field, ValidationError
 
-from server.bootstrap import api, ownership, schema
-from server.bootstrap.kind import Declared, Kind, Live, Need, Strict
+from server.bootstrap import api, ownership, value_checks
+from server.bootstrap.kind import Kind
+from server.bootstrap.resource import Declared, Difference, Live, Need, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from prefect.client.orchestration import SyncPrefectClient
+    from server.bootstrap.world import World
 
-PATH = "/block_documents"
-ORDER = {"sort": "BLOCK_TYPE_AND_NAME_ASC"}
-# It writes parts of an address that it does not take to its log; a MistakeError says it instead.
+SORTED = {"sort": "BLOCK_TYPE_AND_NAME_ASC"}
+# Apprise logs parts of an address that it refuses; here a MistakeError reports it instead.
 logging.getLogger("apprise").setLevel(logging.CRITICAL)
 
 NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
@@ -35,7 +35,7 @@ NUMBERS: dict[str, Callable[[str], Any]] = {"integer": int, "number": float, "bo
 
 
 class Block(Strict):
-    """One block: its type's slug, its name, and the fields of the type."""
+    """One block: the slug of its type, its name, and its fields."""
 
     type: Annotated[str, Field(pattern=NAME)]
     name: Annotated[str, Field(pattern=NAME)]
@@ -43,42 +43,48 @@ class Block(Strict):
 
 
 class Blocks(Kind[Block]):
-    """The section `blocks`. What a block holds is compared, and never shown."""
+    """The section `blocks`. The values of a block are compared but never shown."""
 
     name = "block"
     section = "blocks"
     order = 10
     model = Block
+    path = "/block_documents"
 
-    def __init__(self, world: Any) -> None:
-        """Remember the types that were read."""
-        super().__init__(world)
-        self._schemas: dict[str, dict[str, Any]] = {}
+    def __init__(self, world: World, client: api.Client) -> None:
+        super().__init__(world, client)
+        self._schemas: dict[str, dict[str, Any]] = {}  # by the slug of the type
 
     def label(self, value: Any) -> str:
         """Type and name, as Prefect loads it."""
         return f"{value.type}/{value.name}"
 
-    def read(self, client: SyncPrefectClient, items: Sequence[Declared[Block]]) -> dict[str, Live]:
-        """By type and name; with what it holds only those that are declared."""
+    def every(self) -> Iterator[tuple[str, Live]]:
+        """All blocks by type and name, without their secrets."""
+        for each in api.every(self.client, f"{self.path}/filter", SORTED):
+            yield f"{each['block_type']['slug']}/{each['name']}", Live(UUID(each["id"]), each)
+
+    def read(self, items: Sequence[Declared[Block]]) -> dict[str, Live]:
+        """Read the declared blocks with their secrets, and leave out bootstrap's own record."""
         declared = {item.name for item in items}
         found: dict[str, Live] = {}
-        for each in api.every(client, f"{PATH}/filter", ORDER):
-            name = f"{each['block_type']['slug']}/{each['name']}"
-            if each["block_type"]["slug"] == ownership.SLUG:
+        for name, live in self.every():
+            if live.value["block_type"]["slug"] == ownership.SLUG:
                 continue
+            found[name] = live
             if name in declared:
-                each = api.call(client, "GET", f"{PATH}/{each['id']}?include_secrets=true")  # noqa: PLW2901
-            found[name] = Live(UUID(each["id"]), each)
+                path = f"{self.path}/{live.id}?include_secrets=true"
+                found[name] = Live(live.id, self.client.call("GET", path))
         return found
 
-    def compare(
-        self, client: SyncPrefectClient, item: Declared[Block], live: Live | None
-    ) -> list[str]:
-        """The names of the fields that differ."""
-        wanted = self._checked(item, self._schema(client, item)["fields"])
+    def compare(self, item: Declared[Block], live: Live | None) -> Difference:
+        """Compare field by field; an update replaces all fields of the block."""
+        schema = self._schema(item)
+        data = self._checked(item, schema["fields"])
+        body = {"data": data, "block_schema_id": schema["id"]}
         if live is None:
-            return []
+            type_id = schema["block_type_id"]
+            return Difference({"name": item.value.name, "block_type_id": type_id, **body})
         found = {
             **live.value["data"],
             **{
@@ -86,46 +92,31 @@ class Blocks(Kind[Block]):
                 for name, each in live.value["block_document_references"].items()
             },
         }
-        names = dict.fromkeys([*wanted, *found])
-        return [name for name in names if wanted.get(name) != found.get(name)]
+        names = dict.fromkeys([*data, *found])
+        return Difference(
+            {**body, "merge_existing_data": False},
+            tuple(name for name in names if data.get(name) != found.get(name)),
+        )
 
-    def create(self, client: SyncPrefectClient, item: Declared[Block]) -> UUID:
-        """With the newest schema of its type."""
-        taken = self._schema(client, item)
-        body = {
-            "name": item.value.name,
-            "data": self._checked(item, taken["fields"]),
-            "block_type_id": taken["block_type_id"],
-            "block_schema_id": taken["id"],
-        }
-        return UUID(api.call(client, "POST", f"{PATH}/", body)["id"])
+    def create(self, item: Declared[Block], payload: Any) -> UUID:  # noqa: ARG002
+        """Create it with the newest schema of its type."""
+        return UUID(self.client.call("POST", f"{self.path}/", payload)["id"])
 
-    def update(self, client: SyncPrefectClient, item: Declared[Block], live: Live) -> None:
-        """Replace what it holds."""
-        taken = self._schema(client, item)
-        body = {
-            "data": self._checked(item, taken["fields"]),
-            "block_schema_id": taken["id"],
-            "merge_existing_data": False,
-        }
-        api.call(client, "PATCH", f"{PATH}/{live.id}", body)
+    def update(self, live: Live, payload: Any) -> None:
+        self.client.call("PATCH", f"{self.path}/{live.id}", payload)
 
-    def delete(self, client: SyncPrefectClient, name: str, live: Live) -> None:  # noqa: ARG002
-        """By id."""
-        api.call(client, "DELETE", f"{PATH}/{live.id}")
-
-    def _schema(self, client: SyncPrefectClient, item: Declared[Block]) -> dict[str, Any]:
+    def _schema(self, item: Declared[Block]) -> dict[str, Any]:
         slug = item.value.type
         if slug not in self._schemas:
-            kind = api.find(client, f"/block_types/slug/{slug}")
+            kind = api.find(self.client, f"/block_types/slug/{slug}")
             if kind is None:
-                raise self._unknown(client, item)
+                raise self._unknown(item)
             body = {"block_schemas": {"block_type_id": {"any_": [kind["id"]]}}}
-            self._schemas[slug] = next(api.every(client, "/block_schemas/filter", body))
+            self._schemas[slug] = next(api.every(self.client, "/block_schemas/filter", body))
         return self._schemas[slug]
 
-    def _unknown(self, client: SyncPrefectClient, item: Declared[Block]) -> Exception:
-        known = [each["slug"] for each in api.every(client, "/block_types/filter")]
+    def _unknown(self, item: Declared[Block]) -> Exception:
+        known = [each["slug"] for each in api.every(self.client, "/block_types/filter")]
         close = difflib.get_close_matches(item.value.type, known, n=1)
         return item.mistake(
             f"the block {item.name!r} has a type that the server does not know",
@@ -136,7 +127,7 @@ class Blocks(Kind[Block]):
         )
 
     def _checked(self, item: Declared[Block], fields: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields as the server takes them, references and numbers included.
+        """The fields in the form of the API, with references and numbers converted.
 
         Raises:
             MistakeError: an unknown field, or a value of the wrong type. It never shows the value.
@@ -169,12 +160,12 @@ class Blocks(Kind[Block]):
     ) -> None:
         plain = {name: value for name, value in data.items() if "$ref" not in _mapping(value)}
         for name, value in plain.items():
-            if schema.errors({name: value}, fields):
+            if value_checks.schema_errors({name: value}, fields):
                 raise _wrong(item, name, fields["properties"][name].get("type", "another type"))
         try:
             known = PrefectBlock.get_block_class_from_key(item.value.type)
         except UnknownBlockType:
-            return  # its package is not installed here: its schema has to do
+            return  # its package is not installed here, so only its schema is checked
         if plain.keys() != data.keys():
             return  # cannot be made without the block that it refers to
         try:
@@ -189,7 +180,7 @@ class Blocks(Kind[Block]):
             _check_address(item, plain)
 
     def needs(self, item: Declared[Block]) -> Iterator[Need]:
-        """The blocks that its fields are."""
+        """The blocks that its fields refer to."""
         for field, value in item.value.data.items():
             if name := _referred(value):
                 yield Need(self.name, name, ("data", field))
@@ -198,7 +189,7 @@ class Blocks(Kind[Block]):
         name = _referred(value)
         if name is None:
             return None
-        return {"$ref": {"block_document_id": str(self.world.ids.get((self.name, name)))}}
+        return {"$ref": {"block_document_id": self.world.id_of(self.name, name)}}
 
 
 def _referred(value: Any) -> str | None:
@@ -207,7 +198,7 @@ def _referred(value: Any) -> str | None:
 
 
 def _check_address(item: Declared[Block], data: Mapping[str, Any]) -> None:
-    """Refuse an address that Apprise would drop without a word, and never send anything to."""
+    """Refuse an address that Apprise would silently drop."""
     url = data.get("url")
     if isinstance(url, str) and not apprise.Apprise().add(url):
         raise _wrong(item, "url", "an address that this kind of notification is sent to")
@@ -228,11 +219,11 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _number(value: Any, field: Mapping[str, Any]) -> Any:
-    """What `{{ $NAME }}` gave is text; a field that holds a number takes a number."""
+    """Convert a text, as `{{ $NAME }}` gives it, for a field that is a number or a boolean."""
     convert = NUMBERS.get(str(field.get("type")))
     if convert is None or not isinstance(value, str):
         return value
     try:
         return convert(value)
     except ValueError:
-        return value  # the check that follows says what was expected
+        return value  # the type check reports it

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 from pydantic import Field
 
 from server.bootstrap import api
-from server.bootstrap.kind import Declared, Kind, Live, Strict
+from server.bootstrap.kind import Kind
+from server.bootstrap.resource import Declared, Difference, Live, Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from prefect.client.orchestration import SyncPrefectClient
+    from collections.abc import Iterator
 
 PATH = "/v2/concurrency_limits"
-# The server keeps those of tags and of deployments in the same table, under these names.
+# The server keeps the limits of tags and deployments in the same table, with these prefixes.
 OF_TAGS = "tag:"
 OF_DEPLOYMENTS = "deployment:"
 
 
 class ConcurrencyLimit(Strict):
-    """One limit. With a decay, a slot is given back by time: a rate limit."""
+    """One limit. With a decay, slots are released over time: a rate limit."""
 
     name: Annotated[str, Field(pattern=r"^[^/%&><]+$")]
     limit: Annotated[int, Field(ge=0)]
@@ -37,9 +36,10 @@ class ConcurrencyLimits(Kind[ConcurrencyLimit]):
     section = "concurrency_limits"
     order = 10
     model = ConcurrencyLimit
+    path = PATH
 
     def check_one(self, item: Declared[ConcurrencyLimit]) -> None:
-        """Refuse the names that the server keeps for itself."""
+        """Refuse the names that the server reserves."""
         if item.name.startswith((OF_TAGS, OF_DEPLOYMENTS)):
             raise item.mistake(
                 f"the concurrency limit {item.name!r} has a name that the server uses itself",
@@ -49,40 +49,23 @@ class ConcurrencyLimits(Kind[ConcurrencyLimit]):
                 found=item.name,
             )
 
-    def read(
-        self,
-        client: SyncPrefectClient,
-        items: Sequence[Declared[ConcurrencyLimit]],  # noqa: ARG002
-    ) -> dict[str, Live]:
-        """By name, without those that belong to tags and deployments."""
-        return {
-            each["name"]: Live(UUID(each["id"]), each)
-            for each in api.every(client, f"{PATH}/filter")
-            if not each["name"].startswith((OF_TAGS, OF_DEPLOYMENTS))
-        }
+    def every(self) -> Iterator[tuple[str, Live]]:
+        """All limits except those of tags and deployments."""
+        for each in api.every(self.client, f"{self.path}/filter"):
+            if not each["name"].startswith((OF_TAGS, OF_DEPLOYMENTS)):
+                yield each["name"], Live(UUID(each["id"]), each)
 
-    def compare(
-        self,
-        client: SyncPrefectClient,  # noqa: ARG002
-        item: Declared[ConcurrencyLimit],
-        live: Live | None,
-    ) -> list[str]:
-        """Limit and decay."""
-        fields = item.value.model_dump(include={"limit", "slot_decay_per_second"})
-        return [name for name, value in fields.items() if live and live.value[name] != value]
-
-    def create(self, client: SyncPrefectClient, item: Declared[ConcurrencyLimit]) -> UUID:
-        """Active unless declared otherwise."""
+    def compare(self, item: Declared[ConcurrencyLimit], live: Live | None) -> Difference:
+        """Compare limit and decay; whether it is active is up to whoever switched it."""
         body = item.value.model_dump(mode="json")
-        return UUID(api.call(client, "POST", f"{PATH}/", body)["id"])
+        if live is None:
+            return Difference(body)
+        kept = {name: body[name] for name in ("limit", "slot_decay_per_second")}
+        return Difference(kept, tuple(n for n, value in kept.items() if live.value[n] != value))
 
-    def update(
-        self, client: SyncPrefectClient, item: Declared[ConcurrencyLimit], live: Live
-    ) -> None:
-        """Limit and decay; whether it is active is the business of whoever switched it."""
-        body = item.value.model_dump(mode="json", include={"limit", "slot_decay_per_second"})
-        api.call(client, "PATCH", f"{PATH}/{live.id}", body)
+    def create(self, item: Declared[ConcurrencyLimit], payload: Any) -> UUID:  # noqa: ARG002
+        """Create it, active unless it is declared otherwise."""
+        return UUID(self.client.call("POST", f"{self.path}/", payload)["id"])
 
-    def delete(self, client: SyncPrefectClient, name: str, live: Live) -> None:  # noqa: ARG002
-        """By id."""
-        api.call(client, "DELETE", f"{PATH}/{live.id}")
+    def update(self, live: Live, payload: Any) -> None:
+        self.client.call("PATCH", f"{self.path}/{live.id}", payload)

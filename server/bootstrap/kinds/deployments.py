@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 
-from server import pages
+from server.api import pagination
 from server.bootstrap import api, checks, dates, flows, job_variables, schedules
 from server.bootstrap.deployment import Deployment
 from server.bootstrap.flows import LoadedFlow
-from server.bootstrap.kind import Declared, Kind, Live, Need
+from server.bootstrap.kind import Kind
+from server.bootstrap.resource import Declared, Difference, Live, Need
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from uuid import UUID
 
-    from prefect.client.orchestration import SyncPrefectClient
-
-    from server.bootstrap.kind import Location, World
+    from server.bootstrap.resource import Location
+    from server.bootstrap.world import World
 
 
 class Deployments(Kind[Deployment]):
@@ -31,27 +30,27 @@ class Deployments(Kind[Deployment]):
     section = "deployments"
     order = 40
     model = Deployment
+    path = "/deployments"
     file = "prefect.yaml"
 
-    exact = False  # until the flow is loaded, which has the first half of the name
+    exact = False  # the flow has the first half of the name, and is loaded later
 
-    def __init__(self, world: World) -> None:
-        """Remember the flows that were loaded, by where their deployments stand."""
-        super().__init__(world)
-        self._flows: dict[Location, LoadedFlow] = {}
+    def __init__(self, world: World, client: api.Client) -> None:
+        super().__init__(world, client)
+        self._flows: dict[Location, LoadedFlow] = {}  # by the place of their deployments
 
     def find(self, content: Mapping[str, Any]) -> Iterator[tuple[Location, Any]]:
-        """With the pull steps of the whole file, where a deployment has none of its own."""
+        """Add the pull steps of the file to deployments that have none of their own."""
         for where, raw in super().find(content):
             common = {"pull": content.get("pull") or []}
             yield where, {**common, **raw} if isinstance(raw, dict) else raw
 
     def label(self, value: Any) -> str:
-        """What it is known by before its flow is loaded."""
+        """Its provisional name, until its flow is loaded."""
         return f"{value.entrypoint}/{value.name}"
 
     def check(self, items: Sequence[Declared[Deployment]]) -> Sequence[Declared[Deployment]]:
-        """Load every flow, check parameters and schedules; each by the name that Prefect shows."""
+        """Load every flow, check parameters and schedules, and give each item its full name."""
         loaded = flows.load_all(
             self.world.root,
             {item.where: flows.Wanted(item.value.entrypoint, self._env(item)) for item in items},
@@ -82,35 +81,56 @@ class Deployments(Kind[Deployment]):
         return right
 
     def needs(self, item: Declared[Deployment]) -> Iterator[Need]:
-        """Its work pool."""
+        """The work pool of its runs."""
         yield Need("work pool", item.value.work_pool.name, ("work_pool", "name"))
 
     def goes_on(self, live: Live) -> str | None:
-        """The schedules that still make runs of it."""
+        """The schedules that still create runs of it."""
         active = sum(each.active for each in live.value.schedules)
         if not active or live.value.paused:
             return None
         return f"{active} schedule{'s' if active > 1 else ''} still active"
 
-    def read(
-        self,
-        client: SyncPrefectClient,
-        items: Sequence[Declared[Deployment]],  # noqa: ARG002
-    ) -> dict[str, Live]:
-        """By full name."""
-        ask = api.asking(client)
-        names = pages.flows(ask)
-        raw = pages.deployments(ask, list(names))
-        found = map(DeploymentResponse.model_validate, raw)
-        return {f"{names[str(each.flow_id)]}/{each.name}": Live(each.id, each) for each in found}
+    def every(self) -> Iterator[tuple[str, Live]]:
+        """All deployments by their full names."""
+        ask = api.asking(self.client)
+        names = pagination.flows(ask)
+        for raw in pagination.deployments(ask, list(names)):
+            found = DeploymentResponse.model_validate(raw)
+            yield f"{names[str(found.flow_id)]}/{found.name}", Live(found.id, found)
 
-    def compare(
-        self,
-        client: SyncPrefectClient,
-        item: Declared[Deployment],
-        live: Live | None,
-    ) -> list[str]:
-        """The fields, and the schedules by their slugs."""
+    def compare(self, item: Declared[Deployment], live: Live | None) -> Difference:
+        """Compare the fields, and the schedules by their slugs."""
+        self._check_job_variables(item)
+        fields = self.fields(item)
+        if live is None:
+            body = {name: value for name, value in fields.items() if value is not None}
+            created = [schedules.body(schedule) for schedule in item.value.schedules]
+            return Difference({"name": item.value.name, **body, "schedules": created})
+        changed = {n: value for n, value in fields.items() if _live(live.value, n) != value}
+        steps = schedules.plan(item.value.schedules, live.value.schedules)
+        names = (*changed, *(step.name for step in steps))
+        # The server accepts a queue only with its pool, and moves a deployment with a new pool to
+        # the queue `default`: the name of a queue stays when its pool is deleted by hand.
+        if changed.keys() & {"work_pool_name", "work_queue_name"}:
+            changed |= {name: fields[name] for name in ("work_pool_name", "work_queue_name")}
+        return Difference({"fields": changed, "schedules": [vars(step) for step in steps]}, names)
+
+    def create(self, item: Declared[Deployment], payload: Any) -> UUID:
+        """Create it with its schedules, and with its flow if that is new."""
+        flow = self.client.call("POST", "/flows/", {"name": self._flows[item.where].name})
+        body = {**payload, "flow_id": flow["id"]}
+        return UUID(self.client.call("POST", f"{self.path}/", body)["id"])
+
+    def update(self, live: Live, payload: Any) -> None:
+        """Send what differs and no more: a change of a deployment drops its scheduled runs."""
+        path = f"{self.path}/{live.id}"
+        if payload["fields"]:
+            self.client.call("PATCH", path, payload["fields"])
+        for step in payload["schedules"]:
+            self.client.call(step["method"], f"{path}/schedules{step['path']}", step["body"])
+
+    def _check_job_variables(self, item: Declared[Deployment]) -> None:
         pool = item.value.work_pool
         refused = job_variables.refused(self.world.templates.get(pool.name, {}), pool.job_variables)
         if refused:
@@ -122,42 +142,9 @@ class Deployments(Kind[Deployment]):
                 expected=expected,
                 found=type(found).__name__ if isinstance(found, dict | list) else repr(found),
             )
-        if live is None:
-            return []
-        steps = schedules.plan(client, live.id, item.value.schedules, live.value.schedules)
-        return [*self._changed(item, live.value), *(name for name, _ in steps)]
-
-    def create(self, client: SyncPrefectClient, item: Declared[Deployment]) -> UUID:
-        """With its schedules, and its flow where that is new."""
-        flow = self._flows[item.where]
-        return client.create_deployment(
-            flow_id=client.create_flow_from_name(flow.name),
-            name=item.value.name,
-            schedules=[schedules.to_create(schedule) for schedule in item.value.schedules],
-            **{name: value for name, value in self.fields(item).items() if value is not None},
-        )
-
-    def update(self, client: SyncPrefectClient, item: Declared[Deployment], live: Live) -> None:
-        """What differs and no more: each change of a deployment drops the runs made ahead."""
-        changed = self._changed(item, live.value)
-        if changed:
-            # The server takes a queue only with its pool, and puts what has a new pool into the
-            # queue `default`: the name of a queue stays when its pool is deleted by hand.
-            if changed.keys() & {"work_pool_name", "work_queue_name"}:
-                pool = item.value.work_pool
-                changed["work_pool_name"] = pool.name
-                changed["work_queue_name"] = pool.work_queue_name or "default"
-            client.update_deployment(live.id, DeploymentUpdate(**changed))
-        steps = schedules.plan(client, live.id, item.value.schedules, live.value.schedules)
-        for _, step in steps:
-            step()
-
-    def delete(self, client: SyncPrefectClient, name: str, live: Live) -> None:  # noqa: ARG002
-        """With the runs that its schedules made ahead; runs that were, stay."""
-        client.delete_deployment(live.id)
 
     def _env(self, item: Declared[Deployment]) -> dict[str, str]:
-        """The environment that pool and deployment declare; says what of it will be empty."""
+        """The environment that pool and deployment declare; adds notes on values left empty."""
         pool = item.value.work_pool
         template = job_variables.of_template(self.world.templates.get(pool.name, {}))
         own = job_variables.environment(pool.job_variables)
@@ -165,13 +152,8 @@ class Deployments(Kind[Deployment]):
             self.world.note(item, said, *("work_pool", "job_variables"))
         return {**job_variables.environment(template), **own}
 
-    def _changed(self, item: Declared[Deployment], live: DeploymentResponse) -> dict[str, Any]:
-        return {
-            name: value for name, value in self.fields(item).items() if _live(live, name) != value
-        }
-
     def fields(self, item: Declared[Deployment]) -> dict[str, Any]:
-        """All that the server is to hold of a deployment, as its API takes it."""
+        """All fields of a deployment except its schedules, in the form of the API."""
         deployment, flow = item.value, self._flows[item.where]
         limit = deployment.concurrency_limit
         options = None
@@ -196,13 +178,13 @@ class Deployments(Kind[Deployment]):
             "work_queue_name": deployment.work_pool.work_queue_name or "default",
             "job_variables": deployment.work_pool.job_variables,
         }
-        if deployment.paused is not None:  # else it is the business of whoever pauses it in the UI
+        if deployment.paused is not None:  # else it is left to whoever pauses it in the UI
             fields["paused"] = deployment.paused
         return fields
 
 
 def _live(live: DeploymentResponse, name: str) -> Any:
-    value = getattr(live, name, None)
+    value = vars(live).get(name)  # getattr warns of fields that Prefect has deprecated
     match name:
         case "concurrency_limit":
             limit = live.global_concurrency_limit

@@ -1,4 +1,4 @@
-"""Tag limits: how many tasks with a tag run at once."""
+"""Tag limits: how many tasks with a tag may run at once."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from uuid import UUID
 from pydantic import Field
 
 from server.bootstrap import api
-from server.bootstrap.kind import Declared, Kind, Live, Strict
+from server.bootstrap.kind import Kind
 from server.bootstrap.kinds.concurrency_limits import OF_TAGS, PATH
+from server.bootstrap.resource import Declared, Difference, Live, Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from prefect.client.orchestration import SyncPrefectClient
+    from collections.abc import Iterator
 
 
 class TagLimit(Strict):
@@ -31,41 +30,27 @@ class TagLimits(Kind[TagLimit]):
     section = "tag_limits"
     order = 10
     model = TagLimit
+    path = PATH
 
     def label(self, value: Any) -> str:
-        """The tag."""
         return str(value.tag)
 
-    def read(
-        self,
-        client: SyncPrefectClient,
-        items: Sequence[Declared[TagLimit]],  # noqa: ARG002
-    ) -> dict[str, Live]:
-        """By tag; the server keeps them among the global ones."""
-        return {
-            each["name"].removeprefix(OF_TAGS): Live(UUID(each["id"]), each)
-            for each in api.every(client, f"{PATH}/filter")
-            if each["name"].startswith(OF_TAGS)
-        }
+    def every(self) -> Iterator[tuple[str, Live]]:
+        """All tag limits by tag; the server keeps them among the global limits."""
+        for each in api.every(self.client, f"{self.path}/filter"):
+            if each["name"].startswith(OF_TAGS):
+                yield each["name"].removeprefix(OF_TAGS), Live(UUID(each["id"]), each)
 
-    def compare(
-        self,
-        client: SyncPrefectClient,  # noqa: ARG002
-        item: Declared[TagLimit],
-        live: Live | None,
-    ) -> list[str]:
-        """The limit."""
-        return ["limit"] if live and live.value["limit"] != item.value.limit else []
+    def compare(self, item: Declared[TagLimit], live: Live | None) -> Difference:
+        if live is None:
+            return Difference({"tag": item.value.tag, "concurrency_limit": item.value.limit})
+        changed = ("limit",) if live.value["limit"] != item.value.limit else ()
+        return Difference({"limit": item.value.limit}, changed)
 
-    def create(self, client: SyncPrefectClient, item: Declared[TagLimit]) -> UUID:
-        """Through the API of tags, which knows the name and what else goes with it."""
-        body = {"tag": item.value.tag, "concurrency_limit": item.value.limit}
-        return UUID(api.call(client, "POST", "/concurrency_limits/", body)["id"])
+    def create(self, item: Declared[TagLimit], payload: Any) -> UUID:  # noqa: ARG002
+        """Create it through the API of tag limits, which derives its name in the table."""
+        return UUID(self.client.call("POST", "/concurrency_limits/", payload)["id"])
 
-    def update(self, client: SyncPrefectClient, item: Declared[TagLimit], live: Live) -> None:
-        """The limit; slots in use stay in use."""
-        api.call(client, "PATCH", f"{PATH}/{live.id}", {"limit": item.value.limit})
-
-    def delete(self, client: SyncPrefectClient, name: str, live: Live) -> None:  # noqa: ARG002
-        """By id."""
-        api.call(client, "DELETE", f"{PATH}/{live.id}")
+    def update(self, live: Live, payload: Any) -> None:
+        """Set the limit; slots in use stay in use."""
+        self.client.call("PATCH", f"{self.path}/{live.id}", payload)

@@ -8,16 +8,15 @@ from uuid import UUID
 from pydantic import Field, JsonValue
 
 from server.bootstrap import api
-from server.bootstrap.kind import Declared, Kind, Live, Strict
+from server.bootstrap.kind import Kind
+from server.bootstrap.resource import Declared, Difference, Live, Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from prefect.client.orchestration import SyncPrefectClient
+    from collections.abc import Iterator
 
 
 class Variable(Strict):
-    """One variable; its value is anything that JSON knows."""
+    """One variable, with any JSON value."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=255)]
     value: JsonValue
@@ -31,38 +30,19 @@ class Variables(Kind[Variable]):
     section = "variables"
     order = 10
     model = Variable
+    path = "/variables"
 
-    def read(
-        self,
-        client: SyncPrefectClient,
-        items: Sequence[Declared[Variable]],  # noqa: ARG002
-    ) -> dict[str, Live]:
-        """By name."""
-        found = api.every(client, "/variables/filter", {"sort": "NAME_ASC"})
-        return {each["name"]: Live(UUID(each["id"]), each) for each in found}
+    def every(self) -> Iterator[tuple[str, Live]]:
+        for each in api.every(self.client, f"{self.path}/filter", {"sort": "NAME_ASC"}):
+            yield each["name"], Live(UUID(each["id"]), each)
 
-    def compare(
-        self,
-        client: SyncPrefectClient,  # noqa: ARG002
-        item: Declared[Variable],
-        live: Live | None,
-    ) -> list[str]:
-        """Value and tags."""
-        wanted = _body(item.value)
-        return [name for name in ("value", "tags") if live and live.value[name] != wanted[name]]
+    def compare(self, item: Declared[Variable], live: Live | None) -> Difference:
+        body = item.value.model_dump(mode="json")
+        changed = (name for name in ("value", "tags") if live and live.value[name] != body[name])
+        return Difference(body, tuple(changed))
 
-    def create(self, client: SyncPrefectClient, item: Declared[Variable]) -> UUID:
-        """With its tags."""
-        return UUID(api.call(client, "POST", "/variables/", _body(item.value))["id"])
+    def create(self, item: Declared[Variable], payload: Any) -> UUID:  # noqa: ARG002
+        return UUID(self.client.call("POST", f"{self.path}/", payload)["id"])
 
-    def update(self, client: SyncPrefectClient, item: Declared[Variable], live: Live) -> None:
-        """Value and tags at once."""
-        api.call(client, "PATCH", f"/variables/{live.id}", _body(item.value))
-
-    def delete(self, client: SyncPrefectClient, name: str, live: Live) -> None:  # noqa: ARG002
-        """By id: a variable of that name made since is another one."""
-        api.call(client, "DELETE", f"/variables/{live.id}")
-
-
-def _body(variable: Variable) -> dict[str, Any]:
-    return variable.model_dump(mode="json")
+    def update(self, live: Live, payload: Any) -> None:
+        self.client.call("PATCH", f"{self.path}/{live.id}", payload)

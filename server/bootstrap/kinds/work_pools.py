@@ -11,21 +11,19 @@ from prefect.workers.process import ProcessWorker
 from pydantic import Field
 
 from server.bootstrap import api, job_variables
-from server.bootstrap.kind import Declared, Kind, Live, Strict
+from server.bootstrap.kind import Kind
+from server.bootstrap.resource import Declared, Difference, Live, Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from prefect.client.orchestration import SyncPrefectClient
-
-PATH = "/work_pools"
-# Of these two types, each worker serves the pools of both: `--type` says which is started.
+# A worker of either type serves the pools of both: `--type` says which one is started.
 SERVED_BY_EITHER = {"process", "prefork"}
 METADATA = "/collections/views/aggregate-worker-metadata"
 
 
 class WorkPool(Strict):
-    """One pool. `base_job_template` is laid over the template that its type comes with."""
+    """One pool. `base_job_template` is merged over the template of its type."""
 
     name: Annotated[str, Field(pattern=r"^[^/%&><]+$")]
     type: str
@@ -42,31 +40,33 @@ class WorkPools(Kind[WorkPool]):
     section = "work_pools"
     order = 20
     model = WorkPool
+    path = "/work_pools"
 
     def check_one(self, item: Declared[WorkPool]) -> None:
-        """Keep what it gives to its runs, for their flows to be loaded with."""
+        """Keep its template, so that flows are loaded with its environment."""
         template = item.value.base_job_template
         self.world.templates[item.name] = template
         env = job_variables.of_template(template)["env"]
         for said in job_variables.empty_references(env):
             self.world.note(item, said, "base_job_template")
 
-    def read(
-        self,
-        client: SyncPrefectClient,
-        items: Sequence[Declared[WorkPool]],  # noqa: ARG002
-    ) -> dict[str, Live]:
-        """By name."""
-        found = {each["name"]: each for each in api.every(client, f"{PATH}/filter")}
-        self.world.templates |= {n: each["base_job_template"] for n, each in found.items()}
-        return {name: Live(UUID(each["id"]), each) for name, each in found.items()}
+    def every(self) -> Iterator[tuple[str, Live]]:
+        for each in api.every(self.client, f"{self.path}/filter"):
+            yield each["name"], Live(UUID(each["id"]), each)
 
-    def compare(
-        self, client: SyncPrefectClient, item: Declared[WorkPool], live: Live | None
-    ) -> list[str]:
-        """All but the type, which cannot be changed; between process and prefork it need not."""
-        wanted = self._fields(client, item)
-        template = wanted["base_job_template"]
+    def read(self, items: Sequence[Declared[WorkPool]]) -> dict[str, Live]:
+        """Keep their templates, which the job variables of deployments are checked against."""
+        found = super().read(items)
+        self.world.templates |= {n: live.value["base_job_template"] for n, live in found.items()}
+        return found
+
+    def compare(self, item: Declared[WorkPool], live: Live | None) -> Difference:
+        """Compare all fields but the type, which cannot be changed.
+
+        A pool of type process need not become one of type prefork: either worker serves both.
+        """
+        pool = item.value
+        template = self._job_template(item)
         if fault := job_variables.template_fault(template):
             raise item.mistake(
                 f"the base_job_template of the work pool {item.name!r} is not valid",
@@ -75,61 +75,66 @@ class WorkPools(Kind[WorkPool]):
                 found=fault,
             )
         self.world.templates[item.name] = template
+        fields = {
+            "description": pool.description,
+            "concurrency_limit": pool.concurrency_limit,
+            "base_job_template": template,
+        }
         if live is None:
-            return []
-        types = {live.value["type"], item.value.type}
+            return Difference({"name": item.name, "type": pool.type, **fields})
+        types = {live.value["type"], pool.type}
         if len(types) > 1 and types != SERVED_BY_EITHER:
             raise item.mistake(
                 f"the work pool {item.name!r} is there with another type",
                 "type",
                 expected=f"{live.value['type']}, which the type of a pool cannot be changed from",
-                found=item.value.type,
+                found=pool.type,
                 do=f"correct it, or `prefect work-pool delete {item.name}` and bootstrap again",
             )
-        return [name for name, value in wanted.items() if live.value[name] != value]
+        return Difference(fields, tuple(n for n, value in fields.items() if live.value[n] != value))
 
-    def create(self, client: SyncPrefectClient, item: Declared[WorkPool]) -> UUID:
-        """With its template; its queue `default` comes with it."""
-        body = {
-            "name": item.name,
-            "type": item.value.type,
-            **self._fields(client, item),
-        }
-        return UUID(api.call(client, "POST", f"{PATH}/", body)["id"])
+    def create(self, item: Declared[WorkPool], payload: Any) -> UUID:  # noqa: ARG002
+        """Create it; the server creates its queue `default` with it."""
+        return UUID(self.client.call("POST", f"{self.path}/", payload)["id"])
 
-    def update(self, client: SyncPrefectClient, item: Declared[WorkPool], live: Live) -> None:
-        """All fields at once; whether it is paused is not sent."""
-        api.call(client, "PATCH", f"{PATH}/{live.value['name']}", self._fields(client, item))
+    def update(self, live: Live, payload: Any) -> None:
+        """Set all fields at once; whether it is paused is not sent."""
+        self.client.call("PATCH", f"{self.path}/{live.value['name']}", payload)
 
-    def delete(self, client: SyncPrefectClient, name: str, live: Live) -> None:  # noqa: ARG002
-        """With its queues."""
-        api.call(client, "DELETE", f"{PATH}/{name}")
+    def delete(self, live: Live) -> None:
+        """Remove it with its queues."""
+        self.client.call("DELETE", f"{self.path}/{live.value['name']}")
 
-    def _fields(self, client: SyncPrefectClient, item: Declared[WorkPool]) -> dict[str, Any]:
-        return {
-            "description": item.value.description,
-            "concurrency_limit": item.value.concurrency_limit,
-            "base_job_template": job_template(client, item),
-        }
+    def _job_template(self, item: Declared[WorkPool]) -> dict[str, Any]:
+        """The declared template merged over that of the pool's type.
 
+        Raises:
+            MistakeError: the type is not known here, and no whole template is declared.
+        """
+        pool = item.value
+        template = self._template_of_type(pool.type)
+        whole = {"job_configuration", "variables"} <= pool.base_job_template.keys()
+        if template is None and not whole:
+            raise item.mistake(
+                f"the work pool {item.name!r} has a type that is not known here",
+                "type",
+                expected=f"{ProcessWorker.type}, another type whose package is installed, or a "
+                "whole base_job_template (job_configuration and variables)",
+                found=pool.type,
+            )
+        return merge(template or {}, pool.base_job_template)
 
-def job_template(client: SyncPrefectClient, item: Declared[WorkPool]) -> dict[str, Any]:
-    """The template of the pool's type with what is declared laid over it.
-
-    Raises:
-        MistakeError: nobody knows the type, and no whole template is declared.
-    """
-    pool = item.value
-    template: dict[str, Any] | None = _of_type(client, pool.type)
-    if template is None and not {"job_configuration", "variables"} <= pool.base_job_template.keys():
-        raise item.mistake(
-            f"the work pool {item.name!r} has a type that is not known here",
-            "type",
-            expected=f"{ProcessWorker.type}, another type whose package is installed, or a whole "
-            "base_job_template (job_configuration and variables)",
-            found=pool.type,
-        )
-    return merge(template or {}, pool.base_job_template)
+    def _template_of_type(self, kind: str) -> dict[str, Any] | None:
+        worker = BaseWorker.get_worker_class_from_type(kind)
+        if worker is not None:
+            return dict(worker.get_default_base_job_template())
+        # The server knows the workers of other packages.
+        collections = api.find(self.client, METADATA) or {}
+        for workers in collections.values():
+            for each in workers.values():
+                if each["type"] == kind:
+                    return dict(each["default_base_job_configuration"])
+        return None
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,16 +147,3 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = deepcopy(value)
     return merged
-
-
-def _of_type(client: SyncPrefectClient, kind: str) -> dict[str, Any] | None:
-    worker = BaseWorker.get_worker_class_from_type(kind)
-    if worker is not None:
-        return dict(worker.get_default_base_job_template())
-    # The server knows the workers of other packages.
-    collections = api.find(client, METADATA) or {}
-    for workers in collections.values():
-        for each in workers.values():
-            if each["type"] == kind:
-                return dict(each["default_base_job_configuration"])
-    return None

@@ -1,4 +1,4 @@
-"""Work queues: which runs of a pool go first, and how many of them at once."""
+"""Work queues: which runs of a pool start first, and how many may run at once."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from uuid import UUID
 from pydantic import Field
 
 from server.bootstrap import api
-from server.bootstrap.kind import Declared, Kind, Live, Need, Strict
+from server.bootstrap.kind import Kind
+from server.bootstrap.resource import Declared, Difference, Live, Need, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from prefect.client.orchestration import SyncPrefectClient
+    from server.bootstrap.resource import Location
 
-    from server.bootstrap.kind import Location
-
-DEFAULT = "default"  # made by the server with every pool
+DEFAULT = "default"  # created by the server with every pool
 
 
 class WorkQueue(Strict):
-    """One queue of a pool, declared with it. Priority 1 goes first; no two have the same."""
+    """One queue, declared with its pool. Priority 1 comes first; no two have the same."""
 
     pool: str
     name: Annotated[str, Field(pattern=r"^[^/%&><]+$")]
@@ -39,28 +38,28 @@ class WorkQueues(Kind[WorkQueue]):
     model = WorkQueue
 
     def label(self, value: Any) -> str:
-        """With the pool before it."""
+        """The name of the pool, then its own."""
         return f"{value.pool}/{value.name}"
 
     def find(self, content: Mapping[str, Any]) -> Iterator[tuple[Location, Any]]:
-        """In the pools; a queue needs what its pool requires."""
+        """The queues of each pool; a queue requires what its pool does."""
         for index, pool in enumerate(content.get(self.section) or []):
             if not isinstance(pool, dict):
-                continue  # its own kind says so
+                continue  # the kind of work pools reports it
             inherited = {"pool": pool.get("name"), "requires": pool.get("requires", [])}
             for number, queue in enumerate(pool.get("queues") or []):
                 raw = {**inherited, **queue} if isinstance(queue, dict) else queue
                 yield (self.section, index, "queues", number), raw
 
     def check(self, items: Sequence[Declared[WorkQueue]]) -> Sequence[Declared[WorkQueue]]:
-        """Refuse two queues of one priority: the server would move one of them on each time."""
+        """Refuse two queues with one priority: the server would move one of them every time."""
         self._seen: dict[tuple[str, int], str] = {}
         right = super().check(items)
         self._items = sorted(right, key=lambda item: item.value.priority)
         return right
 
     def check_one(self, item: Declared[WorkQueue]) -> None:
-        """Refuse the priority of one that was before."""
+        """Refuse a priority that an earlier queue has."""
         other = self._seen.setdefault((item.value.pool, item.value.priority), item.name)
         if other != item.name:
             raise item.mistake(
@@ -71,71 +70,63 @@ class WorkQueues(Kind[WorkQueue]):
             )
 
     def needs(self, item: Declared[WorkQueue]) -> Iterator[Need]:
-        """Its pool."""
+        """The pool that it belongs to."""
         yield Need("work pool", item.value.pool, ())
 
-    def read(
-        self, client: SyncPrefectClient, items: Sequence[Declared[WorkQueue]]
-    ) -> dict[str, Live]:
-        """By pool and name; a `default` only where it is declared: its pool brings it."""
+    def every(self) -> Iterator[tuple[str, Live]]:
+        """All queues by pool and name."""
+        for each in api.every(self.client, "/work_queues/filter"):
+            yield f"{each['work_pool_name']}/{each['name']}", Live(UUID(each["id"]), each)
+
+    def read(self, items: Sequence[Declared[WorkQueue]]) -> dict[str, Live]:
+        """Leave out an undeclared `default`: the server created it with its pool."""
         declared = {item.name for item in items}
-        found = {
-            f"{each['work_pool_name']}/{each['name']}": Live(UUID(each["id"]), each)
-            for each in api.every(client, "/work_queues/filter")
-        }
         return {
             name: live
-            for name, live in found.items()
+            for name, live in super().read(items).items()
             if name in declared or live.value["name"] != DEFAULT
         }
 
-    def compare(
-        self,
-        client: SyncPrefectClient,  # noqa: ARG002
-        item: Declared[WorkQueue],
-        live: Live | None,
-    ) -> list[str]:
-        """Priority, limit and description."""
+    def compare(self, item: Declared[WorkQueue], live: Live | None) -> Difference:
+        """Compare priority, limit and description; whether it is paused is not sent."""
+        fields = item.value.model_dump(mode="json", exclude={"pool", "name"})
         if live is None:
-            return []
+            return Difference({"name": item.value.name, **fields})
         found = {**live.value, "description": live.value["description"] or ""}
-        return [name for name, value in _fields(item.value).items() if found[name] != value]
+        return Difference(fields, tuple(n for n, value in fields.items() if found[n] != value))
 
-    def create(self, client: SyncPrefectClient, item: Declared[WorkQueue]) -> UUID:
-        """Make it, or find it: the server made `default` with the pool."""
-        queue = item.value
-        path = f"/work_pools/{queue.pool}/queues"
-        made = api.find(client, f"{path}/{queue.name}")
-        if made is None:
-            made = api.call(client, "POST", path, {"name": queue.name, **_fields(queue)})
+    def create(self, item: Declared[WorkQueue], payload: Any) -> UUID:
+        """Create it, or update `default`, which the server created with the pool."""
+        pool, name = item.value.pool, item.value.name
+        found = api.find(self.client, f"{_path(pool)}/{name}")
+        if found is None:
+            found = self.client.call("POST", _path(pool), payload)
         else:
-            api.call(client, "PATCH", f"{path}/{queue.name}", _fields(queue))
-        self._set_priorities(client, queue.pool)
-        return UUID(made["id"])
+            self.client.call("PATCH", f"{_path(pool)}/{name}", payload)
+        self._set_priorities(pool)
+        return UUID(found["id"])
 
-    def update(self, client: SyncPrefectClient, item: Declared[WorkQueue], live: Live) -> None:
-        """All fields at once; whether it is paused is not sent."""
-        path = f"/work_pools/{item.value.pool}/queues/{live.value['name']}"
-        api.call(client, "PATCH", path, _fields(item.value))
-        self._set_priorities(client, item.value.pool)
+    def update(self, live: Live, payload: Any) -> None:
+        pool = live.value["work_pool_name"]
+        self.client.call("PATCH", f"{_path(pool)}/{live.value['name']}", payload)
+        self._set_priorities(pool)
 
-    def delete(self, client: SyncPrefectClient, name: str, live: Live) -> None:
-        """Runs that wait in it stay with the pool."""
-        pool = name.removesuffix(f"/{live.value['name']}")
-        api.call(client, "DELETE", f"/work_pools/{pool}/queues/{live.value['name']}")
+    def delete(self, live: Live) -> None:
+        """Remove it; runs that wait in it stay with the pool."""
+        pool, name = live.value["work_pool_name"], live.value["name"]
+        self.client.call("DELETE", f"{_path(pool)}/{name}")
 
-    def _set_priorities(self, client: SyncPrefectClient, pool: str) -> None:
-        """Say every declared priority again, from the first on.
+    def _set_priorities(self, pool: str) -> None:
+        """Set every declared priority again, the first of them first.
 
         The server makes room for a queue by moving others back, declared ones too.
         """
-        path = f"/work_pools/{pool}/queues"
-        live = {each["name"] for each in api.every(client, f"{path}/filter")}
+        live = {each["name"] for each in api.every(self.client, f"{_path(pool)}/filter")}
         for item in self._items:
             if item.value.pool == pool and item.value.name in live:
                 body = {"priority": item.value.priority}
-                api.call(client, "PATCH", f"{path}/{item.value.name}", body)
+                self.client.call("PATCH", f"{_path(pool)}/{item.value.name}", body)
 
 
-def _fields(queue: WorkQueue) -> dict[str, Any]:
-    return queue.model_dump(mode="json", exclude={"pool", "name"})
+def _path(pool: str) -> str:
+    return f"/work_pools/{pool}/queues"

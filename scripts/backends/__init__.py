@@ -1,0 +1,1 @@
+"""The two ways to run a stack: in Docker, and without it."""

@@ -1,0 +1,1 @@
+"""The stack in Docker: compose.yaml, through python-on-whales."""

@@ -1,0 +1,1 @@
+"""The API of a Prefect server, as its clients call it."""

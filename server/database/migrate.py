@@ -1,0 +1,121 @@
+"""The one-shot that brings the database to the revision of the code, under a lock.
+
+Prefect's own migration holds only a lock between threads: two servers that start together on an
+empty database break each other.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+import prefect
+import tenacity
+from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
+from prefect.server.database import provide_database_interface
+from prefect.server.database.alembic_commands import alembic_config
+
+from server import place
+from server.database import connection as database
+from server.database import roles
+from server.errors import MistakeError, exit_with
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
+
+WAIT_SECONDS = 60
+LOCK_EVERY = 0.5  # seconds between two attempts at the lock
+# Any number will do, as long as nobody else on this server uses it: the letters of "prefect" read
+# as a base-256 number.
+LOCK_KEY = int.from_bytes(b"prefect", "big")
+
+
+def main() -> None:
+    """Wait for the database, upgrade it when it is behind, and say what was done."""
+    here = place.current()
+    database.wait(here, WAIT_SECONDS)
+    with database.connect(here, "migrate") as connection, lock(connection):
+        if roles.demote(here, connection):
+            sys.stdout.write("the stack's login to the database is no superuser any more\n")
+        before = current_revision(connection)
+        plan = pending(before)
+        if not plan:
+            sys.stdout.write(
+                f"database is at {before}, the head of Prefect {prefect.__version__}\n"
+            )
+            return
+        sys.stdout.write(f"migrating from {before or 'an empty database'}: {len(plan)} revisions\n")
+        sys.stdout.flush()
+        anyio.run(provide_database_interface().run_migrations_upgrade)
+        sys.stdout.write(f"database is at {current_revision(connection)}\n")
+
+
+@contextmanager
+def lock(connection: Connection) -> Iterator[None]:
+    """Hold the lock on migrations; waits while another process holds it.
+
+    A session's lock, not a transaction's: some migrations create indexes concurrently, which
+    PostgreSQL refuses inside a transaction. It goes with the connection if we are killed.
+    """
+    with connection.cursor() as cursor:
+        _take(cursor)
+        try:
+            yield
+        finally:
+            cursor.execute("select pg_advisory_unlock(%s)", (LOCK_KEY,))
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_result(lambda taken: not taken), wait=tenacity.wait_fixed(LOCK_EVERY)
+)
+def _take(cursor: Cursor) -> bool:
+    # Asked again and again, not waited for in PostgreSQL: a statement that waits has a snapshot,
+    # and an index that is created concurrently waits for every snapshot to end. Neither would end.
+    cursor.execute("select pg_try_advisory_lock(%s)", (LOCK_KEY,))
+    return cursor.fetchone() == (True,)
+
+
+def current_revision(connection: Connection) -> str | None:
+    """The revision that the database is at; None for an empty one."""
+    with connection.cursor() as cursor:
+        cursor.execute("select to_regclass('alembic_version')")
+        if cursor.fetchone() == (None,):
+            return None
+        cursor.execute("select version_num from alembic_version")
+        row = cursor.fetchone()
+        return str(row[0]) if row else None
+
+
+def pending(current: str | None) -> list[str]:
+    """The revisions of the installed Prefect that come after `current`, oldest first.
+
+    Raises:
+        MistakeError: `current` is unknown to the installed Prefect.
+    """
+    config = alembic_config()
+    # Prefect sets the locations when its own environment runs, which is too late for us.
+    versions = provide_database_interface().orm.versions_dir
+    config.set_main_option("version_locations", str(versions))
+    scripts = ScriptDirectory.from_config(config)
+    try:
+        steps = list(scripts.iterate_revisions("heads", current or "base"))
+    except RevisionError:
+        raise MistakeError(
+            "the database is newer than the code",
+            expected=f"a revision that Prefect {prefect.__version__} knows, "
+            f"at most {', '.join(scripts.get_heads())}",
+            found=f"revision {current}",
+            do="run the newer version of the stack that this database was used with, or restore "
+            "a backup that was made before its upgrade",
+        ) from None
+    return [step.revision for step in reversed(steps)]
+
+
+if __name__ == "__main__":
+    exit_with(main)

@@ -1,0 +1,188 @@
+"""Reads the settings from the environment and from `.env`, in that order."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from server.api.client import CLOUD, redacted
+from server.errors import MistakeError
+from server.settings import dotenv, placeholders
+from server.settings.model import (
+    ENV_FILE,
+    FILE_ONLY,
+    ROOT,
+    SECRETS,
+    Settings,
+    folder,
+    project_folder,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+ENVIRONMENT = "the environment"
+# Compose reads these from the same file; they are not ours to judge.
+FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_")
+# Except this one: Compose would take it for the name of another stack.
+PROJECT_NAME = "COMPOSE_PROJECT_NAME"
+
+
+def load(env_file: Path = ENV_FILE, project: Path | None = None) -> Settings:
+    """The settings in effect: a value in the environment wins over one in `env_file`.
+
+    An empty value counts as not set; in the environment it also hides the file's, as in Compose.
+    Where only `.env` counts, see `FILE_ONLY`, the environment neither wins nor hides. The
+    declarations of the project may refer to values of `.env` that are not settings.
+
+    Args:
+        env_file: Read after the environment.
+        project: Where the project is mounted in a container, which `.env` does not say.
+
+    Raises:
+        MistakeError: naming the setting and where it stands.
+    """
+    entries = dotenv.read(env_file)
+    line = entries["STACK_PROJECT"].value if "STACK_PROJECT" in entries else ""
+    try:
+        named = project_folder(folder(os.environ.get("STACK_PROJECT", line)))
+    except ValueError:
+        named = ROOT  # the setting itself is refused below
+    _check_names(entries, env_file.name, project or named)
+    given = {
+        name: entry.value
+        for name, entry in entries.items()
+        if entry.value and (name in FILE_ONLY or name not in os.environ)
+    }
+    origins = dict.fromkeys(FILE_ONLY, env_file.name)
+    origins |= {name: f"{env_file.name} line {entry.line}" for name, entry in entries.items()}
+    origins |= {
+        name: ENVIRONMENT
+        for name in Settings.names()
+        if os.environ.get(name) and name not in FILE_ONLY and not of_file(name, entries)
+    }
+    if given.get("PREFECT_API_URL") and "LOCAL_SERVER" not in {*given, *os.environ}:
+        given["LOCAL_SERVER"] = "0"  # Compose cannot tell by itself, but we can
+    values: dict[str, Any] = {name.lower(): value for name, value in given.items()}
+    try:
+        found = Settings(**values)
+    except ValidationError as error:
+        raise _mistake(error.errors()[0], origins) from None
+    _check_remote(found, origins)
+    return found.model_copy(update={"stack_project": str(project)}) if project else found
+
+
+def of_file(name: str, entries: Mapping[str, dotenv.Entry]) -> bool:
+    """Whether the environment only repeats the file, as Compose's does in a container."""
+    return name in entries and entries[name].value == os.environ[name]
+
+
+def _check_names(names: Mapping[str, dotenv.Entry], source: str, project: Path) -> None:
+    """Refuse a name that is neither a setting nor one that a declaration in `project` refers to.
+
+    Where a declaration is missing, only what resembles a setting is refused: the others may be
+    what it refers to, and the folder is refused by `up`.
+
+    Raises:
+        MistakeError: for the first unknown name, with the one that was probably meant.
+    """
+    known = [*Settings.names(), *sorted(placeholders.names(project))]
+    complete = placeholders.complete(project)
+    for name, entry in names.items():
+        if name in known or (name.startswith(FOREIGN_PREFIXES) and name != PROJECT_NAME):
+            continue
+        close = difflib.get_close_matches(name.upper(), known, n=1)
+        close = ["STACK_NAME"] if name == PROJECT_NAME else close
+        if not (close or complete):
+            continue
+        raise MistakeError(
+            f"{source} line {entry.line}: {name} is not a setting of this stack",
+            expected=close[0]
+            if close
+            else "a name of .env.example, or one that stack.yaml or prefect.yaml asks for",
+            found=name,
+            do=f"rename or remove {name}",
+        )
+
+
+def _check_remote(found: Settings, origins: Mapping[str, str]) -> None:
+    """Refuse lines of a remote server that do not go together.
+
+    Args:
+        found: the settings.
+        origins: where each one stands.
+
+    Raises:
+        MistakeError: naming two that do not.
+    """
+    url, key, login = found.prefect_api_url, found.prefect_api_key, found.prefect_api_auth_string
+    cloud = url is not None and url.startswith(CLOUD)
+    if key and login:
+        raise MistakeError(
+            f"PREFECT_API_KEY in {origins['PREFECT_API_KEY']} does not go with "
+            "PREFECT_API_AUTH_STRING",
+            expected="a key for Prefect Cloud, or a login for a self-hosted server",
+            found="both: the key would win, and a self-hosted server would answer 401",
+            do="take one of them out of .env",
+        )
+    if (key or login) and url is None:
+        name = "PREFECT_API_KEY" if key else "PREFECT_API_AUTH_STRING"
+        raise MistakeError(
+            f"{name} in {origins[name]} is of no use without PREFECT_API_URL",
+            expected="the address of the remote server beside it",
+            found="none",
+            do=f"add PREFECT_API_URL to .env, or take {name} out",
+        )
+    if cloud and not key:
+        raise MistakeError(
+            f"PREFECT_API_URL in {origins['PREFECT_API_URL']} needs a key",
+            expected="PREFECT_API_KEY beside the address of Prefect Cloud",
+            found="none",
+            do="add PREFECT_API_KEY to .env (Prefect Cloud makes it, under API Keys)",
+        )
+    if url and found.local_server:
+        raise MistakeError(
+            f"PREFECT_API_URL in {origins['PREFECT_API_URL']} names a remote server, and "
+            "LOCAL_SERVER does not say so",
+            expected="LOCAL_SERVER=0 in .env: Docker Compose cannot tell it from the address",
+            found="LOCAL_SERVER=1, which is its default there",
+            do="add the line LOCAL_SERVER=0 to .env",
+        )
+    if url is None and not found.local_server:
+        raise MistakeError(
+            f"LOCAL_SERVER in {origins.get('LOCAL_SERVER', 'the environment')} leaves the stack "
+            "without a server",
+            expected="PREFECT_API_URL in .env, with the address of a remote server",
+            found="none",
+            do="add PREFECT_API_URL to .env, or take LOCAL_SERVER out",
+        )
+
+
+def _mistake(error: Any, origins: Mapping[str, str]) -> MistakeError:
+    message = str(error["msg"]).removeprefix("Value error, ").removeprefix("expected ")
+    if not error["loc"]:  # no single setting is wrong, but two that do not go together
+        return MistakeError(
+            f"STACK_AUTH in {origins.get('STACK_AUTH', ENVIRONMENT)} does not go with STACK_BIND",
+            expected=message,
+            found="off",
+            do="correct STACK_AUTH or STACK_BIND (see .env.example)",
+        )
+    name = str(error["loc"][0]).upper()
+    value = error["input"]
+    return MistakeError(
+        f"{name} in {origins.get(name, ENVIRONMENT)} is not valid",
+        expected=Settings.expectations.get(name, message),
+        found="a value that is not shown" if name in SECRETS else repr(_shown(name, str(value))),
+        do=f"correct {name} (see .env.example)",
+    )
+
+
+def _shown(name: str, value: str) -> str:
+    """`value` without a password that was written where none belongs."""
+    if name == "STACK_USER" and ":" in value:
+        return value.partition(":")[0] + ":..."
+    return redacted(value)

@@ -1,0 +1,1 @@
+"""The template, and what the processes do that are forked from it."""

@@ -1,0 +1,1 @@
+"""Sees to it that no run is left without an end, whoever dies meanwhile."""

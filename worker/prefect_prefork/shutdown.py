@@ -1,0 +1,105 @@
+"""How a worker stops: it takes no more runs, lets those it has finish, and cancels the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Awaitable, Callable, Collection
+    from uuid import UUID
+
+MESSAGE = "The worker was stopped, and the run was not done in time."
+# Whoever runs the worker should give it `WHOLE_SECONDS` after the first signal before killing it;
+# 60 s are a good choice. The time goes to these steps, in this order; a second signal skips the
+# first.
+GRACE_SECONDS = 40.0  # runs may finish
+END_SECONDS = 5.0  # runs that have not finished are asked to end, then killed
+HOOKS_SECONDS = 4.0  # their hooks may run, then are killed
+REPORT_SECONDS = 2.0  # their states are reported; then those of runs that never began
+CLOSE_SECONDS = 1.5  # to close each part of the worker
+PARTS = 3
+WHOLE_SECONDS = (
+    GRACE_SECONDS + END_SECONDS + HOOKS_SECONDS + 2 * REPORT_SECONDS + PARTS * CLOSE_SECONDS
+)
+LOOK_SECONDS = 0.1
+
+
+class Shutdown:
+    """Follows the signals that a worker gets: the first means stop, the second means hurry."""
+
+    def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
+        self._logger = logger
+        self._told = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    @property
+    def told(self) -> bool:
+        """Whether the worker was told to stop, and is to take no more runs."""
+        return self._told.is_set()
+
+    def listen(self) -> None:
+        """Handle SIGTERM and SIGINT from now on."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(RuntimeError, ValueError):  # not in the main thread
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._signalled)
+
+    async def carry_out(
+        self,
+        running: Callable[[], Collection[UUID]],
+        polling: Callable[[], bool],
+        cancel: Callable[[], None],
+        report: Callable[[Collection[UUID]], Awaitable[None]],
+    ) -> None:
+        """Wait for a signal; return when nothing runs any more, or the time is up.
+
+        Args:
+            running: returns the runs that the worker has, from the moment a poll has returned them.
+            polling: returns whether a poll is going on.
+            cancel: begins to cancel the runs that are not being cancelled yet.
+            report: reports runs as Cancelled.
+        """
+        await self._told.wait()
+        if count := len(running()):
+            seconds = GRACE_SECONDS
+            self._logger.info(
+                "Stopping: no more runs are taken; %d may finish within %d s.", count, seconds
+            )
+        async with _at_most(GRACE_SECONDS):
+            while (running() or polling()) and not self._hurry.is_set():  # noqa: ASYNC110
+                await asyncio.sleep(LOOK_SECONDS)
+        if count := len(running()):
+            self._logger.warning("Cancelling %d runs that are not done.", count)
+        async with _at_most(END_SECONDS + HOOKS_SECONDS + REPORT_SECONDS):
+            while running():
+                cancel()  # again and again: some runs may only now have a process
+                await asyncio.sleep(LOOK_SECONDS)
+        if left := running():
+            self._logger.error("Not ended in time: %s", ", ".join(map(str, left)))
+            async with _at_most(REPORT_SECONDS):
+                await report(left)
+
+    async def close(self, part: Callable[[], Awaitable[None]]) -> None:
+        """Close a part of the worker, in bounded time if the worker was told to stop."""
+        if not self.told:
+            await part()
+            return
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await part()
+        except TimeoutError:
+            self._logger.warning("A part of the worker did not close in time", exc_info=True)
+
+    def _signalled(self) -> None:
+        (self._hurry if self.told else self._told).set()
+
+
+@contextlib.asynccontextmanager
+async def _at_most(seconds: float) -> Any:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            yield
