@@ -41,7 +41,7 @@ def copied(*names: str) -> set[str]:
     ]
     own = ([] if names[0].startswith("--from") else names for names in copies)
     theirs = (names[1:] for names in copies if names[0] == "--from=project")
-    found = {name.replace("[t]", "t") for names in (*own, *theirs) for name in names}
+    found = {re.sub(r"\[(.)\]", r"\1", name) for names in (*own, *theirs) for name in names}
     return {name.removesuffix("/*.py") for name in found}
 
 
