@@ -13,7 +13,7 @@ from server import settings
 from server.errors import MistakeError
 from server.settings import ROOT
 
-SIDE_BY_SIDE = 2  # processes that test; more stacks at once would wait for two cores, not for time
+SIDE_BY_SIDE = 4  # processes that test; stacks wait most of the time, so twice as many as cores
 RELIABILITY = ROOT / "docs" / "reliability.json"  # with the page of the same name beside it
 
 
@@ -89,8 +89,7 @@ def _options(suite: Suite) -> list[str]:
     """How pytest is to run `suite`."""
     if suite is Suite.faults:  # one at a time, for it measures; the page says what
         return ["--reliability", str(RELIABILITY)]
-    # Stacks mostly wait: two side by side take little more than half the time. What has to stay
-    # together is in one group, see tests/conftest.py, and groups are started in this order.
+    # Files go to processes whole and in the order of tests/conftest.py.
     side_by_side = ["-n", str(SIDE_BY_SIDE), "--dist", "loadscope", "--no-loadscope-reorder"]
     durations = ["--durations", "25", "--durations-min", "20"]
     return [*side_by_side, *durations, "-m", "slow" if suite is Suite.slow else "not slow"]

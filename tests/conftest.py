@@ -14,6 +14,8 @@ from tests.stack import Stack
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from xdist.workermanage import WorkerController
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # A shell starts what it puts into the background with Ctrl-C ignored, children inherit that, and
@@ -21,24 +23,61 @@ ROOT = Path(__file__).resolve().parents[1]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-class Groups(LoadScopeScheduling):  # type: ignore[misc]
-    """One process runs what shares a stack, or the engine: a file, a fixture, all of Docker."""
+# Files that take minutes are started first, the longest one before all, so that no process is left
+# alone with one of them at the end. A file that is not named here takes its turn by name.
+LONGEST_FIRST = (
+    "tests/docker/test_stack.py",
+    "tests/docker/test_remote.py",
+    "tests/embedded/test_worker_types.py",
+    "tests/docker/test_bad_input.py",
+    "tests/browser/test_form.py",
+    "tests/embedded/test_transfer.py",
+    "tests/embedded/test_users.py",
+    "tests/embedded/test_alerts.py",
+    "tests/docker/test_alerts.py",
+    "tests/embedded/test_worker_types_code.py",
+    "tests/embedded/test_bootstrap.py",
+    "tests/embedded/test_prefork_stop.py",
+    "tests/embedded/test_prefork_faults.py",
+    "tests/embedded/test_stack.py",
+    "tests/embedded/test_bad_input.py",
+    "tests/embedded/test_project.py",
+    "tests/embedded/test_tracking.py",
+    "tests/embedded/test_upgrade.py",
+    "tests/embedded/test_prefork.py",
+    "tests/docker/test_worker.py",
+)
+BROWSER = "tests/browser"  # its files share two stacks
+
+
+class WholeFiles(LoadScopeScheduling):  # type: ignore[misc]
+    """One process runs a file, since a file shares a stack; the browser's files go together."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = ROOT / nodeid.partition("::")[0]
-        folder = file.parent.name
-        if folder in {"docker", "browser"}:
-            return "docker"
-        shares = folder == "embedded" and "\ndef stack(" not in file.read_text()
-        return folder if shares else str(file)
+        file = nodeid.partition("::")[0]
+        return BROWSER if file.startswith(f"{BROWSER}/") else file
+
+    def _reschedule(self, node: WorkerController) -> None:
+        # xdist hands out the next file while two tests of the present one are left, and holds a file
+        # of minutes back behind a test of minutes. One has to be left: a process runs its last test
+        # only when it knows what comes next.
+        if not self.workqueue or self._pending_of(self.assigned_work[node]) <= 1:
+            super()._reschedule(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Hand out whole groups.
+    """Hand out whole files."""
+    return WholeFiles(config, log)
 
-    Not by marks: with pytest 9.2, xdist 3.8 does not see them.
-    """
-    return Groups(config, log)
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first; xdist hands them out in this order."""
+    rank = {name: place for place, name in enumerate(LONGEST_FIRST)}
+
+    def key(item: pytest.Item) -> int:
+        return rank.get(item.path.relative_to(ROOT).as_posix(), len(rank))
+
+    items.sort(key=key)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,7 +32,10 @@ def base_images() -> None:
         docker.system.info()
     except DockerException as error:
         pytest.skip(f"no Docker engine answers: {error}")
-    standins.ensure(_default("python_image"), _default("postgres_image"), print)
+    # Every process of the tests asks for them, and one of them makes them.
+    with (Path(tempfile.gettempdir()) / "prefect-stack-images.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        standins.ensure(_default("python_image"), _default("postgres_image"), print)
 
 
 def make(tmp_path_factory: pytest.TempPathFactory, name: str) -> Stack:
