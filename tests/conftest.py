@@ -58,9 +58,9 @@ class WholeFiles(LoadScopeScheduling):  # type: ignore[misc]
         return BROWSER if file.startswith(f"{BROWSER}/") else file
 
     def _reschedule(self, node: WorkerController) -> None:
-        # xdist hands out the next file while two tests of the present one are left, and holds a file
-        # of minutes back behind a test of minutes. One has to be left: a process runs its last test
-        # only when it knows what comes next.
+        # xdist hands out the next file while two tests of the present one are left, and so leaves a
+        # file of minutes waiting behind a test of minutes. One has to be left: a process runs its
+        # last test only when it knows what comes next.
         if not self.workqueue or self._pending_of(self.assigned_work[node]) <= 1:
             super()._reschedule(node)
 
