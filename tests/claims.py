@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
 import httpx
+import pytest
 
 from tests import stack as stacks
 from tests.stack import NASTY, Stack, complete, deployment, get, has_logged, post, wait_for
@@ -166,7 +168,13 @@ class RunningStack:
 
 
 class RestartedStack:
-    """Claims that stop or kill parts of the stack."""
+    """Claims that stop or kill parts of the stack; it is up again after each of them."""
+
+    @pytest.fixture(autouse=True)
+    def _up_afterwards(self, stack: Stack) -> Iterator[None]:
+        yield
+        if not stack.status()["running"]:
+            stack.up()
 
     def test_down_then_up_keeps_runs_blocks_and_deployments(self, stack: Stack) -> None:
         with stack.client() as client:
@@ -213,10 +221,11 @@ def heals(stack: Stack, service: str) -> None:
         complete(client, "hello/hello")
 
 
-def restarts(stack: Stack, service: str) -> str:
-    """What `status` says of `service`."""
-    found = {each["name"]: each for each in stack.status()["services"]}
-    return str(found[service]["detail"])
+def restarts(stack: Stack, service: str) -> int:
+    """How often `status` says that `service` was started again."""
+    details = {each["name"]: str(each["detail"]) for each in stack.status()["services"]}
+    counted = re.search(r"(\d+) restarts", details[service])
+    return int(counted[1]) if counted else 0
 
 
 @contextmanager

@@ -43,12 +43,19 @@ def server(gateway: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 @pytest.fixture(scope="module")
-def using(base_images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack in Docker that is to use another's server, not started."""
+def clone(base_images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack in Docker that is to use another's server."""
     made = make(tmp_path_factory, "using")
     made.variables |= LEFT_OVER
     with stacks.stack(made):
         yield made
+
+
+@pytest.fixture
+def using(clone: Stack) -> Stack:
+    """The same, not running."""
+    compose(clone, "down")
+    return clone
 
 
 def write_env(using: Stack, url: str, *lines: str) -> None:
@@ -107,7 +114,6 @@ def test_plain_compose_asks_for_one_line_and_then_does_the_same(
     using: Stack, server: Stack, gateway: str
 ) -> None:
     write_env(using, f"http://{gateway}:{server.port}/api", login(NASTY))
-    compose(using, "down")
     result = compose(using, "up", "--wait")
     assert result.returncode != 0
     assert services(using) == set()
@@ -128,7 +134,6 @@ def test_a_wrong_login_ends_it_with_nothing_left_running(
 ) -> None:
     url = f"http://{gateway}:{server.port}/api"
     write_env(using, url, "PREFECT_API_KEY=pnu_hidden")
-    using.down()
     result = using.run("scripts/stack", "up", "--docker")
     assert result.returncode == 2, using.said[-1]
     assert f"error: the server {url} does not let the stack in" in result.stderr
@@ -141,7 +146,6 @@ def test_a_server_that_is_not_there_ends_it_with_nothing_left_running(
     using: Stack, gateway: str
 ) -> None:
     write_env(using, f"http://{gateway}:{stacks.free_port()}/api")
-    using.down()
     result = using.run("scripts/stack", "up", "--docker")
     assert result.returncode == 1, using.said[-1]
     assert "does not answer" in result.stderr

@@ -154,16 +154,22 @@ class TestRestarted(RestartedStack):
     def test_another_password_in_env_is_the_login_after_the_next_compose_up(
         self, stack: Stack
     ) -> None:
+        path = stack.root / ".env"
+        before = path.read_text()
         stack.edit(".env", lambda text: text.replace("STACK_PASSWORD='", "STACK_PASSWORD='other "))
-        result = compose(stack, "up", "--wait", "--detach")
-        assert result.returncode == 0, result.stderr
-        answers = [
-            httpx.get(f"{stack.url}/api/version", auth=("admin", password)).status_code
-            for password in (NASTY, f"other {NASTY}")
-        ]
-        assert answers == [httpx.codes.UNAUTHORIZED, httpx.codes.OK]
-        with stack.client() as client:
-            complete(client, "hello/hello")
+        try:
+            result = compose(stack, "up", "--wait", "--detach")
+            assert result.returncode == 0, result.stderr
+            answers = [
+                httpx.get(f"{stack.url}/api/version", auth=("admin", password)).status_code
+                for password in (NASTY, f"other {NASTY}")
+            ]
+            assert answers == [httpx.codes.UNAUTHORIZED, httpx.codes.OK]
+            with stack.client() as client:
+                complete(client, "hello/hello")
+        finally:
+            path.write_text(before)
+            stack.up()
 
 
 @pytest.mark.usefixtures("base_images")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,14 +17,9 @@ from tests.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.project import Project
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the claims that stop and kill the shared stack after all that use it."""
-    last = Path(__file__).with_name("test_stack.py")
-    items.sort(key=lambda item: item.path == last)
 
 
 def make(tmp_path_factory: pytest.TempPathFactory, name: str) -> Stack:
