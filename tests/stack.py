@@ -20,6 +20,8 @@ import httpx
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    import pytest
+
 SOURCE = Path(__file__).resolve().parents[1]
 # Every character that has ever broken somebody's connection string, shell or YAML.
 NASTY = """p@:/ #%$'" w"""
@@ -234,6 +236,11 @@ def log(client: httpx.Client, run_id: str) -> list[dict[str, Any]]:
 def has_logged(client: httpx.Client, run_id: str, text: str) -> bool:
     """Whether an entry of a run's log has `text` in it by now."""
     return any(text in each["message"] for each in log(client, run_id))
+
+
+def make(factory: pytest.TempPathFactory, name: str) -> Stack:
+    """An embedded stack in a clone of its own, not started."""
+    return Stack(clone(factory.mktemp(name)), f"test-{name}-{os.getpid()}", free_port(), "embedded")
 
 
 @contextmanager

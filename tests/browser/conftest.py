@@ -13,7 +13,6 @@ from tests import stack as stacks
 from tests.browser.person import Person
 from tests.browser.pictures import Pictures
 from tests.docker import conftest as docker_tests
-from tests.embedded import conftest as embedded_tests
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.stack import Stack
 
-MAKE = {"embedded": embedded_tests.make, "docker": docker_tests.make}
+MAKE = {"embedded": stacks.make, "docker": docker_tests.make}
 TIMEOUT_MS = 60_000
 
 # A deployment of export that says no env, so that its form has one to ask for.

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# What the automations do is claimed of an embedded stack in each run of the tests; this is the way
+# of a message out of a container.
+pytestmark = pytest.mark.slow
 CA = "/test/ca.pem"
 
 

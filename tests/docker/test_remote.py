@@ -12,7 +12,6 @@ from server.api import remote
 from server.place import DOCKER
 from tests import stack as stacks
 from tests.docker.conftest import make
-from tests.embedded import conftest as embedded
 from tests.embedded.test_remote import LEFT_OVER, completes, login, serving
 from tests.stack import NASTY, Stack, single_quoted
 
@@ -35,7 +34,7 @@ def gateway(base_images: None) -> str:
 @pytest.fixture(scope="module")
 def server(gateway: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack without Docker that listens where containers reach it."""
-    made = embedded.make(tmp_path_factory, "server")
+    made = stacks.make(tmp_path_factory, "server")
     made.variables["STACK_BIND"] = gateway
     (made.root / ".env").write_text(f"STACK_PASSWORD={single_quoted(NASTY)}\n")
     with serving(made):

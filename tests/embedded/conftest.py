@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from typing import TYPE_CHECKING
 
@@ -11,34 +10,30 @@ import pytest
 from tests import claims
 from tests import project as projects
 from tests import stack as stacks
+from tests.embedded import two_workers
 from tests.embedded.everything import TOKEN
 from tests.embedded.processes import processes
-from tests.stack import Stack
+from tests.embedded.two_workers import PREFORK, STOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.project import Project
-
-
-def make(tmp_path_factory: pytest.TempPathFactory, name: str) -> Stack:
-    """A stack in a clone of its own, not started."""
-    root = stacks.clone(tmp_path_factory.mktemp(name))
-    return Stack(root, f"test-{name}-{os.getpid()}", stacks.free_port(), "embedded")
+    from tests.stack import Stack
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A running stack with passwords that hold any character."""
-    with claims.running(make(tmp_path_factory, "embedded")) as made:
+    with claims.running(stacks.make(tmp_path_factory, "embedded")) as made:
         yield made
 
 
 @pytest.fixture
 def unstarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack in a clone of its own for commands that must start nothing."""
-    made = make(tmp_path_factory, "single")
+    made = stacks.make(tmp_path_factory, "single")
     yield made
     assert processes(made) == []
 
@@ -52,3 +47,31 @@ def project(stack: Stack, tmp_path: Path, request: pytest.FixtureRequest) -> Ite
     yield made
     made.write()
     made.apply("--prune")
+
+
+@pytest.fixture(scope="module")
+def stock_worker(stack: Stack) -> Iterator[None]:
+    """A worker of Prefect's own type beside that of ours."""
+    with two_workers.worker(stack, STOCK, STOCK):
+        yield
+
+
+# Prefect's own worker starts an interpreter for each run, so that what it does takes minutes.
+@pytest.fixture(params=[PREFORK, pytest.param(STOCK, marks=pytest.mark.slow)])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each type of worker; its pool and its deployments have this name too."""
+    if request.param == STOCK:
+        request.getfixturevalue("stock_worker")
+    return str(request.param)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(PREFORK,), pytest.param((STOCK, PREFORK), marks=pytest.mark.slow)],
+    ids=["prefork", "both"],
+)
+def kinds(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The types of worker that a test runs its flows with: ours only, or both."""
+    if STOCK in request.param:
+        request.getfixturevalue("stock_worker")
+    return tuple(request.param)

@@ -17,10 +17,9 @@ import pytest
 
 from tests import stack as stacks
 from tests.alerts import FIND, PATIENCE, AlertingStack, FailedRuns, failed, happened, reaches
-from tests.embedded.conftest import make
 from tests.embedded.processes import processes, service
 from tests.slack import inbox as inboxes
-from tests.stack import finished, get, post, start_run, wait_for
+from tests.stack import finished, get, make, post, start_run, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,9 +12,8 @@ import psycopg2
 import pytest
 
 from tests import stack as stacks
-from tests.embedded.conftest import make
 from tests.embedded.processes import processes
-from tests.stack import Stack, single_quoted
+from tests.stack import Stack, make, single_quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

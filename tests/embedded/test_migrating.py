@@ -153,6 +153,7 @@ class TestLuigi:
         assert "tracking lost: the server does not answer" in done.err
 
 
+@pytest.mark.slow  # Airflow in an environment of its own
 class TestAirflow:
     """A DAG, as `airflow dags test` runs it."""
 

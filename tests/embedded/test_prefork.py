@@ -9,10 +9,9 @@ import psutil
 import pytest
 
 from tests import stack as stacks
-from tests.embedded.conftest import make
 from tests.embedded.processes import service
 from tests.embedded.runs import gone, process, said, set_state
-from tests.stack import Stack, complete, deployment, finished, get, post, start_run, wait_for
+from tests.stack import Stack, complete, deployment, finished, get, make, post, start_run, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -72,7 +72,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     made.edit("prefect.yaml", lambda text: text + more)
     for name, source in UNSAFE.items():
         (made.root / f"{name}.py").write_text(source)
-    with running(made, [PREFORK]):
+    with running(made, PREFORK):
         yield made
 
 

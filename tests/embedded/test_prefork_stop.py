@@ -34,7 +34,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     flows = ["short", "sleeps", "deaf"]
     types = {PREFORK: "prefork"}
     made = declared(tmp_path_factory, "stop", FLOWS.read_text(), flows, types)
-    with running(made, []):
+    with running(made):
         yield made
 
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import stack as stacks
-from tests.embedded.conftest import make
 from tests.embedded.runs import logged
-from tests.stack import Stack, complete
+from tests.stack import Stack, complete, make
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

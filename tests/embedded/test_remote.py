@@ -10,7 +10,6 @@ import psutil
 import pytest
 
 from tests import stack as stacks
-from tests.embedded.conftest import make
 from tests.embedded.processes import facts, processes
 from tests.stack import (
     NASTY,
@@ -18,6 +17,7 @@ from tests.stack import (
     deployment,
     finished,
     get,
+    make,
     single_quoted,
     start_run,
     wait_for,

@@ -10,10 +10,9 @@ import pytest
 
 from benchmarks.relay import relaying
 from tests import stack as stacks
-from tests.embedded.conftest import make
 from tests.migrating.broken_server import answering
 from tests.migrating.jobs import Job, api_of, events, flow_runs, task_runs
-from tests.stack import SOURCE, complete, free_port, get, log, wait_for
+from tests.stack import SOURCE, complete, free_port, get, log, make, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import stack as stacks
-from tests.embedded.conftest import make
-from tests.stack import Stack, complete, deployment, get, post
+from tests.stack import Stack, complete, deployment, get, make, post
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +107,7 @@ def statuses(said: str) -> dict[str, str]:
     return {row[1].strip(): row[2].split()[-1] for row in rows if len(row) == 5}
 
 
+@pytest.mark.slow  # two stacks, and commands of Prefect's between them
 def test_there_and_back(pair: tuple[Stack, Stack]) -> None:
     one, two = pair
     with two.client() as client:
@@ -155,6 +155,7 @@ def test_there_and_back(pair: tuple[Stack, Stack]) -> None:
         assert get(client, "/variables/name/shape")["value"] == "round"
 
 
+@pytest.mark.slow
 def test_what_could_not_be_carried_is_named(pair: tuple[Stack, Stack]) -> None:
     """A managed pool is for Prefect Cloud only, and so is what runs in it."""
     one, _ = pair
@@ -175,23 +176,39 @@ def test_what_could_not_be_carried_is_named(pair: tuple[Stack, Stack]) -> None:
     assert "not on there: deployment hello/managed" in said
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--to", "wrong"), "does not let the stack in"),
+        (("--from", "wrong"), "correct PREFECT_API_AUTH_STRING in the profile wrong"),
+    ],
+)
+def test_a_wrong_login_is_one_message(
+    pair: tuple[Stack, Stack], arguments: tuple[str, ...], message: str
+) -> None:
+    refused(pair[0], arguments, message)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--to", "nobody"), "there is no Prefect profile nobody"),
         (("--from", "nowhere"), "the Prefect profile nowhere names no server"),
         (("--to", "self"), "the profile self is of the stack's own server"),
-        (("--to", "wrong"), "does not let the stack in"),
-        (("--from", "wrong"), "correct PREFECT_API_AUTH_STRING in the profile wrong"),
         ((), "transfer goes one way"),
-        (("--to", "there", "--from", "there"), "transfer goes one way"),
+        (("--to", "self", "--from", "self"), "transfer goes one way"),
     ],
 )
-def test_a_mistake_is_one_message(
-    pair: tuple[Stack, Stack], arguments: tuple[str, ...], message: str
-) -> None:
-    result = pair[0].run("scripts/stack", "transfer", *arguments)
-    assert result.returncode == 2, pair[0].said[-1]
+def test_a_mistake_is_one_message(stack: Stack, arguments: tuple[str, ...], message: str) -> None:
+    write_profiles(stack, {"self": stack})
+    refused(stack, arguments, message)
+
+
+def refused(stack: Stack, arguments: tuple[str, ...], message: str) -> None:
+    """Ask for a transfer that has to end with one message."""
+    result = stack.run("scripts/stack", "transfer", *arguments)
+    assert result.returncode == 2, stack.said[-1]
     assert message in result.stderr
     assert result.stderr.count("error: ") == 1
     assert "Traceback" not in result.stderr

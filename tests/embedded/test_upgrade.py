@@ -12,7 +12,7 @@ from scripts.backends.embedded import layout as layouts
 from server import secrets
 from server.place import DATABASE_NAME, DATABASE_USER
 from tests import stack as stacks
-from tests.embedded import conftest, databases
+from tests.embedded import databases
 from tests.stack import complete, deployment, get, post, wait_for
 from tests.upgrade import make
 
@@ -50,7 +50,7 @@ def restore(made: Stack, dump: Path) -> None:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A running stack whose database was one of Prefect 3.8.8."""
-    made = conftest.make(tmp_path_factory, "upgrade")
+    made = stacks.make(tmp_path_factory, "upgrade")
     with stacks.stack(made):
         restore(made, DUMP)
         made.up()

@@ -40,6 +40,7 @@ def make(folder: Path, name: str, user: str | None) -> Stack:
 
 
 @needs_root
+@pytest.mark.slow  # it makes a whole environment
 def test_an_ordinary_user_runs_it_from_a_clean_clone(open_folder: Path) -> None:
     made = make(open_folder, "user", "nobody")
     # With an environment of its own, of the system's Python: root's is closed to others.

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from tests import stack as stacks
-from tests.embedded.conftest import make
+from tests.stack import make
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -57,7 +57,7 @@ def _with_pools(text: str, pools: str) -> str:
 
 
 @contextmanager
-def running(made: Stack, pools: Iterable[str] = TYPES) -> Iterator[Stack]:
+def running(made: Stack, *pools: str) -> Iterator[Stack]:
     """`made`, started, with a worker of each of `pools`; nothing of them is left afterwards."""
     with stacks.stack(made):
         made.up()
