@@ -141,6 +141,7 @@ def test_a_wrong_login_ends_it_with_nothing_left_running(
     assert services(using) == set()
 
 
+@pytest.mark.slow  # `up` gives the server and the worker minutes to be well
 def test_a_server_that_is_not_there_ends_it_with_nothing_left_running(
     using: Stack, gateway: str
 ) -> None:

@@ -142,6 +142,10 @@ class TestRestarted(RestartedStack):
         heals(stack, service)
         assert inspect(stack, service)["RestartCount"] == before["RestartCount"] + 1
 
+    @pytest.mark.slow  # three starts; an embedded stack does it in each run of the tests
+    def test_one_setting_changes_the_type_of_worker_there_and_back(self, stack: Stack) -> None:
+        super().test_one_setting_changes_the_type_of_worker_there_and_back(stack)
+
     def test_plain_compose_brings_it_up_and_keeps_the_data(self, stack: Stack) -> None:
         with stack.client() as client:
             run = complete(client, "hello/hello")["id"]
