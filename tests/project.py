@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from server import environment, place
+from tests import forked_bootstrap
 from tests.stack import SOURCE, Stack
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -74,16 +74,7 @@ class Project:
         self, *arguments: str, api: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run it; what it printed is kept for a failure's report."""
-        argv = [sys.executable, "-P", "-m", "server.bootstrap", *arguments]
-        result = subprocess.run(
-            argv,
-            check=False,
-            cwd=self.folder,
-            env=self.environment(api),
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        result = forked_bootstrap.run(arguments, self.folder, self.environment(api), 300)
         said = f"$ bootstrap {' '.join(arguments)} -> {result.returncode}\n"
         self.stack.said.append(f"{said}{result.stdout}{result.stderr}")
         return result
