@@ -41,7 +41,7 @@ class TestDates:
     def test_one_whose_dates_do_not_end_is_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(dates, "SECONDS", 1)
+        monkeypatch.setattr(dates, "TIMEOUT_SECONDS", 1)
         text = with_line(VALID, CRON, f'        rrule: "FREQ=DAILY;INTERVAL=0"{MARK}')
         assert "cannot be computed: it takes longer than 1 seconds" in mistake(tmp_path, text)
 

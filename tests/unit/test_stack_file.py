@@ -36,8 +36,8 @@ ACTIONS = """\
 MISTAKES = {
     "an unknown kind": (f"variabels: []{MARK}\n", "unknown key 'variabels'\n  expected: variables"),
     "a kind like no other": (f"things: []{MARK}\n", "unknown key 'things'\n  expected: one of "),
-    "a section that is no list": (f"variables: {{a: 1}}{MARK}\n", "'variables' is no list"),
-    "an item that is no mapping": (f"variables:\n  - a{MARK}\n", "this variable is no mapping"),
+    "a section that is no list": (f"variables: {{a: 1}}{MARK}\n", "'variables' is not a list"),
+    "an item that is no mapping": (f"variables:\n  - a{MARK}\n", "this variable is not a mapping"),
     "an unknown key": (
         f"variables:\n  - name: a\n    value: 1\n    vale: 2{MARK}\n",
         "unknown key 'vale'",
