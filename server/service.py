@@ -75,7 +75,7 @@ class Service:
     grace_seconds: int = 30  # from the stop signal to SIGKILL
     # The service exists only in a stack that runs its own server, not in one with a remote server.
     local_server_only: bool = False
-    # Whether the stack counts as down while this service fails.
+    # Whether a failure of this service keeps the stack from being up.
     required: bool = True
     # The service starts before any secrets exist. Its container therefore runs its command directly
     # instead of `server.entrypoint`; without Docker it is part of `scripts/stack up`.

@@ -54,8 +54,8 @@ def main(
     with get_client(sync_client=True) as prefect:
         client = api.PrefectClient(prefect)
         all_kinds = kinds.every(world, client)
-        given = substitution.gather(stack_settings, here.root)
-        declared = declarations.read(world, all_kinds, given)
+        values = substitution.gather(stack_settings, here.root)
+        declared = declarations.read(world, all_kinds, values)
         _check_server(client)
         planner = Planner(world, all_kinds, Record(client, stack_settings.stack_name))
         changes = planner.plan(declared, prune=prune)

@@ -102,11 +102,11 @@ def check_dates(
         within = ("schedules", number, kind)
         if verdict == dates.WRONG:
             raise item.mistake(
-                f"schedule {schedule.slug!r} of {item.value.name!r} makes no runs",
+                f"schedule {schedule.slug!r} of {item.value.name!r} never creates a run",
                 *within,
                 expected="a schedule that has a date",
                 found=why,
             )
         if verdict == dates.OVER:
-            note = f"schedule {schedule.slug!r} of {item.value.name!r} makes no more runs: {why}"
+            note = f"schedule {schedule.slug!r} of {item.value.name!r} creates no more runs: {why}"
             world.note(item, note, *within)

@@ -51,7 +51,7 @@ class Declaration:
 
 
 def read(
-    world: World, kinds: Sequence[Kind[Any]], given: Mapping[str, str]
+    world: World, kinds: Sequence[Kind[Any]], values: Mapping[str, str]
 ) -> dict[str, Declaration]:
     """The valid declarations by the name of their kind; they are also registered in `world`.
 
@@ -65,7 +65,7 @@ def read(
         _refuse_unknown_sections(file, {kind.section for kind in kinds if kind.file == name})
     declarations: dict[str, Declaration] = {}
     for kind in kinds:
-        declaration = _read_kind(world, kind, files[kind.file], given)
+        declaration = _read_kind(world, kind, files[kind.file], values)
         items = _without_duplicates(world, kind, declaration.items)
         # Checked again, because `check` may give deployments their full names.
         declaration.items = _without_duplicates(world, kind, kind.check(items))
@@ -75,7 +75,7 @@ def read(
 
 
 def _read_kind(
-    world: World, kind: Kind[Any], file: YamlFile, given: Mapping[str, str]
+    world: World, kind: Kind[Any], file: YamlFile, values: Mapping[str, str]
 ) -> Declaration:
     items: list[Declared[Any]] = []
     declaration = Declaration(items)
@@ -84,12 +84,12 @@ def _read_kind(
         place = f"{file.name} line {file.line(where)}"
         with world.skip_on_mistake(kind.name, name, place, exact=kind.exact):
             _refuse_unstorable(kind, raw, file, where)
-            missing = _pop_missing_requirement(raw, given, file, where)
+            missing = _pop_missing_requirement(raw, values, file, where)
             if missing:
                 label = kind.label(kind.model.model_construct(**{**_blank(kind), **raw}))
                 declaration.left_out[label] = f"{missing} is not set"
                 continue
-            value = _validated(kind, substitution.fill(raw, given, file, where), file, where)
+            value = _validated(kind, substitution.fill(raw, values, file, where), file, where)
             items.append(Declared(kind.label(value), value, file, where))
     return declaration
 
@@ -132,7 +132,7 @@ def _validated(kind: Kind[Any], content: Any, file: YamlFile, where: Location) -
 
 
 def _pop_missing_requirement(
-    raw: dict[str, Any], given: Mapping[str, str], file: YamlFile, where: Location
+    raw: dict[str, Any], values: Mapping[str, str], file: YamlFile, where: Location
 ) -> str | None:
     """Remove the key `requires` from `raw`, and return the first name in it without a value."""
     if file.name != "stack.yaml":
@@ -145,7 +145,7 @@ def _pop_missing_requirement(
             expected="a list of names, such as [SLACK_WEBHOOK_URL]",
             found=type(required).__name__,
         )
-    return next((str(name) for name in required if name not in given), None)
+    return next((str(name) for name in required if name not in values), None)
 
 
 def _blank(kind: Kind[Any]) -> dict[str, str]:

@@ -30,11 +30,11 @@ class Schedule(Strict):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        given = [kind for kind in KINDS_OF_SCHEDULE if getattr(self, kind) is not None]
-        if len(given) != 1:
+        kinds = [kind for kind in KINDS_OF_SCHEDULE if getattr(self, kind) is not None]
+        if len(kinds) != 1:
             raise ValueError(
                 f"expected exactly one of {', '.join(KINDS_OF_SCHEDULE)}; "
-                f"found {', '.join(given) or 'none'}"
+                f"found {', '.join(kinds) or 'none'}"
             )
         self.build()
         return self

@@ -63,9 +63,9 @@ def template_fault(template: Mapping[str, Any]) -> str | None:
 
 
 def environment(*layers: Mapping[str, Any]) -> dict[str, str]:
-    """The environment of a run: the layers merged as the worker merges them, later ones last.
+    """The environment of a run, merged from job variables as the worker merges them.
 
-    Each layer is a set of job variables. The key `env.NAME` is Prefect's short form for an entry of
+    Later layers override earlier ones. A key `env.NAME` is Prefect's short form for an entry of
     `env`.
     """
     env: dict[str, Any] = {}

@@ -165,9 +165,9 @@ class Deployments(Kind[Deployment]):
         limit = deployment.concurrency_limit
         options = None
         if limit and (limit.collision_strategy or limit.grace_period_seconds):
-            given = limit.model_dump(exclude={"limit"}, exclude_none=True)
+            declared_options = limit.model_dump(exclude={"limit"}, exclude_none=True)
             options = ConcurrencyOptions(
-                **{"collision_strategy": ConcurrencyLimitStrategy.ENQUEUE, **given}
+                **{"collision_strategy": ConcurrencyLimitStrategy.ENQUEUE, **declared_options}
             ).model_dump(mode="json", exclude_none=True)
         fields = {
             "version": deployment.version or flow.version,

@@ -86,7 +86,7 @@ class WorkPools(Kind[WorkPool]):
         types = {live.value["type"], pool.type}
         if len(types) > 1 and types != INTERCHANGEABLE_TYPES:
             raise item.mistake(
-                f"the work pool {item.name!r} is there with another type",
+                f"the work pool {item.name!r} already exists with another type",
                 "type",
                 expected=f"{live.value['type']}, which the type of a pool cannot be changed from",
                 found=pool.type,
