@@ -123,7 +123,7 @@ def read(path: Path) -> str:
     except OSError as error:
         raise MistakeError(
             f"the secret {_name(path)} cannot be read",
-            expected="a file made by the stack's first start",
+            expected="a file created by the stack's first start",
             found=str(error),
             do="scripts/stack up",
         ) from error

@@ -42,7 +42,7 @@ def check(api: Api, where: str = ".env") -> None:
     except OSError as error:
         raise StackError(
             f"the server {redacted(api.url)} does not answer",
-            expected="the API of a Prefect server, from here",
+            expected="the API of a Prefect server that can be reached from here",
             found=str(getattr(error, "reason", error)),
             do=f"correct PREFECT_API_URL in {where}, or try again when the server is there",
         ) from None
@@ -72,7 +72,7 @@ def _redirected(api: Api, where: str, answer: Answer) -> MistakeError:
     address = redacted(target).removesuffix(PROBE)
     return MistakeError(
         f"the server {redacted(api.url)} redirects to another address",
-        expected="the API itself: a redirect is not followed, since that would hand on the login",
+        expected="the API itself: a redirect is not followed, as it would pass on the login",
         found=f"{answer.status} to {address}",
         do=f"if that is your server, write {address} as PREFECT_API_URL in {where}",
     )

@@ -58,7 +58,7 @@ def summary(changes: Sequence[Change], *, applied: bool) -> str:
     if counts["no longer declared"]:
         parts.append(
             f"{counts['no longer declared']} no longer declared: "
-            "`scripts/bootstrap.py --prune` removes what is"
+            "`scripts/bootstrap.py --prune` removes them"
         )
     return ", ".join(parts)
 

@@ -67,9 +67,8 @@ def plan(declared: Sequence[Schedule], live: Sequence[DeploymentSchedule]) -> li
 def same(declared: Schedule, live: DeploymentSchedule) -> bool:
     """Whether `live` has the declared times and parameters; `active` is not compared.
 
-    The anchor of an interval and the start of an RRule are compared only if they are declared.
-    Otherwise the server uses the time at which the schedule was created and a fixed day,
-    respectively.
+    The anchor of an interval and the start of an RRule are compared only if they are declared: the
+    server sets a missing anchor to the time of creation, and a missing start to a day of its own.
     """
     built = declared.build()
     if type(built) is not type(live.schedule):

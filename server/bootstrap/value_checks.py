@@ -30,8 +30,8 @@ def schema_errors(
 ) -> list[Any]:
     """The errors of the fields in `value` according to `schema`; missing fields are no errors.
 
-    The list is also empty if the schema is broken, and only the server can judge the value then:
-    its schema of a secret block refers to a definition that is missing.
+    The list is also empty if the schema cannot be resolved, so that the server has to judge the
+    value: the schema that it returns for a secret block refers to a definition that is not in it.
     """
     try:
         return validate(

@@ -84,7 +84,7 @@ def wait(place: Place, seconds: float) -> None:
     except psycopg2.OperationalError as error:
         raise StackError(
             f"PostgreSQL did not answer within {seconds:.0f} s",
-            expected="a server that takes connections",
+            expected="a server that accepts connections",
             found=str(error).strip(),
             do="scripts/stack logs postgres",
         ) from error

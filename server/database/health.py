@@ -81,7 +81,7 @@ def _stalled(connection: Connection) -> str | None:
         cursor.execute(SCHEDULES)
         schedules, planned = cursor.fetchone() or (0, 0)
         if schedules and not planned:
-            return f"no run ahead for {schedules} active schedules: the scheduler stands still"
+            return f"no upcoming run for {schedules} active schedules: the scheduler stands still"
     return pools.stalled(connection)
 
 

@@ -143,7 +143,7 @@ def _check_remote(settings: Settings, origins: Mapping[str, str]) -> None:
             f"PREFECT_API_URL in {origins['PREFECT_API_URL']} needs a key",
             expected="PREFECT_API_KEY beside the address of Prefect Cloud",
             found="none",
-            do="add PREFECT_API_KEY to .env (Prefect Cloud makes it, under API Keys)",
+            do="add PREFECT_API_KEY to .env (create one in Prefect Cloud, under API Keys)",
         )
     if url and settings.local_server:
         raise MistakeError(

@@ -81,7 +81,7 @@ MISTAKES = {
             "      - {name: a, priority: 1}\n"
             f"      - name: b\n        priority: 1{MARK}\n"
         ),
-        "the work queue 'default/b' has the priority of another",
+        "the work queue 'default/b' has the same priority as another one",
     ),
     "a queue without priority": (
         f"{POOL}    queues:\n      - name: a{MARK}\n",

@@ -151,7 +151,7 @@ def _refuse_unknown_actions(item: Declared[Automation], automation: AutomationCo
                 raise item.mistake(
                     f"the automation {item.name!r} is not valid: type",
                     *(part, index, "type"),
-                    expected="a type of action that Prefect has",
+                    expected="a type of action that Prefect knows",
                     found=repr(action.type),
                 )
 

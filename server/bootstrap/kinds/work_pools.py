@@ -88,7 +88,7 @@ class WorkPools(Kind[WorkPool]):
             raise item.mistake(
                 f"the work pool {item.name!r} already exists with another type",
                 "type",
-                expected=f"{live.value['type']}, which the type of a pool cannot be changed from",
+                expected=f"{live.value['type']}: the type of an existing pool cannot be changed",
                 found=pool.type,
                 do=f"correct it, or `prefect work-pool delete {item.name}` and bootstrap again",
             )

@@ -64,10 +64,10 @@ class WorkQueues(Kind[WorkQueue]):
         other = self._names_by_priority.setdefault(key, item.name)
         if other != item.name:
             raise item.mistake(
-                f"the work queue {item.name!r} has the priority of another",
+                f"the work queue {item.name!r} has the same priority as another one",
                 "priority",
                 expected="a different priority for each queue of a pool",
-                found=f"{item.value.priority}, which is that of {other!r}",
+                found=f"{item.value.priority}, the priority of {other!r}",
             )
 
     def needs(self, item: Declared[WorkQueue]) -> Iterator[Need]:
