@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from prefect.client.schemas.objects import DeploymentSchedule
+    from pydantic import BaseModel
 
     from server.bootstrap.deployment import Schedule
 
@@ -76,19 +77,16 @@ def same(declared: Schedule, live: DeploymentSchedule) -> bool:
     fields = set(type(built).model_fields)
     if declared.anchor_date is None:
         fields.discard("anchor_date")
-    declared_fields, live_fields = (
-        {
-            name: value or ("UTC" if name == "timezone" else value)
-            for name, value in fields_of.items()
-        }
-        for fields_of in (
-            built.model_dump(mode="json", include=fields),
-            live.schedule.model_dump(mode="json", include=fields),
-        )
-    )
+    declared_fields, live_fields = _dump(built, fields), _dump(live.schedule, fields)
     if "DTSTART" not in declared_fields.get("rrule", ""):
         live_fields = {name: _without_start(value) for name, value in live_fields.items()}
     return declared_fields == live_fields and plain(declared.parameters) == live.parameters
+
+
+def _dump(schedule: BaseModel, fields: set[str]) -> dict[str, Any]:
+    """These fields of a schedule as JSON; a missing time zone means UTC."""
+    values = schedule.model_dump(mode="json", include=fields)
+    return {n: value or ("UTC" if n == "timezone" else value) for n, value in values.items()}
 
 
 def _without_start(value: Any) -> Any:
