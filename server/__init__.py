@@ -1,1 +1,1 @@
-"""The control plane: settings, secrets, the processes of a stack, its database and its health."""
+"""What both backends share: the settings, secrets, services, server and database of a stack."""

@@ -1,4 +1,4 @@
-"""Refuses to start on a disk that is nearly full: PostgreSQL stops hard when it cannot write."""
+"""Refuses to start on a disk that is nearly full: PostgreSQL crashes when it cannot write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MEBIBYTE = 1024 * 1024
 
 
 def check(folder: Path) -> None:
-    """Check the room on the file system of `folder`, which exists.
+    """Check the free space on the file system of `folder`, which has to exist.
 
     Raises:
         MistakeError: less than `MIN_FREE_BYTES` are free.

@@ -1,7 +1,7 @@
-"""The entrypoint of both images: secrets from files into the environment, then `exec`.
+"""The entrypoint of both images: copies secrets from files to the environment, then calls `exec`.
 
-Prefect cannot read a secret from a file, and a secret in `compose.yaml` would be in every
-`docker inspect`.
+Prefect cannot read secrets from files, and a secret in the environment of `compose.yaml` would be
+visible in `docker inspect`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from server.settings import declared_values
 
 
 def main() -> None:
-    """Become the process of the service that the first argument names; does not return.
+    """Replace this process with the service that the first argument names; does not return.
 
     Raises:
         MistakeError: there is no such service, or a setting or secret is missing or wrong.
-        StackError: see `remote.check`.
+        StackError: the remote server does not work; see `remote.check`.
     """
-    known = {each.name: each for each in services.every() if each.has_entrypoint}
+    known = {service.name: service for service in services.every() if service.has_entrypoint}
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name not in known:
         raise MistakeError(
@@ -41,7 +41,7 @@ def main() -> None:
         if service.checks_remote_server:
             remote.check(api)
     os.environ.update(service.environment(values, DOCKER))
-    if not service.runs_once:  # its flows have nobody to report an error to
+    if not service.runs_once:  # the worker's flows inherit it, and nobody reads their reports
         os.environ.pop(REPORT_VARIABLE, None)
     argv = service.command(values, DOCKER)
     os.chdir(DOCKER.root)

@@ -1,6 +1,6 @@
-"""The parts of the environment that several services of a stack share.
+"""Environment variables that several services share.
 
-What is one service's own is in its module of `server/services/`.
+Variables of a single service are in its module in `server/services/`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from server.settings import Settings
 
 COMMON = {
-    # Prefect lists all time zones of the machine for each schedule that it reads, which takes 7 ms
-    # from the system's files and 0.2 ms from those of the package tzdata.
+    # Prefect lists all time zones for each schedule that it reads. This takes 7 ms with the
+    # system's files and 0.2 ms with those of the package tzdata, which Python uses when the path is
+    # empty.
     "PYTHONTZPATH": "",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -26,18 +27,18 @@ COMMON = {
 
 
 def client(settings: Settings, place: Place) -> dict[str, str]:
-    """What a client of the API needs: of the stack's own, or of the remote one that it uses.
+    """The variables with which a client calls the API, of the stack's own or of a remote server.
 
-    Of a remote server neither the version nor whether it asks for CSRF tokens is known: clients
-    find out, and derive the address of its UI.
+    For a remote server, Prefect's client derives the address of the UI and finds out by itself
+    which version the server has and whether it requires CSRF tokens.
     """
     if settings.remote:
         return settings.remote.environment()
     values = {
         "PREFECT_API_URL": place.api_url,
-        # What run logs and alerts link to: the address for a person, not for a container.
+        # Logs and alerts link to this address, so it has to work in a browser.
         "PREFECT_UI_URL": ui_url(settings),
-        # One call less for each client; the lock holds server and worker to one version.
+        # Saves each client one request: the lock file pins server and worker to one version.
         "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
         "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": flag(not settings.auth),
     }
@@ -47,19 +48,19 @@ def client(settings: Settings, place: Place) -> dict[str, str]:
 
 
 def ui_url(settings: Settings) -> str:
-    """Where links to runs begin; without /v2, they would open the old UI."""
+    """The address that links to runs begin with; without /v2, they would open the old UI."""
     return f"{settings.url}/v2"
 
 
 def login(settings: Settings, place: Place) -> str:
-    """The login of the stack's own API, `user:password`; empty when it asks for none."""
+    """The login of the stack's own API as `user:password`; empty when the API requires none."""
     if not settings.auth:
         return ""
     return f"{settings.stack_user}:{secrets.api_password(settings, place.secrets)}"
 
 
 def database_url(place: Place) -> str:
-    """The database's address for Prefect; SQLAlchemy quotes what needs it."""
+    """The address of the database in the form that Prefect expects, with the password."""
     socket = place.database_host.startswith("/")
     return URL.create(
         "postgresql+asyncpg",
@@ -72,12 +73,12 @@ def database_url(place: Place) -> str:
 
 
 def home(place: Place) -> dict[str, str]:
-    """Where Prefect keeps its profiles and caches."""
+    """The folder in which Prefect keeps its profiles and caches."""
     return {"PREFECT_HOME": str(place.scratch)}
 
 
 def database(place: Place) -> dict[str, str]:
-    """What Prefect needs to open the database, which `migrate` alone changes."""
+    """The variables with which Prefect opens the database; only `migrate` changes its schema."""
     return {
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url(place),
         "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
@@ -85,5 +86,5 @@ def database(place: Place) -> dict[str, str]:
 
 
 def flag(value: bool) -> str:  # noqa: FBT001
-    """A yes or no, as Prefect reads it."""
+    """A boolean in the form that Prefect's settings expect."""
     return "true" if value else "false"

@@ -1,8 +1,8 @@
-"""What a person is told when something is wrong.
+"""The errors that commands and services print for people.
 
-One message for each fault: what failed, what was expected, what was found, what to type next. A
-process that another one started also reports the fault to its parent, as a line of JSON in its log
-(`REPORT`), so that the parent raises the same error.
+A message says what failed, what was expected, what was found, and what to do next. A process of a
+stack also reports its error to the process that started it, as a line of JSON in its log
+(`REPORT`), so that its parent can raise the same error.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 # Set in the environment of a process whose parent reads its log.
 REPORT_VARIABLE = "STACK_REPORTS_ERRORS"
-REPORT = "stack-error: "  # begins the line; the rest of it is JSON
+REPORT = "stack-error: "  # the line begins with this, and the rest of it is JSON
 PARTS = ("what", "expected", "found", "do", "details")
 
 
 class StackError(Exception):
-    """A fault at run time. Commands that meet one print it and exit with 1."""
+    """A failure at run time; commands print it and exit with 1."""
 
     exit_code: ClassVar[int] = 1
 
@@ -43,7 +43,7 @@ class StackError(Exception):
         super().__init__(self.render())
 
     def render(self) -> str:
-        """The whole message, a few lines, without a trailing newline."""
+        """The whole message of several lines, without a trailing newline."""
         lines = [self.what]
         lines += [
             f"  {label:<9} {text}"
@@ -60,13 +60,13 @@ class StackError(Exception):
 
 
 class MistakeError(StackError):
-    """A person's mistake: nothing was changed. Commands that meet one exit with 2."""
+    """A mistake that a person has to correct; nothing was changed. Commands exit with 2."""
 
     exit_code: ClassVar[int] = 2
 
 
 def exit_with(main: Callable[[], None]) -> None:
-    """Run a one-shot's `main`; print a `StackError` to stderr and exit with its code."""
+    """Run `main`; if it raises a `StackError`, print it to stderr and exit with its code."""
     try:
         main()
     except StackError as error:
@@ -77,13 +77,13 @@ def exit_with(main: Callable[[], None]) -> None:
 
 
 def report_line(error: StackError) -> str:
-    """The line that reports `error` to the parent; without a trailing newline."""
+    """The line that reports `error` to the parent process, without a trailing newline."""
     parts = {name: getattr(error, name) for name in PARTS}
     return REPORT + json.dumps({**parts, "exit_code": error.exit_code})
 
 
 def reported(output: str) -> StackError | None:
-    """The last error that a process reported in its `output`; None when there is none."""
+    """The last error that a process reported in its `output`; None if there is none."""
     lines = [line for line in output.splitlines() if line.startswith(REPORT)]
     if not lines:
         return None
@@ -96,6 +96,6 @@ def reported(output: str) -> StackError | None:
 
 
 def without_reports(output: str) -> str:
-    """`output` for a person, who finds the same errors in it in plain words."""
+    """`output` for people, without the lines of JSON: it contains the same errors as text."""
     lines = output.splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith(REPORT))

@@ -1,7 +1,7 @@
-"""The one-shot that starts first in Docker: checks the settings, makes what secrets are missing.
+"""The service `init`, which starts first in Docker: checks the settings, creates missing secrets.
 
-Of the containers it alone sees `.env`, whole, so that a misspelt name is found here and not by
-wondering; it gives each of the others what it needs, in a volume.
+It is the only container that reads the whole `.env`, so misspelt names are reported here. It passes
+to each of the others, in a volume, only what that one needs.
 """
 
 from __future__ import annotations
@@ -21,35 +21,39 @@ from server.settings import declared_values, env_file, shell_secrets
 if TYPE_CHECKING:
     from server.settings import Settings
 
-# Where compose.yaml mounts the database's volume, for nothing but to see whether it holds data; the
-# image keeps those of each major version in a folder of its own.
+# Where compose.yaml mounts the database's volume, so that `init` can see whether it contains data.
+# The image keeps the data of each major version in a separate folder.
 DATABASE = Path("/var/lib/postgresql")
 DATA = "*/docker/PG_VERSION"
 
 
 def main() -> None:
-    """Check and make, or exit with 2 and one message."""
-    given = env_file.take(env_file.PROJECT, DOCKER.scratch)
-    values = settings.load(given, DOCKER.root)
-    shell_secrets.check(given)
+    """Check the settings, and prepare the volumes of the other containers.
+
+    Raises:
+        MistakeError: a setting or a secret is wrong, or the disk is nearly full.
+    """
+    copied_env = env_file.take(env_file.PROJECT, DOCKER.scratch)
+    values = settings.load(copied_env, DOCKER.root)
+    shell_secrets.check(copied_env)
     refuse_loopback(values)
     disk.check(DOCKER.secrets / "database")
     data_exist = any(DATABASE.glob(DATA))
-    made = secrets.ensure(values, DOCKER.secrets, data_exist=data_exist)
+    created = secrets.ensure(values, DOCKER.secrets, data_exist=data_exist)
     for line in advice.of(values, env_file.PROJECT / env_file.NAME):
         sys.stderr.write(f"warning: {line}\n")
-    sys.stdout.write(f"secrets made: {', '.join(made) or 'none, all were there'}\n")
-    declared_values.save(given, DOCKER.root, DOCKER.secrets)
+    sys.stdout.write(f"secrets created: {', '.join(created) or 'none, all exist already'}\n")
+    declared_values.save(copied_env, DOCKER.root, DOCKER.secrets)
     remote.save(values.remote, DOCKER.secrets)
     if values.remote:
         sys.stdout.write(f"remote server: {values.remote.url}\n")
 
 
 def refuse_loopback(values: Settings) -> None:
-    """Refuse a remote server that a container takes for itself.
+    """Refuse a remote server with a loopback address, which inside a container is the container.
 
     Raises:
-        MistakeError: its address is one of loopback.
+        MistakeError: the address is one of loopback.
     """
     host = urlsplit(values.remote.url).hostname if values.remote else None
     if host and (host in {"localhost", "::1"} or host.startswith("127.")):

@@ -1,4 +1,4 @@
-"""Where the processes of a stack find things: all that differs between Docker and embedded."""
+"""The addresses and folders of a stack: everything that differs between Docker and embedded."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ WORK_POOL = "default"
 
 @dataclass(frozen=True)
 class Place:
-    """One stack's addresses and folders, as its own processes see them."""
+    """The addresses and folders of one stack, as its own processes see them."""
 
-    root: Path  # the project: holds flows/ and prefect.yaml
+    root: Path  # the project, which contains flows/ and prefect.yaml
     secrets: Path  # see server.secrets
-    scratch: Path  # what a process may lose: Prefect's home, the UI's files
-    data: Path  # what flows write and must keep
-    journal: Path  # the runs that the worker has, not where flows write: they may fill that
+    scratch: Path  # files that may be lost: Prefect's home, the UI's static files
+    data: Path  # files that flows write and that must be kept
+    journal: Path  # the worker's record of its runs, apart from `data`, which flows may fill up
     database_host: str  # a host name, or the folder of a unix socket
     listen_host: str
     listen_port: int
@@ -31,11 +31,11 @@ class Place:
     worker_health_port: int
 
     def dump(self) -> str:
-        """The place as the text that `current` reads back from the environment."""
+        """The place as JSON, for the environment variable that `current` reads."""
         return json.dumps(asdict(self), default=str)
 
 
-# The paths and names that compose.yaml mounts and gives; tests/unit/test_compose.py compares.
+# The paths and host names of compose.yaml; tests/unit/test_compose.py checks that they match.
 DOCKER = Place(
     root=Path("/stack"),
     secrets=Path("/run/stack/secrets"),
@@ -51,12 +51,12 @@ DOCKER = Place(
 
 
 def worker_name(stack_name: str) -> str:
-    """What the worker of a stack calls itself."""
+    """The name under which the worker of a stack appears on the server."""
     return f"{stack_name}-worker"
 
 
 def current() -> Place:
-    """The place of this process: the one that its supervisor gave it, else the container's."""
+    """The place of this process: the one that the supervisor passed to it, otherwise `DOCKER`."""
     text = os.environ.get(VARIABLE)
     if text is None:
         return DOCKER

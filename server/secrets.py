@@ -1,9 +1,9 @@
-"""The three secrets of a stack: made once, in files that only their reader can open.
+"""The three secrets of a stack, in files that only their owner can read.
 
-Each stands in a folder of its own, so that a container can be given one without the others:
-`database/password`, `encryption/key` and `api/password`. A value set in `.env` wins over a
-generated one. The first two are in use from the first start on and cannot be changed after it; the
-last one follows `.env`.
+Each secret has its own folder, so that a container can get one without the others:
+`database/password`, `encryption/key` and `api/password`. They are generated at the first start
+unless `.env` sets them. The first two cannot be changed after the first start; the last one follows
+`.env`.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ DATABASE_PASSWORD = "database/password"  # noqa: S105 - a file's name
 ENCRYPTION_KEY = "encryption/key"
 API_PASSWORD = "api/password"  # noqa: S105 - a file's name
 PASSWORD_BYTES = 24
-# Asked of new stacks only: one that was made with a shorter password goes on, and is warned.
+# Required only of new stacks: an older one with a shorter password keeps running, with a warning.
 MIN_CHARACTERS = 12
 FERNET_BYTES = 32
 OWNER_ONLY = 0o400
 
-# What each file has to hold, and how a message says that.
+# The pattern that the content of each file must match, and its description for messages.
 CONTENTS: dict[str, tuple[re.Pattern[str], str]] = {
     DATABASE_PASSWORD: (passwords.ONE_LINE, f"a password, {passwords.IS_ONE_LINE}"),
     ENCRYPTION_KEY: (passwords.FERNET_KEY, passwords.IS_FERNET_KEY),
     API_PASSWORD: (passwords.BASIC_PASSWORD, f"a password, {passwords.IS_BASIC}"),
 }
-# What is of no use without the first value, for a message.
+# The secrets that cannot be replaced, and the reason for messages.
 IN_USE_BY = {
     DATABASE_PASSWORD: "the database keeps the password that it was made with",
     ENCRYPTION_KEY: "the secrets in blocks are encrypted with it",
@@ -49,35 +49,35 @@ VARIABLES = {DATABASE_PASSWORD: "POSTGRES_PASSWORD", ENCRYPTION_KEY: "ENCRYPTION
 
 
 class DamagedError(MistakeError):
-    """A secret is not what it was, and only a person can have the value."""
+    """A secret is damaged, and only a person may still have its value."""
 
 
 def ensure(settings: Settings, folder: Path, *, data_exist: bool = False) -> list[str]:
-    """Make the secrets that are missing under `folder`; return the names of the files made.
+    """Create the secrets that are missing in `folder`, and return the names of the created files.
 
-    Nothing is overwritten but the login's password, where `.env` sets another, and what is
-    damaged, where `.env` has the value. Files are of mode 0400; one that others could read is
-    closed to them.
+    An existing secret is overwritten in two cases: the password of the login, if `.env` sets
+    another one, and a damaged secret, if `.env` sets its value. Files have mode 0400; if others
+    have access to an existing one, their access is removed.
 
     Args:
         settings: of the stack.
-        folder: where the secrets are.
-        data_exist: whether there is a database already, which cannot be opened with new secrets.
+        folder: of the secrets.
+        data_exist: whether a database exists, which could not be opened with new secrets.
 
     Raises:
-        MistakeError: `folder` cannot be written; a secret is damaged, or missing while there are
-            data; a value in `.env` differs from one in use, or is too short for a new stack.
+        MistakeError: `folder` cannot be written; a secret is damaged, or is missing although data
+            exist; a value in `.env` differs from the one in use, or is too short for a new stack.
     """
     if not data_exist:
         _refuse_short(settings)
-    given = {
+    configured = {
         DATABASE_PASSWORD: _plain(settings.postgres_password),
         ENCRYPTION_KEY: _plain(settings.encryption_key),
         API_PASSWORD: _plain(settings.stack_password),
     }
-    for name, value in given.items():
+    for name, value in configured.items():
         _check(folder / name, value, data_exist=data_exist)
-    return [name for name, value in given.items() if _make(folder / name, value)]
+    return [name for name, value in configured.items() if _save(folder / name, value)]
 
 
 def database_password(folder: Path) -> str:
@@ -86,12 +86,12 @@ def database_password(folder: Path) -> str:
 
 
 def encryption_key(folder: Path) -> str:
-    """The Fernet key that Prefect encrypts the secrets of blocks with."""
+    """The Fernet key with which Prefect encrypts the secrets in blocks."""
     return read(folder / ENCRYPTION_KEY)
 
 
 def api_password(settings: Settings, folder: Path) -> str:
-    """The password of the login to API and UI."""
+    """The password for the API and the UI."""
     return _plain(settings.stack_password) or read(folder / API_PASSWORD)
 
 
@@ -100,7 +100,8 @@ def _plain(value: SecretStr | None) -> str:
 
 
 def _fernet_key() -> str:
-    # As cryptography's Fernet.generate_key does, without the import: health checks come this way.
+    # The same as cryptography's Fernet.generate_key, without importing it: health checks import
+    # this module every few seconds.
     return base64.urlsafe_b64encode(os.urandom(FERNET_BYTES)).decode()
 
 
@@ -109,20 +110,20 @@ def _password() -> str:
 
 
 def read(path: Path) -> str:
-    """The secret in `path`, one of the three.
+    """The secret in `path`, which is one of the three files.
 
     Raises:
-        DamagedError: it is empty, or not what it has to be.
-        MistakeError: there is none, or it cannot be read.
+        DamagedError: the content is empty or not valid.
+        MistakeError: the file does not exist or cannot be read.
     """
     try:
         value = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise _damaged(path, "a file that is no text") from None
+        raise _damaged(path, "a file that is not text") from None
     except OSError as error:
         raise MistakeError(
             f"the secret {_name(path)} cannot be read",
-            expected="a file made by the stack's first start",
+            expected="a file created by the stack's first start",
             found=str(error),
             do="scripts/stack up",
         ) from error
@@ -151,7 +152,7 @@ def _damaged(path: Path, found: str) -> DamagedError:
 
 
 def _lost(path: Path, found: str) -> DamagedError:
-    """A secret that no new value can take the place of."""
+    """The error for a secret that cannot be replaced by a new value."""
     name = _name(path)
     return DamagedError(
         f"the secret {name} of this stack is lost",
@@ -163,20 +164,25 @@ def _lost(path: Path, found: str) -> DamagedError:
 
 
 def _check(path: Path, value: str, *, data_exist: bool) -> None:
-    """Refuse what is wrong with one secret, of which `.env` gives `value` or nothing."""
+    """Check one secret; `value` is the one in `.env`, or empty.
+
+    Raises:
+        MistakeError: the secret is missing although data exist, is damaged, or differs from
+            `value`.
+    """
     name = _name(path)
     if not path.exists():
         if data_exist and name in VARIABLES and not value:
             raise _lost(path, "no such file")
         return
-    _close(path)
+    _restrict_access(path)
     try:
-        kept = read(path)
+        existing = read(path)
     except DamagedError:
-        if value:  # which takes its place
+        if value:  # it will replace the damaged secret
             return
         raise
-    if name in VARIABLES and value and value != kept:
+    if name in VARIABLES and value and value != existing:
         raise MistakeError(
             f"{VARIABLES[name]} differs from the one that this stack was made with",
             expected="the first value, or none: the stack has kept it",
@@ -186,10 +192,11 @@ def _check(path: Path, value: str, *, data_exist: bool) -> None:
         )
 
 
-def _make(path: Path, value: str) -> bool:
-    """Have `value` in `path`, or where there is none what is there or is generated.
+def _save(path: Path, value: str) -> bool:
+    """Write `value` to `path`; if it is empty, keep the existing secret or generate a new one.
 
-    True when there was no file.
+    Returns:
+        True if the file did not exist.
     """
     if not path.exists():
         _write(path, value or (_fernet_key() if _name(path) == ENCRYPTION_KEY else _password()))
@@ -199,11 +206,11 @@ def _make(path: Path, value: str) -> bool:
     return False
 
 
-def _close(path: Path) -> None:
-    """Take the right to a secret from everybody but its owner.
+def _restrict_access(path: Path) -> None:
+    """Remove everybody's access to a secret except its owner's.
 
     Raises:
-        MistakeError: others can read or write it, and it belongs to somebody else.
+        MistakeError: others have access, and the file belongs to another user.
     """
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077 == 0:
@@ -222,7 +229,7 @@ def _close(path: Path) -> None:
 def _write(path: Path, value: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Written whole before it has its name, so that a kill leaves no empty secret behind.
+        # Written to a temporary file and renamed, so that a kill does not leave an empty secret.
         new = path.with_suffix(".new")
         new.unlink(missing_ok=True)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
@@ -241,19 +248,19 @@ def _write(path: Path, value: str) -> None:
 
 
 def short_passwords(settings: Settings) -> dict[str, int]:
-    """The passwords of `settings` that are too short, by name, with the characters they have."""
-    given = {"POSTGRES_PASSWORD": settings.postgres_password}
+    """The lengths of those passwords in `settings` that are too short, by their names."""
+    configured = {"POSTGRES_PASSWORD": settings.postgres_password}
     if settings.auth and not settings.remote:
-        given["STACK_PASSWORD"] = settings.stack_password
-    lengths = {name: len(value.get_secret_value()) for name, value in given.items() if value}
+        configured["STACK_PASSWORD"] = settings.stack_password
+    lengths = {name: len(value.get_secret_value()) for name, value in configured.items() if value}
     return {name: length for name, length in lengths.items() if length < MIN_CHARACTERS}
 
 
 def _refuse_short(settings: Settings) -> None:
-    """Refuse a password that is too short.
+    """Refuse passwords that are too short.
 
     Raises:
-        MistakeError: for the first one.
+        MistakeError: a password is too short; the message names the first.
     """
     for name, length in short_passwords(settings).items():
         raise MistakeError(

@@ -1,1 +1,1 @@
-"""The API of a Prefect server, as its clients call it."""
+"""Clients of the API of a Prefect server."""

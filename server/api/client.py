@@ -1,6 +1,6 @@
-"""Calls the API of a Prefect server with the standard library.
+"""A small client of a Prefect server's API, built on the standard library.
 
-Little is imported, since health checks come this way every few seconds.
+It imports little, because health checks start it every few seconds.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ CLOUD_UI = "https://app.prefect.cloud/"
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer of an API."""
+    """The response to one request."""
 
-    asked: str  # method and path
+    asked: str  # the method and path of the request
     status: int
     content: bytes
-    time: float | None  # the server's clock, in seconds of the epoch
-    location: str | None = None  # where a redirect leads; it is not followed
+    time: float | None  # the server's clock, in seconds since the epoch
+    location: str | None = None  # the target of a redirect, which is not followed
 
     def json(self) -> Any:
-        """The content.
+        """The parsed content.
 
         Raises:
-            ValueError: the answer is an error or a redirect, or no JSON.
+            ValueError: the response is an error or a redirect, or is not JSON.
         """
         if self.status >= HTTPStatus.MULTIPLE_CHOICES:
             raise ValueError(f"{self.asked} answers {self.status}")
@@ -50,20 +50,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Api:
-    """The API of one server, with the login `user:password` or the key that it asks for.
-
-    `csrf` is whether it may want a token of whoever writes; `timeout` is in seconds.
-    """
+    """The address of a server's API, and how to authenticate: with a login, a key or neither."""
 
     url: str
-    login: str = field(default="", repr=False)
+    login: str = field(default="", repr=False)  # user:password
     key: str = field(default="", repr=False)
-    csrf: bool = True
-    timeout: float = HTTP_TIMEOUT
+    csrf: bool = True  # whether the server may require a CSRF token for writes
+    timeout: float = HTTP_TIMEOUT  # seconds
 
     @property
     def ui_url(self) -> str:
-        """The address for a browser, as Prefect derives it."""
+        """The address of the UI, derived from the API's as Prefect does it."""
         if self.url.startswith(CLOUD):
             path = self.url.removeprefix(CLOUD)
             return CLOUD_UI + path.replace("accounts/", "account/").replace(
@@ -72,7 +69,7 @@ class Api:
         return self.url.removesuffix("/api")
 
     def environment(self) -> dict[str, str]:
-        """The environment that makes Prefect a client of this API."""
+        """The environment variables with which Prefect's client uses this API."""
         values = {
             "PREFECT_API_URL": self.url,
             "PREFECT_API_KEY": self.key,
@@ -81,10 +78,10 @@ class Api:
         return {name: value for name, value in values.items() if value}
 
     def ask(self, method: str, path: str, body: object = None) -> Answer:
-        """Send a request, with a CSRF token where the server asks for one.
+        """Send a request, with a CSRF token if the server requires one.
 
         Raises:
-            OSError: no answer.
+            OSError: there was no response.
         """
         headers = {"Content-Type": "application/json", **self._authorization()}
         if method != "GET" and self.csrf:
@@ -93,7 +90,7 @@ class Api:
 
     def _csrf(self) -> Mapping[str, str]:
         answer = self._request("GET", f"/csrf-token?client={CLIENT}", None, self._authorization())
-        if answer.status != HTTPStatus.OK:  # it asks for none
+        if answer.status != HTTPStatus.OK:  # the server requires no token
             return {}
         return {"Prefect-Csrf-Token": answer.json()["token"], "Prefect-Csrf-Client": CLIENT}
 
@@ -107,7 +104,7 @@ class Api:
     def _request(
         self, method: str, path: str, body: str | None, headers: Mapping[str, str]
     ) -> Answer:
-        request = urllib.request.Request(  # noqa: S310 - the settings take http and https only
+        request = urllib.request.Request(  # noqa: S310 - the settings accept only http and https
             self.url + path, body.encode() if body else None, dict(headers), method=method
         )
         handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
@@ -126,20 +123,20 @@ class Api:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Answers with a redirect itself: followed, it would take the login or the key elsewhere."""
+    """Does not follow redirects, which would send the login or the key to another address."""
 
     def redirect_request(self, *_: object) -> None:
-        """Follow none."""
+        """Return None, so that the redirect itself becomes the response."""
 
 
 def redacted(address: str) -> str:
-    """`address` without what may be a login or a key in it, for a message."""
+    """`address` for a message, without the parts that may contain a login or a key."""
     without_login = re.sub(r"^([A-Za-z]+://)?.*@", r"\1...@", address)
     return re.sub(r"[?#].*", "?...", without_login)
 
 
 def _authorities() -> str:
-    """The certificates that Prefect's own client trusts."""
-    import certifi  # noqa: PLC0415 - most stacks speak HTTP to themselves
+    """The file of certificate authorities that Prefect's own client trusts."""
+    import certifi  # noqa: PLC0415 - most stacks use HTTP and do not need it
 
     return os.environ.get("SSL_CERT_FILE") or certifi.where()

@@ -1,4 +1,4 @@
-"""One HTTP request with the standard library: health checks run every few seconds."""
+"""A health check over HTTP that imports little, because it runs every few seconds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ HTTP_TIMEOUT = 5  # seconds
 
 
 def check_http(host: str, port: int, path: str) -> str | None:
-    """None when `path` answers with 200, else what went wrong."""
+    """None if a GET of `path` is answered with 200, otherwise what went wrong."""
     connection = http.client.HTTPConnection(host, port, timeout=HTTP_TIMEOUT)
     try:
         connection.request("GET", path)

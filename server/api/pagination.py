@@ -1,22 +1,22 @@
-"""Reads all pages of a filter of Prefect's API, which returns at most 200 objects at once."""
+"""Reads all pages of a filter of Prefect's API, which returns at most 200 objects per page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-PAGE = 200  # the most that the server gives at once
+PAGE = 200  # the largest page size that the server allows
 
 Body = Mapping[str, Any]
 Ask = Callable[[str, Body], list[dict[str, Any]]]
-"""Posts a body to a path of the API, for the list that it answers with."""
+"""A function that posts a body to a path of the API and returns the list in the response."""
 
 
 def every(ask: Ask, path: str, body: Body | None = None) -> Iterator[dict[str, Any]]:
-    """Every object that the filter at `path` returns, page by page.
+    """Yield every object that the filter at `path` returns, page by page.
 
-    `body` has to ask for an order without ties, where the filter has none of its own: the server's
-    pages do not fit together otherwise.
+    Unless the filter has a total order by default, `body` must request one: otherwise the pages may
+    overlap or miss objects.
     """
     offset = 0
     while True:
@@ -28,22 +28,22 @@ def every(ask: Ask, path: str, body: Body | None = None) -> Iterator[dict[str, A
 
 
 def flows(ask: Ask) -> dict[str, str]:
-    """The name of each flow, by its id."""
-    return {each["id"]: each["name"] for each in every(ask, "/flows/filter", {"sort": "NAME_ASC"})}
+    """The names of all flows, by their ids."""
+    return {flow["id"]: flow["name"] for flow in every(ask, "/flows/filter", {"sort": "NAME_ASC"})}
 
 
 def deployments(ask: Ask, flow_ids: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The deployments of these flows."""
-    # Most flows have one deployment: half a page of flows has room for theirs.
-    for at in range(0, len(flow_ids), PAGE // 2):
-        yield from _of_flows(ask, flow_ids[at : at + PAGE // 2])
+    # Most flows have one deployment, so that the deployments of half a page of flows fit on a page.
+    for start in range(0, len(flow_ids), PAGE // 2):
+        yield from _deployments_of(ask, flow_ids[start : start + PAGE // 2])
 
 
-def _of_flows(ask: Ask, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Those of so many flows that one page holds them.
+def _deployments_of(ask: Ask, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The deployments of these flows, which are divided until one page holds their deployments.
 
-    The server has no order of deployments without ties but by name within one flow, so that pages
-    of many flows would miss some.
+    The server has a total order of deployments only within one flow (by name), so that pages with
+    the deployments of several flows might miss some.
     """
     path = "/deployments/filter"
     body = {"flows": {"id": {"any_": list(ids)}}, "sort": "NAME_ASC"}
@@ -55,5 +55,5 @@ def _of_flows(ask: Ask, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
         yield from page
         return
     half = len(ids) // 2
-    yield from _of_flows(ask, ids[:half])
-    yield from _of_flows(ask, ids[half:])
+    yield from _deployments_of(ask, ids[:half])
+    yield from _deployments_of(ask, ids[half:])

@@ -1,7 +1,7 @@
-"""A server that is not the stack's own: whether it can be used, and how containers hear of it.
+"""Remote servers: checks that one can be used, and passes its address and login to containers.
 
-Most stacks call their own server. Where `.env` names another, Prefect Cloud or a server on another
-machine, bootstrap and worker use that one.
+Most stacks run their own server. If `.env` names Prefect Cloud or a server on another machine
+instead, bootstrap and worker use that server.
 """
 
 from __future__ import annotations
@@ -19,29 +19,30 @@ from server.errors import MistakeError, StackError
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Beside the password of the stack's own login: what bootstrap and worker are given of secrets.
+# In the folder of secrets that bootstrap and worker can read.
 FILE = "api/remote"
-# Every server has it, it asks for the login, and GET needs no CSRF token.
+# This path exists on every server and requires the login, and a GET needs no CSRF token.
 PROBE = "/block_types/slug/secret"
 
 
 def check(api: Api, where: str = ".env") -> None:
-    """Call a server that is not the stack's own, to see whether it can be used.
+    """Check that a remote server can be used.
 
     Args:
         api: of the server.
-        where: its address and login are set, for a message.
+        where: the place in which its address and login are set, for messages.
 
     Raises:
-        MistakeError: it does not take the login, sends elsewhere, or is no Prefect server.
-        StackError: it does not answer, or only with a fault.
+        MistakeError: the server refuses the login, answers with a redirect, or is not a Prefect
+            server.
+        StackError: the server cannot be reached, or answers with an error of its own.
     """
     try:
         answer = api.ask("GET", PROBE)
     except OSError as error:
         raise StackError(
             f"the server {redacted(api.url)} does not answer",
-            expected="the API of a Prefect server, from here",
+            expected="the API of a Prefect server that can be reached from here",
             found=str(getattr(error, "reason", error)),
             do=f"correct PREFECT_API_URL in {where}, or try again when the server is there",
         ) from None
@@ -67,11 +68,11 @@ def check(api: Api, where: str = ".env") -> None:
 
 
 def _redirected(api: Api, where: str, answer: Answer) -> MistakeError:
-    to = urljoin(api.url + PROBE, answer.location or "")
-    address = redacted(to).removesuffix(PROBE)
+    target = urljoin(api.url + PROBE, answer.location or "")
+    address = redacted(target).removesuffix(PROBE)
     return MistakeError(
-        f"the server {redacted(api.url)} sends to another address",
-        expected="the API itself: a redirect is not followed, since that would hand on the login",
+        f"the server {redacted(api.url)} redirects to another address",
+        expected="the API itself: a redirect is not followed, as it would pass on the login",
         found=f"{answer.status} to {address}",
         do=f"if that is your server, write {address} as PREFECT_API_URL in {where}",
     )
@@ -95,7 +96,7 @@ def _refused(api: Api, where: str, status: int) -> MistakeError:
 
 
 def save(api: Api | None, folder: Path) -> None:
-    """Keep `api` under `folder`, in a file for its owner only, or remove the one that is there."""
+    """Save `api` in `folder`, readable only by its owner; with None, remove a saved one."""
     path = folder / FILE
     path.unlink(missing_ok=True)
     if api is not None:
@@ -104,7 +105,7 @@ def save(api: Api | None, folder: Path) -> None:
 
 
 def read(folder: Path) -> Api | None:
-    """The API that was kept under `folder`; None where the stack has a server of its own."""
+    """The API that `save` wrote to `folder`; None if the stack runs its own server."""
     try:
         return Api(**json.loads((folder / FILE).read_text(encoding="utf-8")))
     except FileNotFoundError:

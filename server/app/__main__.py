@@ -1,4 +1,4 @@
-"""Run the server: `python -m server.app`; see `server.services.server` for what it is given."""
+"""Run the server: `python -m server.app`; `server.services.server` defines its environment."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m server.app")
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", required=True, type=int)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     app = build(hosts_from(os.environ.get(HOSTS_VARIABLE)))
-    uvicorn.run(app, host=given.host, port=given.port, **upstream.uvicorn_options())
+    uvicorn.run(app, host=arguments.host, port=arguments.port, **upstream.uvicorn_options())
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Who may call a server that asks for no login.
+"""Protects a server without a login from pages of other sites.
 
-Without a login, whatever a browser on this machine can be made to send is taken: a page of another
-site whose name is bound anew to 127.0.0.1 could run commands here. Such a request names the other
-site in its `Host`, or, coming from another page, in its `Origin`.
+Without a login, the server would accept anything that a browser on this machine can be made to
+send: a page of another site that rebinds its host name to 127.0.0.1 could run commands here. Such a
+request names the other site in its header `Host`; a request from another page names that page's
+site in `Origin`.
 
-With a login nothing is checked: each request and each websocket carries a password that no other
-page knows, and behind a proxy or a tunnel the two headers hold names that the stack cannot know.
+With a login, nothing is checked: each request and each websocket carries a password that no other
+page knows, and behind a proxy or a tunnel the stack cannot know which names the headers contain.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ FORBIDDEN = 403
 
 
 def hosts_from(value: str | None) -> frozenset[str] | None:
-    """The hosts that `server.services.server` names; None when every host may call."""
+    """Parse `HOSTS_VARIABLE`, which `server.services.server` sets; None means any host."""
     return None if value is None else frozenset(filter(None, value.lower().split(",")))
 
 
 class Access:
-    """Refuses requests and websockets that do not come from this machine's own pages."""
+    """Refuses requests and websockets that do not come from the server's own pages."""
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
-        """Let through what is for `hosts`, `localhost` or a loopback address."""
+        """Accept requests to `hosts`, `localhost` and loopback addresses."""
         self.app = app
         self.hosts = frozenset(hosts) | {"localhost"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
+        """Pass the request on, or refuse it with 403."""
         why = None if scope["type"] == "lifespan" else self._why_not(scope)
         if why is None:
             await self.app(scope, receive, send)
@@ -47,13 +48,13 @@ class Access:
         await refuse(scope, receive, send, FORBIDDEN, why)
 
     def _why_not(self, scope: Scope) -> str | None:
-        named = list(headers(scope, b"host"))
-        if len(named) != 1 or not self._is_own(named[0]):
+        hosts = list(headers(scope, b"host"))
+        if len(hosts) != 1 or not self._is_own(hosts[0]):
             return (
                 f"without a login (STACK_AUTH=off) this server answers to localhost only, "
-                f"not to {', '.join(named) or 'a request without a host'}"
+                f"not to {', '.join(hosts) or 'a request without a host'}"
             )
-        foreign = [each for each in headers(scope, b"origin") if not _is_from(named[0], each)]
+        foreign = [origin for origin in headers(scope, b"origin") if not _is_from(hosts[0], origin)]
         if foreign:
             return (
                 f"without a login (STACK_AUTH=off) this server answers to its own pages only, "
@@ -66,7 +67,7 @@ class Access:
             name = urlsplit(f"//{host}").hostname
         except ValueError:
             return False
-        if name is None or any(each in host for each in "/?#@\\"):
+        if name is None or any(character in host for character in "/?#@\\"):
             return False
         try:
             return ipaddress.ip_address(name).is_loopback

@@ -1,4 +1,4 @@
-"""The types of ASGI, and what the layers share."""
+"""The types of ASGI, and helpers that the layers share."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ASGIApp", "Message", "Receive", "Scope", "Send", "header", "headers", "refuse"]
 
-POLICY_VIOLATION = 1008  # why a websocket is closed (RFC 6455)
+POLICY_VIOLATION = 1008  # the status code for closing a websocket (RFC 6455)
 
 
 def headers(scope: Scope, name: bytes) -> Iterator[str]:
-    """Every value of the header `name`, which is given in lower case."""
+    """Every value of the header `name`, which has to be in lower case."""
     return (value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name)
 
 
@@ -26,10 +26,10 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, status: int, why: str) -> None:
-    """Answer a request with `status` and one sentence; a websocket is not opened."""
+    """Answer a request with `status` and the reason `why`; refuse to open a websocket."""
     if scope["type"] == "websocket":
-        await receive()  # the request to open it
+        await receive()  # the message websocket.connect
         await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": why})
         return
-    # The name that Prefect's clients read a message from.
+    # Prefect's clients read the message from this key.
     await JSONResponse({"exception_message": why}, status)(scope, receive, send)

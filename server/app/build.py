@@ -1,4 +1,4 @@
-"""The app that the server process runs."""
+"""Builds the app that the server process runs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def build(hosts: frozenset[str] | None) -> ASGIApp:
-    """Prefect's app with our layers around it and our task beside it.
+    """Prefect's app, wrapped in our layers and with our background task.
 
     Args:
-        hosts: the names that it answers to besides localhost; None for whatever it is called.
+        hosts: the host names besides localhost under which the server may be called; None for any.
     """
     prefect = upstream.create()
     _add_lifespan(prefect)
@@ -34,12 +34,12 @@ def build(hosts: frozenset[str] | None) -> ASGIApp:
 
 
 def _add_lifespan(app: FastAPI) -> None:
-    """Have leases and reclaimer ready before the first request, and end them after the last."""
-    prefects = app.router.lifespan_context
+    """Start the lease storage and the reclaimer with the app, and stop them with it."""
+    prefect_lifespan = app.router.lifespan_context
 
     @asynccontextmanager
-    async def lifespan(own: FastAPI) -> AsyncIterator[None]:
-        async with leases.ready(), prefects(own), reclaiming():
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with leases.ready(), prefect_lifespan(app), reclaiming():
             yield
 
     app.router.lifespan_context = lifespan

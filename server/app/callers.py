@@ -1,8 +1,8 @@
-"""Which run takes a lease.
+"""Finds out which run takes a lease.
 
-A flow that says `with concurrency("database"):` does not name itself as the holder, and Prefect
-could not tell from the lease that its run has ended. Its client does say in a header of each
-request which deployment the run is of; X-Prefect-Flow-Run-Id, where it is sent, says which run.
+A flow that uses `with concurrency("database"):` does not send its run as the holder, so nobody
+could tell from the lease that the run has ended. But Prefect's client sends the run's deployment in
+a header of each request, and some clients send the run itself as X-Prefect-Flow-Run-Id.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sent the request that is being answered; None where it is not known."""
+    """The run and the deployment that sent the current request; None where unknown."""
 
     flow_run_id: UUID | None = None
     deployment_id: UUID | None = None
@@ -31,19 +31,18 @@ CALLER: ContextVar[Caller] = ContextVar("caller", default=NOBODY)
 
 
 def current() -> Caller:
-    """The caller of the request that this task answers."""
+    """The caller of the request that the current asyncio task is answering."""
     return CALLER.get()
 
 
 class Callers:
-    """Notes the caller of each request."""
+    """Makes the caller of each request available to `current`."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Stand before `app`."""
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, in a context that holds its caller."""
+        """Pass the request on in a context that contains its caller."""
         if scope["type"] == "http":
             run, deployment = b"x-prefect-flow-run-id", b"x-prefect-deployment-id"
             CALLER.set(Caller(_uuid(header(scope, run)), _uuid(header(scope, deployment))))

@@ -1,4 +1,4 @@
-"""What of Prefect's app is closed, and what it cannot read."""
+"""Closes some pages of Prefect's app, and refuses logins on which it would fail."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from server.app.asgi import header, refuse
 if TYPE_CHECKING:
     from server.app.asgi import ASGIApp, Receive, Scope, Send
 
-# The pages of FastAPI that show the API. They ask for no login and load scripts from a CDN, on the
-# origin at which the UI keeps the login. Each of Prefect's three apps has them.
+# FastAPI's documentation of the API. These pages require no login and load scripts from a CDN, in
+# the same origin in which the UI stores the login. Each of Prefect's three apps has them.
 PAGES = ("/docs", "/docs/oauth2-redirect", "/redoc")
 CLOSED = frozenset({*PAGES, *(f"/api{page}" for page in PAGES)})
 NOT_FOUND, UNAUTHORIZED = 404, 401
 
 
 class Gates:
-    """Answers for Prefect's app where it must not, or cannot."""
+    """Answers 404 for closed pages, and 401 for logins that Prefect cannot compare."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Stand before `app`."""
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,7 +39,7 @@ def _is_closed(path: str) -> bool:
 
 
 def _can_be_compared(authorization: str | None) -> bool:
-    """Whether Prefect can compare this header with its login; what is not ASCII ends in 500."""
+    """Whether Prefect can compare this header with its login: it answers 500 unless it is ASCII."""
     if authorization is None:
         return True
     if not authorization.isascii():

@@ -1,8 +1,8 @@
-"""Leases of concurrency limits, in PostgreSQL beside the slots that they hold.
+"""Stores the leases of concurrency limits in PostgreSQL, next to the slots that they hold.
 
-Prefect keeps them in the server's memory: after a restart it knows none, gives nothing back, and
-the slots are lost for ever. Its other store is a folder, which a container's server does not have.
-`PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE` names this module.
+Prefect keeps leases in the server's memory: after a restart it has forgotten them, never releases
+their slots, and the slots are lost for ever. Its other storage is a folder, which a server in a
+container does not keep. `PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE` names this module.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ LEASES = sa.Table(
     "stack_concurrency_lease",
     sa.MetaData(),
     sa.Column("id", sa.Uuid, primary_key=True),
-    sa.Column("resource_ids", ARRAY(sa.Uuid), nullable=False),  # the limits
-    sa.Column("slots", sa.Integer),  # of each limit; null: a lease without metadata
-    sa.Column("holder_type", sa.Text),  # flow_run, task_run or deployment; null: not known
+    sa.Column("resource_ids", ARRAY(sa.Uuid), nullable=False),  # of the limits
+    sa.Column("slots", sa.Integer),  # taken of each limit; null if the lease has no metadata
+    sa.Column("holder_type", sa.Text),  # flow_run, task_run or deployment; null if unknown
     sa.Column("holder_id", sa.Uuid),
-    sa.Column("deployment_id", sa.Uuid),  # of the run that took it, see `server.app.callers`
+    sa.Column("deployment_id", sa.Uuid),  # of the run that took the lease, see `server.app.callers`
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("expiration", sa.DateTime(timezone=True), nullable=False),
 )
-LOCK_KEY = int.from_bytes(b"leases", "big")  # of an advisory lock; nobody else's, as in migrate.py
-# A pool of its own: a route asks for a lease while it holds one of Prefect's connections, and many
-# that waited there for a second one would wait for each other.
+LOCK_KEY = int.from_bytes(b"leases", "big")  # of an advisory lock; unique, as in migrate.py
+# A separate pool, to avoid a deadlock: a route takes a lease while it holds one of Prefect's
+# connections, and many such routes would wait for each other to release a second one.
 POOL_SIZE = 2
 CONNECT_SECONDS, WAIT_SECONDS, COMMAND_SECONDS = 5, 5, 10
 
@@ -69,7 +69,7 @@ def _engine() -> AsyncEngine:
 
 @asynccontextmanager
 async def ready() -> AsyncIterator[None]:
-    """Make the table if it is missing; close the connections afterwards."""
+    """Create the table if it is missing; on exit, close the connections."""
     async with _engine().begin() as connection:
         await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_KEY)))
         await connection.run_sync(LEASES.metadata.create_all)
@@ -80,7 +80,10 @@ async def ready() -> AsyncIterator[None]:
 
 
 class ConcurrencyLeaseStorage(LeaseStorage):
-    """Prefect looks for this name and makes one for each use."""
+    """Implements Prefect's lease storage; Prefect requires this class name.
+
+    Instances have no state, because Prefect creates a new one for each use.
+    """
 
     async def create_lease(
         self,
@@ -88,7 +91,7 @@ class ConcurrencyLeaseStorage(LeaseStorage):
         ttl: timedelta,
         metadata: LeaseMetadata | None = None,
     ) -> Lease:
-        """Keep a new lease that ends after `ttl`; its holder is the caller where it names none."""
+        """Store a new lease that expires after `ttl`; the caller is its holder if none is given."""
         lease: Lease = ResourceLease(
             resource_ids=resource_ids, metadata=metadata, expiration=_now() + ttl
         )
@@ -110,33 +113,33 @@ class ConcurrencyLeaseStorage(LeaseStorage):
         return lease
 
     async def read_lease(self, lease_id: UUID) -> Lease | None:
-        """The lease, ended or not; None when there is none."""
+        """The lease, whether expired or not; None if it does not exist."""
         rows = await _execute(LEASES.select().where(LEASES.c.id == lease_id))
         return _lease(rows[0]) if rows else None
 
     async def renew_lease(self, lease_id: UUID, ttl: timedelta) -> bool:
-        """Whether there is such a lease, which now ends after `ttl`."""
+        """Let the lease expire after `ttl` from now; False if it does not exist."""
         update = LEASES.update().where(LEASES.c.id == lease_id).values(expiration=_now() + ttl)
         return bool(await _execute(update.returning(LEASES.c.id)))
 
     async def revoke_lease(self, lease_id: UUID) -> None:
-        """Forget the lease; its slots are the caller's to give back."""
+        """Delete the lease; releasing its slots is left to the caller."""
         await _execute(LEASES.delete().where(LEASES.c.id == lease_id))
 
     async def read_active_lease_ids(self, limit: int = 100, offset: int = 0) -> list[UUID]:
-        """Leases that have not ended, in the order in which they were made."""
+        """The ids of leases that have not expired, oldest first."""
         query = sa.select(LEASES.c.id).where(LEASES.c.expiration > _now())
         query = query.order_by(LEASES.c.created_at, LEASES.c.id).limit(limit).offset(offset)
         return [row.id for row in await _execute(query)]
 
     async def read_expired_lease_ids(self, limit: int = 100) -> list[UUID]:
-        """Leases that have ended, the first to end first."""
+        """The ids of expired leases, the earliest expiration first."""
         query = sa.select(LEASES.c.id).where(LEASES.c.expiration <= _now())
         query = query.order_by(LEASES.c.expiration).limit(limit)
         return [row.id for row in await _execute(query)]
 
     async def list_holders_for_limit(self, limit_id: UUID) -> list[tuple[UUID, LeaseHolder]]:
-        """The leases of one limit that have not ended, with their holders where they are known."""
+        """The leases of one limit that have not expired and whose holders are known."""
         query = LEASES.select().where(
             sa.literal(limit_id) == sa.any_(LEASES.c.resource_ids),
             LEASES.c.expiration > _now(),

@@ -1,15 +1,15 @@
-"""What requests are answered while the database is away.
+"""How requests are answered while the database is unavailable.
 
 Prefect answers 500 when it cannot connect to PostgreSQL, and its clients give up on 500: runs that
-had done their work were Crashed, others stayed Pending for ever. Here an outage is answered with
-503 and the header `Prefect-Maintenance: true`, which Prefect's clients wait out, however long it
-takes (prefect/client/base.py, `_send_with_retry`).
+had finished their work became Crashed, others stayed Pending for ever. Here an outage is answered
+with 503 and the header `Prefect-Maintenance: true`, after which Prefect's clients retry for as long
+as it takes (prefect/client/base.py, `_send_with_retry`).
 
-A client repeats what it was told so, and what it repeats may be done already: only when the
-connection was cut in the very moment of the COMMIT, since before it nothing is kept. Repeating is
-harmless for what reads, for what sets (a state, with the id of its transition; a value) and for
-what is known by a name or key. What would be there twice is in `ONCE`: after a cut in the COMMIT it
-answers 500, which clients do not repeat.
+A request that the client repeats may have succeeded already, but only if the connection broke
+during the COMMIT, because nothing is stored before. Repeating is harmless for requests that read
+or that set something (a state, with the id of its transition; a value), and for objects that are
+identified by a name or a key. Requests that would create something twice are in `ONCE`: if the
+connection breaks during their COMMIT, they are answered with 500, which clients do not repeat.
 """
 
 from __future__ import annotations
@@ -33,42 +33,43 @@ if TYPE_CHECKING:
     from server.app.asgi import ASGIApp, Message, Receive, Scope, Send
 
 RETRY_AFTER = 1  # seconds
-LOG_EVERY = 10  # seconds between two lines about an outage
-MAX_BODY = 1_000_000  # bytes of a request that are looked at for a key
+LOG_EVERY = 10  # seconds between two log lines about an outage
+MAX_BODY = 1_000_000  # bytes of a request in which an idempotency key is looked for
 
-# Each commits once, as its last step (Prefect 3.9.1).
+# Requests that must not be repeated. Each commits once, as its last step (Prefect 3.9.1).
 ONCE = re.compile(
     r"/api/(flow_runs/?|deployments/[^/]+/(create_flow_run|create_flow_run/bulk|schedules)"
     r"|automations/?|v2/concurrency_limits/decrement)"
 )
 IDEMPOTENCY_KEY = b'"idempotency_key"'
 
-# PostgreSQL's classes of SQLSTATE: connection exception; insufficient resources (a full disk, no
-# memory, too many connections); system error (a disk that cannot be read or written).
+# Classes of SQLSTATE: connection exception; insufficient resources (disk full, out of memory, too
+# many connections); system error (a disk that cannot be read or written).
 AWAY_CLASSES = ("08", "53", "58")
-# ... shut down by its administrator, by a crash, and starting up. 57014, a statement cancelled for
-# its length, is none: it would be as long the next time, and a client would wait for ever.
+# Single SQLSTATEs: admin shutdown, crash shutdown, cannot connect now (PostgreSQL is starting).
+# 57014, a statement that was cancelled because it took too long, is not an outage: it would take as
+# long the next time, and the client would retry for ever.
 AWAY_STATES = ("57P01", "57P02", "57P03")
 
 logger = logging.getLogger("prefect.server.outage")
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether `error` says that the database is away, or has no room for this request."""
-    return any(_says_away(each) for each in _chain(error))
+    """Whether `error` means that the database is unavailable, or has no capacity for a request."""
+    return any(_means_away(link) for link in _chain(error))
 
 
 def was_cut_in_commit(error: BaseException) -> bool:
-    """Whether `error` was raised while a transaction was committed, which may have been done."""
+    """Whether `error` was raised during a COMMIT, which may have succeeded nevertheless."""
     return any(
         module.startswith("sqlalchemy.") and function == "do_commit"
-        for each in _chain(error)
-        for module, function in _frames(each)
+        for link in _chain(error)
+        for module, function in _frames(link)
     )
 
 
-def _says_away(error: BaseException) -> bool:
-    if isinstance(error, sqlalchemy.exc.TimeoutError):  # no connection of the pool became free
+def _means_away(error: BaseException) -> bool:
+    if isinstance(error, sqlalchemy.exc.TimeoutError):  # no connection in the pool became free
         return True
     if isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated:
         return True
@@ -82,38 +83,38 @@ def _says_away(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """`error` and what led to it."""
+    """Yield `error` and all exceptions that led to it."""
     seen: list[BaseException] = []
     todo: list[BaseException | None] = [error]
     while todo:
-        each = todo.pop()
-        if each is None or any(each is other for other in seen):
+        link = todo.pop()
+        if link is None or any(link is other for other in seen):
             continue
-        seen.append(each)
-        todo += [each.__cause__, each.__context__, getattr(each, "orig", None)]
-        if isinstance(each, BaseExceptionGroup):
-            todo += each.exceptions
-        yield each
+        seen.append(link)
+        todo += [link.__cause__, link.__context__, getattr(link, "orig", None)]
+        if isinstance(link, BaseExceptionGroup):
+            todo += link.exceptions
+        yield link
 
 
 def _frames(error: BaseException) -> Iterator[tuple[str, str]]:
-    """Module and function of each frame that `error` passed."""
-    at = error.__traceback__
-    while at is not None:
-        yield at.tb_frame.f_globals.get("__name__", ""), at.tb_frame.f_code.co_name
-        at = at.tb_next
+    """Yield the module and function of each frame in the traceback of `error`."""
+    entry = error.__traceback__
+    while entry is not None:
+        yield entry.tb_frame.f_globals.get("__name__", ""), entry.tb_frame.f_code.co_name
+        entry = entry.tb_next
 
 
 class Outages:
-    """Answers for routes that raised: an outage here, all else as Prefect does."""
+    """Answers requests whose routes raised; errors other than outages are left to Prefect."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Stand before `app`, an app that lets exceptions out."""
+        """Wrap `app`, which must raise the exceptions of its routes (see `upstream.create`)."""
         self.app = app
-        self._next_line = 0.0
+        self._next_log_time = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; answer when an exception comes back and no answer has begun."""
+        """Pass the request on, and answer it if the app raises before its response has begun."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -144,12 +145,12 @@ class Outages:
                 response = JSONResponse(
                     {
                         "exception_message": "The database went away while this was committed: "
-                        "whether it was done is not known. Look before you repeat it."
+                        "whether it was done is not known. Check before you repeat it."
                     },
                     status_code=500,
                 )
             else:
-                self._say(error)
+                self._log(error)
                 response = JSONResponse(
                     {"exception_message": "The database is away. Try again."},
                     status_code=503,
@@ -157,20 +158,20 @@ class Outages:
                 )
             await response(scope, receive, send)
 
-    def _say(self, error: Exception) -> None:
-        """Log the outage, once for a while: hundreds of requests may meet it."""
-        if time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + LOG_EVERY
+    def _log(self, error: Exception) -> None:
+        """Log the outage at most every `LOG_EVERY` seconds: it may affect hundreds of requests."""
+        if time.monotonic() >= self._next_log_time:
+            self._next_log_time = time.monotonic() + LOG_EVERY
             logger.warning("The database is away, requests are told to wait: %r", error)
 
 
 def _has_key(body: bytes) -> bool:
-    """Whether the server knows a repeated request for what it is by its key."""
+    """Whether every object in the request has a key by which the server recognises a repetition."""
     if IDEMPOTENCY_KEY not in body:
         return False
     try:
-        found = json.loads(body)
+        content = json.loads(body)
     except ValueError:
         return False
-    each = found if isinstance(found, list) else [found]
-    return all(isinstance(one, dict) and one.get("idempotency_key") for one in each)
+    items = content if isinstance(content, list) else [content]
+    return all(isinstance(item, dict) and item.get("idempotency_key") for item in items)

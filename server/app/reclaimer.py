@@ -1,10 +1,11 @@
-"""Gives back places of concurrency limits that nobody holds any more.
+"""Releases slots of concurrency limits that nobody holds any more.
 
-A run that is killed gives nothing back, and its lease lasts for five minutes. A server that is
-killed between counting a slot and keeping its lease, or the other way round, leaves a count that no
-lease explains. Both are found here, within a minute of the server's start or the run's end.
+A run that is killed does not release its slots, and its lease lasts for five minutes. A server that
+is killed after counting a slot and before storing the lease, or vice versa, leaves a count that
+does not match the leases. This task finds and repairs both, within a minute of the run's end or of
+the server's start.
 
-Leases that have run out are Prefect's own repossessor's.
+Expired leases are left to Prefect's own repossessor.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 LOOK_EVERY = 10  # seconds
-# How long a count has to differ from its leases in the same way. A slot is counted in one
-# transaction and its lease kept in another, an instant later.
-DIFFERS_FOR = 20  # seconds, and three looks
+# How long, and in how many looks, a count must differ from its leases in the same way before it is
+# corrected. A short difference is normal: a slot is counted in one transaction, and its lease is
+# stored in another one just after it.
+DIFFERS_FOR = 20  # seconds
 LOOKS = 3
 
 TERMINAL = "('COMPLETED', 'FAILED', 'CRASHED', 'CANCELLED')"
 
-# Leases whose holder has ended or is deleted. Who holds a lease is known in one of four ways.
+# Leases whose holder has ended or was deleted. There are four ways to know who holds a lease.
 ABANDONED = sa.text(f"""
 select lease.id
 from stack_concurrency_lease lease
@@ -43,13 +45,14 @@ left join flow_run run on lease.holder_type = 'flow_run' and run.id = lease.hold
 left join task_run task on lease.holder_type = 'task_run' and task.id = lease.holder_id
 left join flow_run task_of on task_of.id = task.flow_run_id
 where case
-  -- 1. It is a flow run.
+  -- 1. The holder is a flow run.
   when lease.holder_type = 'flow_run' then
     run.id is null or run.state_type in {TERMINAL}
-  -- 2. It is a task run, which ends with its flow run. Its row comes by an event, a little later.
+  -- 2. The holder is a task run, which ends with its flow run. Its row is written a little later,
+  --    from an event.
   when lease.holder_type = 'task_run' then
     task.state_type in {TERMINAL} or task_of.state_type in {TERMINAL}
-  -- 3. The limit is a deployment's: the state of the run that holds it names the lease.
+  -- 3. The limit belongs to a deployment: the state of the run that holds it names the lease.
   when lease.holder_type is null and exists (
     select from deployment where deployment.concurrency_limit_id = any(lease.resource_ids)
   ) then not exists (
@@ -61,7 +64,8 @@ where case
       and holding.state_type not in {TERMINAL}
       and state.state_details::jsonb ->> 'deployment_concurrency_lease_id' = lease.id::text
   )
-  -- 4. It is one of the runs of a deployment that had begun when the lease was made.
+  -- 4. Only the deployment is known: the holder is one of its runs that had started when the lease
+  --    was created.
   when lease.holder_type is null and lease.deployment_id is not null then not exists (
     select
     from flow_run holding
@@ -73,8 +77,8 @@ where case
 end
 """)  # noqa: S608 - a constant
 
-# Limits whose count is not the sum of their leases. Those that decay (rate limits) have no leases.
-# `newest` changes when a lease is made, though count and sum may not.
+# Limits whose count differs from the sum of their leases, without rate limits, which have no
+# leases. `newest` tells a lasting difference from a new one with the same numbers.
 DIFFERING = sa.text("""
 select limits.id, limits.name, limits.active_slots as counted,
   coalesce(sum(lease.slots), 0)::integer as leased, max(lease.created_at) as newest
@@ -93,63 +97,63 @@ logger = logging.getLogger("prefect.server.reclaimer")
 
 
 class Reclaimer:
-    """What was seen at the last looks, and what is done when it is seen again."""
+    """Looks for abandoned slots repeatedly, and releases those that it finds several times."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin with nothing seen."""
         self.clock = clock
-        self.abandoned: set[UUID] = set()
-        # By what differs, how: when it was first seen so, and how often.
+        self.abandoned: set[UUID] = set()  # leases that the last look found
+        # Rows of `DIFFERING`, with the time of the first look that found them and the number of
+        # looks.
         self.differing: dict[tuple[Any, ...], tuple[float, int]] = {}
 
     async def look(self) -> None:
-        """Look once, and give back what was seen to be nobody's before."""
+        """Look once, and release what earlier looks have found as well."""
         await self._look_for_abandoned()
         await self._look_for_differing()
 
     async def _look_for_abandoned(self) -> None:
-        """Give back leases at the second look: a run that has just ended does so itself."""
+        """Release leases that two looks have found: a run that has just ended does so itself."""
         async with upstream.transaction() as session:
-            seen = set((await session.execute(ABANDONED)).scalars())
-        for lease_id in seen & self.abandoned:
+            abandoned = set((await session.execute(ABANDONED)).scalars())
+        for lease_id in abandoned & self.abandoned:
             async with upstream.transaction() as session:
-                await _give_back(session, lease_id)
-        self.abandoned = seen - self.abandoned
+                await _release(session, lease_id)
+        self.abandoned = abandoned - self.abandoned
 
     async def _look_for_differing(self) -> None:
         async with upstream.transaction() as session:
             rows = (await session.execute(DIFFERING)).all()
         now = self.clock()
-        before = self.differing
+        previous = self.differing
         self.differing = {}
         for row in rows:
-            first, looks = before.get(tuple(row), (now, 0))
-            if looks + 1 >= LOOKS and now - first >= DIFFERS_FOR:
-                await _set(row)
+            first_seen, looks = previous.get(tuple(row), (now, 0))
+            if looks + 1 >= LOOKS and now - first_seen >= DIFFERS_FOR:
+                await _correct_count(row)
             else:
-                self.differing[tuple(row)] = (first, looks + 1)
+                self.differing[tuple(row)] = (first_seen, looks + 1)
 
 
-async def _give_back(session: AsyncSession, lease_id: UUID) -> None:
-    """Take the lease away and give its slots back, in one transaction and only once."""
+async def _release(session: AsyncSession, lease_id: UUID) -> None:
+    """Delete the lease and release its slots, in one transaction; do nothing if it is gone."""
     deleted = await session.execute(
         LEASES.delete().where(LEASES.c.id == lease_id).returning(LEASES, sa.func.now().label("now"))
     )
     lease = deleted.one_or_none()
-    if lease is None:  # its run was faster
+    if lease is None:  # the run has released it meanwhile
         return
-    held = max((lease.now - lease.created_at).total_seconds(), 0.001)
+    held_seconds = max((lease.now - lease.created_at).total_seconds(), 0.001)
     if lease.slots:
-        await upstream.give_back(session, list(lease.resource_ids), lease.slots, held)
-    logger.info("Gave back the lease %s, %.0f s old: its holder has ended", lease_id, held)
+        await upstream.release_slots(session, list(lease.resource_ids), lease.slots, held_seconds)
+    logger.info("Released the lease %s after %.0f s: its holder has ended", lease_id, held_seconds)
 
 
-async def _set(row: Any) -> None:
+async def _correct_count(row: Any) -> None:
     async with upstream.transaction() as session:
         values = {"id": row.id, "counted": row.counted, "leased": row.leased}
         await session.execute(SET, values)
     logger.warning(
-        "Set the slots in use of the limit %r from %d to %d: so many have a lease",
+        "Changed the slots in use of the limit %r from %d to %d, which is how many have a lease",
         *(row.name, row.counted, row.leased),
     )
 
@@ -160,14 +164,14 @@ async def _run() -> None:
         try:
             await reclaimer.look()
         except Exception as error:
-            if not is_outage(error):  # which has a line of its own already
-                logger.exception("Could not look for leases that nobody holds; trying again")
+            if not is_outage(error):  # `Outages` logs those
+                logger.exception("Could not look for abandoned leases; trying again")
         await asyncio.sleep(LOOK_EVERY)
 
 
 @asynccontextmanager
 async def reclaiming() -> AsyncIterator[None]:
-    """Look every few seconds, until the server ends."""
+    """Run a `Reclaimer` in the background, which looks every `LOOK_EVERY` seconds."""
     task = asyncio.create_task(_run())
     try:
         yield

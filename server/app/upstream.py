@@ -1,7 +1,7 @@
-"""The parts of Prefect's server that it does not promise to keep, named in one place.
+"""The internals of Prefect's server that we use, in one place: they may change without notice.
 
-tests/unit/test_server_app.py and tests/embedded/test_server_app.py use each of them on the real
-thing, so that an upgrade which moves one fails there.
+tests/unit/test_server_app.py and tests/embedded/test_server_app.py use each of them in a real
+server, so that an upgrade of Prefect that changes one fails these tests.
 """
 
 from __future__ import annotations
@@ -35,35 +35,38 @@ __all__ = [
     "answer_error",
     "create",
     "database_url",
-    "give_back",
+    "release_slots",
     "transaction",
     "uvicorn_options",
 ]
 
 
 def create() -> FastAPI:
-    """Prefect's app as `prefect server start` makes it, but that exceptions come out of it.
+    """Prefect's app as `prefect server start` creates it, except that it raises exceptions.
 
-    Prefect turns every exception of a route into an answer of its own, and passes it on all the
-    same, to be logged a second time. Here it is passed on only.
+    Prefect answers a request whose route raised, and raises the exception as well, so that it is
+    logged twice. This app only raises it.
     """
     app = create_app(final=True, ignore_cache=True)
-    for each in (app, app.api_app):  # type: ignore[attr-defined]
-        each.exception_handlers[Exception] = _pass_on
+    for part in (app, app.api_app):  # type: ignore[attr-defined]
+        part.exception_handlers[Exception] = _raise_again
     return app
 
 
-async def _pass_on(_request: Request, error: Exception) -> Response:
+async def _raise_again(_request: Request, error: Exception) -> Response:
     raise error
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
-    """What Prefect answers to `error`: 503 where a client may try again, else 500."""
+    """Prefect's own answer to `error`: 503 if the client may retry, otherwise 500."""
     return await custom_internal_exception_handler(request, error)
 
 
 def uvicorn_options() -> dict[str, Any]:
-    """What `prefect server start` gives uvicorn besides host and port (cli/_server_utils.py)."""
+    """The options that `prefect server start` passes to uvicorn, without host and port.
+
+    See cli/_server_utils.py.
+    """
     settings = get_current_settings().server
     return {
         "timeout_keep_alive": settings.api.keepalive_timeout,
@@ -74,7 +77,7 @@ def uvicorn_options() -> dict[str, Any]:
 
 
 def database_url() -> str:
-    """The address of the database, with its password."""
+    """The address of the database, with the password."""
     url = get_current_settings().server.database.connection_url
     if url is None:
         raise TypeError("expected PREFECT_SERVER_DATABASE_CONNECTION_URL in the environment")
@@ -83,15 +86,15 @@ def database_url() -> str:
 
 @asynccontextmanager
 async def transaction() -> AsyncIterator[AsyncSession]:
-    """A transaction on one of the connections that Prefect's routes use."""
+    """A transaction on a connection from the pool that Prefect's routes use."""
     async with provide_database_interface().session_context(begin_transaction=True) as session:
         yield session
 
 
-async def give_back(
+async def release_slots(
     session: AsyncSession, limit_ids: list[UUID], slots: int, held_seconds: float
 ) -> None:
-    """Give back `slots` of each of these limits, as Prefect does when a run lets them go."""
+    """Release `slots` of each of these limits, as Prefect does when a run releases them."""
     await bulk_decrement_active_slots(  # type: ignore[attr-defined]
         session=session,
         concurrency_limit_ids=limit_ids,

@@ -1,4 +1,4 @@
-"""Makes a server match what is declared: in `prefect.yaml`, and in the settings of the stack.
+"""Makes a server match the declarations in `prefect.yaml` and `stack.yaml`.
 
-Reads everything and checks everything before the first write; a second run changes nothing.
+Everything is read and checked before the first write, and a second run changes nothing.
 """

@@ -1,4 +1,4 @@
-"""`python -m server.bootstrap`: the one-shot service, and what `scripts/bootstrap.py` runs."""
+"""`python -m server.bootstrap`: the service `bootstrap`, which `scripts/bootstrap.py` runs too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prefect.exceptions import PrefectException
 from prefect.settings import get_current_settings
 
 from server import environment, place, settings
-from server.bootstrap import answers, api, declarations, kinds, report, substitution
+from server.bootstrap import api, declarations, kinds, refusals, report, substitution
 from server.bootstrap.ownership import Record
 from server.bootstrap.planner import Planner
 from server.bootstrap.world import DeclarationError, World
@@ -33,39 +33,40 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def main(
-    plan: Annotated[bool, typer.Option("--plan", help="Show it, change nothing.")] = False,  # noqa: FBT002
+    plan: Annotated[bool, typer.Option("--plan", help="Show the plan, change nothing.")] = False,  # noqa: FBT002
     check: Annotated[  # noqa: FBT002
         bool, typer.Option("--check", help="Change nothing; exit with 2 when something differs.")
     ] = False,
     prune: Annotated[  # noqa: FBT002
-        bool, typer.Option("--prune", help="Remove what bootstrap made and is no longer declared.")
+        bool,
+        typer.Option("--prune", help="Remove what bootstrap created and is no longer declared."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002
 ) -> None:
-    """Make the server match prefect.yaml and stack.yaml; run twice, it changes nothing.
+    """Make the server match prefect.yaml and stack.yaml. A second run changes nothing.
 
-    What is declared wrongly is left as it is on the server, and all else applied.
+    A wrong declaration leaves its resource on the server as it is; all others are applied.
     """
-    settled = settings.load()
+    stack_settings = settings.load()
     here = place.current()
-    # The worker may find the same files elsewhere.
+    # The worker's path to the project may differ from the path in this process.
     world = World(Path.cwd(), common={**environment.COMMON, "STACK_DATA_DIR": str(here.data)})
     with get_client(sync_client=True) as prefect:
         client = api.PrefectClient(prefect)
         all_kinds = kinds.every(world, client)
-        given = substitution.gather(settled, here.root)
-        wanted = declarations.read(world, all_kinds, given)
+        values = substitution.gather(stack_settings, here.root)
+        declared = declarations.read(world, all_kinds, values)
         _check_server(client)
-        planner = Planner(world, all_kinds, Record(client, settled.stack_name))
-        changes = planner.plan(wanted, prune=prune)
+        planner = Planner(world, all_kinds, Record(client, stack_settings.stack_name))
+        changes = planner.plan(declared, prune=prune)
         applied = not (plan or check)
         if not as_json:
             sys.stdout.write(f"{report.table(changes)}\n")
             sys.stdout.flush()
         if applied:
-            made: list[Change] = []
-            with _applying(made):
-                changes = planner.apply(changes, made.append)
+            applied_changes: list[Change] = []
+            with _server_errors(applied_changes):
+                changes = planner.apply(changes, applied_changes.append)
     if as_json:
         report.write_json(changes, world, applied=applied)
     else:
@@ -80,18 +81,18 @@ def main(
 
 
 def _check_server(client: api.Client) -> None:
-    """See whether the server answers and accepts the login.
+    """Check that the server answers and accepts the login.
 
     Raises:
-        MistakeError: it does not.
-        StackError: it answers otherwise than a Prefect server does.
+        MistakeError: the server cannot be reached or refuses the login.
+        StackError: the answer is not one of a working Prefect server.
     """
     address = get_current_settings().api.url
     try:
-        client.call("GET", "/block_types/slug/secret")  # Cloud has it too
+        client.call("GET", "/block_types/slug/secret")  # exists on Prefect Cloud as well
     except httpx.HTTPStatusError as error:
         if error.response.status_code not in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            raise answers.failure(error, "the server did not answer as expected") from error
+            raise refusals.failure(error, "the server did not answer as expected") from error
         raise MistakeError(
             f"the server at {address} refuses the login",
             expected="a login that it accepts",
@@ -108,12 +109,13 @@ def _check_server(client: api.Client) -> None:
 
 
 @contextmanager
-def _applying(made: list[Change]) -> Iterator[None]:
+def _server_errors(applied: list[Change]) -> Iterator[None]:
+    """Report an error of the server together with the number of changes applied before it."""
     try:
         yield
     except (httpx.HTTPError, PrefectException) as error:
-        what = f"the server did not take everything: {len(made)} changes were made"
-        raise answers.failure(error, what) from error
+        what = f"the server did not accept everything: {len(applied)} changes were made"
+        raise refusals.failure(error, what) from error
 
 
 if __name__ == "__main__":

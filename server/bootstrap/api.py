@@ -1,4 +1,4 @@
-"""Requests to Prefect's API, for what its client has no method for or only a partial one."""
+"""Raw requests to Prefect's API, where its client has no method or only a partial one."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ class Client(Protocol):
     """Sends requests to the API of one server."""
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Send one request and return its answer, None when that is empty."""
+        """Send a request and return the parsed JSON of the response, or None if it is empty."""
 
 
 class PrefectClient:
-    """A `Client` that uses Prefect's own, with its login, retries and CSRF tokens."""
+    """A `Client` that wraps Prefect's own, which adds the login, retries and CSRF tokens."""
 
     def __init__(self, client: SyncPrefectClient) -> None:
-        # Prefect's client declares the paths that it accepts, and these are not all among them.
+        # Any, because the types of Prefect's client accept only some of the API's paths.
         self._client: Any = client
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Send one request and return its answer, None when that is empty.
+        """Send a request and return the parsed JSON of the response, or None if it is empty.
 
         Raises:
-            httpx.HTTPError: there was no answer, or its status is not one of success.
+            httpx.HTTPError: there was no response, or its status is an error.
         """
-        answer: httpx.Response = self._client.request(method, path, json=body)
-        return answer.json() if answer.content else None
+        response: httpx.Response = self._client.request(method, path, json=body)
+        return response.json() if response.content else None
 
 
 def find(client: Client, path: str) -> Any:
-    """What is at `path`, None when there is nothing."""
+    """The object at `path`, or None if the server answers 404."""
     try:
         return client.call("GET", path)
     except httpx.HTTPStatusError as error:
@@ -49,12 +49,12 @@ def find(client: Client, path: str) -> Any:
 
 
 def asking(client: Client) -> pagination.Ask:
-    """A function that posts to the server of `client`, as `pagination` needs it."""
+    """The function that `pagination` needs to post requests through `client`."""
     return lambda path, body: cast("list[dict[str, Any]]", client.call("POST", path, body))
 
 
 def every(
     client: Client, path: str, body: pagination.Body | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Every object that the filter at `path` gives: `pagination.every`."""
+    """Every object that the filter at `path` returns; see `pagination.every`."""
     return pagination.every(asking(client), path, body)

@@ -15,25 +15,25 @@ Action = Literal[
     "create",
     "update",
     "unchanged",
-    "left out",  # declared, but a required value is not set, or a resource it refers to is wrong
-    "wrong",  # declared wrongly, and left as it is
+    "left out",  # not applied: a required value is not set, or a resource it refers to is wrong
+    "wrong",  # the declaration is wrong, so the resource is left as it is
     "remove",
     "no longer declared",  # created by bootstrap, and kept unless --prune is given
     "not ours",  # created by somebody else
 ]
-# The actions that mean that the server differs from the declarations.
+# The actions of resources that differ from their declarations.
 DRIFT: tuple[Action, ...] = ("create", "update", "remove", "no longer declared")
 WRITES: tuple[Action, ...] = ("create", "update", "remove")
 
 
 @dataclass(frozen=True)
 class Change:
-    """A planned change of one resource. `apply` makes it, and returns the id of a new resource."""
+    """A planned change of one resource; `apply` makes it and returns the id of a new resource."""
 
     action: Action
     kind: str
     name: str
-    details: tuple[str, ...] = ()  # the fields that differ, or why it was left out
-    id: UUID | None = None  # of what is live
+    details: tuple[str, ...] = ()  # the fields that differ, or the reason for the action
+    id: UUID | None = None  # of the resource on the server, if there is one
     item: Declared[Any] | None = field(default=None, repr=False, compare=False)
     apply: Callable[[], UUID | None] = field(default=lambda: None, repr=False, compare=False)

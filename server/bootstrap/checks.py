@@ -1,4 +1,4 @@
-"""The checks of a deployment that need its loaded flow."""
+"""Checks of a deployment's parameters, slugs and schedules, once its flow has been loaded."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ RULES = ("type", "format", "pattern", "minimum", "maximum", "exclusiveMinimum", 
 
 
 def check_parameters(item: Declared[Deployment], parameters_schema: dict[str, Any]) -> None:
-    """Refuse a parameter, of the deployment or of a schedule, that the flow does not take.
+    """Check the parameters of the deployment and of its schedules against the flow's signature.
 
     Raises:
-        MistakeError: it is not one of the flow's, or its value is not of its type.
+        MistakeError: the flow has no such parameter, a value has the wrong type, or the server
+            cannot store a default of the flow.
     """
-    if beyond := value_checks.unstorable(parameters_schema):
+    if unstorable := value_checks.unstorable(parameters_schema):
+        within, expected, value = unstorable
         raise item.mistake(
-            f"the flow of deployment {item.value.name!r} has a default that cannot be kept",
+            f"the flow of deployment {item.value.name!r} has a default that cannot be stored",
             "entrypoint",
-            expected=beyond[1],
-            found=f"{beyond[2]} in {'.'.join(map(str, beyond[0]))}",
+            expected=expected,
+            found=f"{value} in {'.'.join(map(str, within))}",
         )
     properties = parameters_schema.get("properties", {})
     known = sorted(properties)
@@ -48,7 +50,7 @@ def check_parameters(item: Declared[Deployment], parameters_schema: dict[str, An
                     expected=f"one of {', '.join(known)}" if known else "no parameters",
                     found=name,
                 )
-            # The server checks this too, but only once half of the changes are applied.
+            # The server checks this too, but only after other changes have been applied.
             errors = value_checks.schema_errors({name: value}, parameters_schema)
             if errors and item.value.enforce_parameter_schema:
                 raise item.mistake(
@@ -60,20 +62,20 @@ def check_parameters(item: Declared[Deployment], parameters_schema: dict[str, An
 
 
 def _type_of(field: dict[str, Any]) -> str:
-    """What the schema requires, without the value, which may be a secret."""
+    """The requirements of a field's schema, for a message that must not show the value."""
     if "enum" in field:
         return f"one of {', '.join(map(str, field['enum']))}"
     if "anyOf" in field:
-        return " or ".join(_type_of(each) for each in field["anyOf"])
+        return " or ".join(_type_of(option) for option in field["anyOf"])
     rules = {k: v for k, v in field.items() if k in RULES}
     return ", ".join(f"{name} {value}" for name, value in rules.items()) or "see the flow"
 
 
 def check_slugs(item: Declared[Deployment]) -> None:
-    """Refuse two schedules with the same slug.
+    """Check that the slugs of the schedules are unique.
 
     Raises:
-        MistakeError: there are two.
+        MistakeError: two schedules have the same slug.
     """
     slugs = [schedule.slug for schedule in item.value.schedules]
     for number, slug in enumerate(slugs):
@@ -81,30 +83,30 @@ def check_slugs(item: Declared[Deployment]) -> None:
             raise item.mistake(
                 f"slug {slug!r} is used twice in {item.value.name!r}",
                 *("schedules", number, "slug"),
-                expected="a slug for each schedule",
-                found="two of one name",
+                expected="a different slug for each schedule",
+                found="two schedules with the same slug",
             )
 
 
 def check_dates(
     item: Declared[Deployment], verdicts: Sequence[dates.Verdict], world: World
 ) -> None:
-    """Refuse a schedule that never creates a run; note one whose dates are all in the past.
+    """Refuse a schedule that never creates a run, and add a note if all its dates have passed.
 
     Raises:
-        MistakeError: its dates cannot be computed, or there are none.
+        MistakeError: the dates of a schedule cannot be computed, or it has none.
     """
     for number, (verdict, why) in enumerate(verdicts):
         schedule = item.value.schedules[number]
-        kind = next(each for each in KINDS_OF_SCHEDULE if getattr(schedule, each) is not None)
+        kind = next(name for name in KINDS_OF_SCHEDULE if getattr(schedule, name) is not None)
         within = ("schedules", number, kind)
         if verdict == dates.WRONG:
             raise item.mistake(
-                f"schedule {schedule.slug!r} of {item.value.name!r} makes no runs",
+                f"schedule {schedule.slug!r} of {item.value.name!r} never creates a run",
                 *within,
                 expected="a schedule that has a date",
                 found=why,
             )
         if verdict == dates.OVER:
-            said = f"schedule {schedule.slug!r} of {item.value.name!r} makes no more runs: {why}"
-            world.note(item, said, *within)
+            note = f"schedule {schedule.slug!r} of {item.value.name!r} creates no more runs: {why}"
+            world.note(item, note, *within)

@@ -1,6 +1,6 @@
-"""Reads the declarations of each kind from `prefect.yaml` and `stack.yaml`.
+"""Reads the declarations of all kinds from `prefect.yaml` and `stack.yaml`.
 
-They are checked here as far as that is possible without a server.
+They are checked as far as that is possible without a server.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from server.bootstrap.resource import Location
     from server.bootstrap.world import World
 
-# What a file may hold besides the sections of the kinds.
-OTHERS: dict[str, set[str]] = {
+# Top-level keys that each file may have besides the sections of the kinds.
+OTHER_KEYS: dict[str, set[str]] = {
     "prefect.yaml": {"name", "prefect-version", "pull", "definitions"},
     "stack.yaml": {"definitions"},  # a place for YAML anchors
 }
 REQUIRES = "requires"
-UNKNOWN = "?"  # stands for a part of a name that is missing
-# Replaces messages of Prefect's that only say that a value is wrong.
+UNKNOWN = "?"  # placeholder for a missing part of a name
+# Used instead of messages of Prefect that say only that a value is wrong.
 EXPECTED = {
     "cron": "five fields, such as 0 2 * * *",
     "timezone": "a name of the IANA database, such as Europe/Madrid",
@@ -47,76 +47,80 @@ class Declaration:
     """All declarations of one kind."""
 
     items: Sequence[Declared[Any]] = ()
-    left_out: dict[str, str] = field(default_factory=dict)  # the name, and the reason
+    left_out: dict[str, str] = field(default_factory=dict)  # the reasons, by name
 
 
 def read(
-    world: World, kinds: Sequence[Kind[Any]], given: Mapping[str, str]
+    world: World, kinds: Sequence[Kind[Any]], values: Mapping[str, str]
 ) -> dict[str, Declaration]:
-    """The declarations by the name of their kind, which are also registered in `world`.
+    """The valid declarations by the name of their kind; they are also registered in `world`.
+
+    A mistake in a single declaration is recorded in `world`, and that declaration is left out.
 
     Raises:
-        MistakeError: a whole file is wrong. A mistake in one resource is noted in `world`, and that
-            resource left out.
+        MistakeError: a whole file is wrong.
     """
     files = {name: YamlFile(world.root / name) for name in DECLARATIONS}
     for name, file in files.items():
         _refuse_unknown_sections(file, {kind.section for kind in kinds if kind.file == name})
-    found: dict[str, Declaration] = {}
+    declarations: dict[str, Declaration] = {}
     for kind in kinds:
-        declaration = _of(world, kind, files[kind.file], given)
-        items = _without_twins(world, kind, declaration.items)
-        declaration.items = _without_twins(world, kind, kind.check(items))
+        declaration = _read_kind(world, kind, files[kind.file], values)
+        items = _without_duplicates(world, kind, declaration.items)
+        # Checked again, because `check` may give deployments their full names.
+        declaration.items = _without_duplicates(world, kind, kind.check(items))
         world.declared |= {(kind.name, item.name) for item in declaration.items}
-        found[kind.name] = declaration
-    return found
+        declarations[kind.name] = declaration
+    return declarations
 
 
-def _of(world: World, kind: Kind[Any], file: YamlFile, given: Mapping[str, str]) -> Declaration:
+def _read_kind(
+    world: World, kind: Kind[Any], file: YamlFile, values: Mapping[str, str]
+) -> Declaration:
     items: list[Declared[Any]] = []
     declaration = Declaration(items)
     for where, raw in kind.find(plain(file.content)):
         name = _name(kind, raw)
         place = f"{file.name} line {file.line(where)}"
-        with world.sparing(kind.name, name, place, exact=kind.exact):
-            _refuse_what_cannot_be_kept(kind, raw, file, where)
-            missing = _missing(raw, given, file, where)
+        with world.skip_on_mistake(kind.name, name, place, exact=kind.exact):
+            _refuse_unstorable(kind, raw, file, where)
+            missing = _pop_missing_requirement(raw, values, file, where)
             if missing:
                 label = kind.label(kind.model.model_construct(**{**_blank(kind), **raw}))
                 declaration.left_out[label] = f"{missing} is not set"
                 continue
-            value = _built(kind, substitution.fill(raw, given, file, where), file, where)
+            value = _validated(kind, substitution.fill(raw, values, file, where), file, where)
             items.append(Declared(kind.label(value), value, file, where))
     return declaration
 
 
 def _name(kind: Kind[Any], raw: Any) -> str | None:
-    """The name of the resource that `raw` declares; None when it cannot be told."""
+    """The name of the resource that `raw` declares; None if it cannot be determined."""
     if not isinstance(raw, dict):
         return None
     label = kind.label(kind.model.model_construct(**{**_blank(kind), **raw}))
     return None if UNKNOWN in label or "{{" in label else label
 
 
-def _refuse_what_cannot_be_kept(kind: Kind[Any], raw: Any, file: YamlFile, where: Location) -> None:
+def _refuse_unstorable(kind: Kind[Any], raw: Any, file: YamlFile, where: Location) -> None:
     if not isinstance(raw, dict):
         raise file.mistake(
             where,
-            f"this {kind.name} is no mapping",
+            f"this {kind.name} is not a mapping",
             expected="name: value",
             found=type(raw).__name__,
         )
-    if found := value_checks.unstorable(raw):
-        within, expected, value = found
+    if unstorable := value_checks.unstorable(raw):
+        within, expected, value = unstorable
         raise file.mistake(
             (*where, *within),
-            f"the server cannot keep this {within[-1]!r}" if within else "a key is not valid",
+            f"the server cannot store this {within[-1]!r}" if within else "a key is not valid",
             expected=expected,
             found=value,
         )
 
 
-def _built(kind: Kind[Any], content: Any, file: YamlFile, where: Location) -> Any:
+def _validated(kind: Kind[Any], content: Any, file: YamlFile, where: Location) -> Any:
     try:
         return kind.model.model_validate(content)
     except ValidationError as error:
@@ -127,10 +131,10 @@ def _built(kind: Kind[Any], content: Any, file: YamlFile, where: Location) -> An
         ) from None
 
 
-def _missing(
-    raw: dict[str, Any], given: Mapping[str, str], file: YamlFile, where: Location
+def _pop_missing_requirement(
+    raw: dict[str, Any], values: Mapping[str, str], file: YamlFile, where: Location
 ) -> str | None:
-    """Remove `requires` from `raw`, and return the first name in it that has no value."""
+    """Remove the key `requires` from `raw`, and return the first name in it without a value."""
     if file.name != "stack.yaml":
         return None
     required = raw.pop(REQUIRES, [])
@@ -141,7 +145,7 @@ def _missing(
             expected="a list of names, such as [SLACK_WEBHOOK_URL]",
             found=type(required).__name__,
         )
-    return next((str(name) for name in required if name not in given), None)
+    return next((str(name) for name in required if name not in values), None)
 
 
 def _blank(kind: Kind[Any]) -> dict[str, str]:
@@ -149,7 +153,7 @@ def _blank(kind: Kind[Any]) -> dict[str, str]:
 
 
 def _refuse_unknown_sections(file: YamlFile, sections: set[str]) -> None:
-    known = sections | OTHERS[file.name]
+    known = sections | OTHER_KEYS[file.name]
     for key, value in file.content.items():
         if key not in known:
             close = difflib.get_close_matches(str(key), known, n=1)
@@ -161,22 +165,25 @@ def _refuse_unknown_sections(file: YamlFile, sections: set[str]) -> None:
             )
         if key in sections and not isinstance(value, list | None):
             raise file.mistake(
-                (key,), f"{key!r} is no list", expected="a list", found=type(plain(value)).__name__
+                (key,),
+                f"{key!r} is not a list",
+                expected="a list",
+                found=type(plain(value)).__name__,
             )
 
 
-def _without_twins(
+def _without_duplicates(
     world: World, kind: Kind[Any], items: Sequence[Declared[Any]]
 ) -> list[Declared[Any]]:
-    """The items with a unique name: of two with the same, nobody knows which one is meant."""
+    """The items whose names are unique; all items that share a name are left out as wrong."""
     names = Counter(item.name for item in items)
     seen: set[str] = set()
     for item in items:
         if item.name in seen:
-            with world.sparing(kind.name, item.name, item.place, exact=kind.exact):
+            with world.skip_on_mistake(kind.name, item.name, item.place, exact=kind.exact):
                 raise item.mistake(
                     f"the {kind.name} {item.name!r} is declared twice",
-                    expected="one of a name",
+                    expected="one declaration with this name",
                     found="two",
                 )
         seen.add(item.name)
@@ -198,9 +205,9 @@ def _explain(details: ErrorDetails) -> tuple[str, str, str]:
         case _:
             message = details["msg"].removeprefix("Value error, ").removeprefix("expected ")
             message = EXPECTED.get(str(key), message)
-            found = details["input"]
-            # A mapping or a list may contain a secret.
-            shown = type(found).__name__ if isinstance(found, dict | list) else repr(found)
-            if isinstance(found, dict) and "slug" in found:
-                shown = ", ".join(name for name in KINDS_OF_SCHEDULE if name in found) or "none"
+            value = details["input"]
+            # A mapping or a list may contain a secret, so only its type is shown.
+            shown = type(value).__name__ if isinstance(value, dict | list) else repr(value)
+            if isinstance(value, dict) and "slug" in value:
+                shown = ", ".join(name for name in KINDS_OF_SCHEDULE if name in value) or "none"
             return f"{subject} is not valid", message, shown

@@ -1,6 +1,6 @@
 """The model of a deployment in `prefect.yaml`.
 
-Prefect ignores a key that it does not know; here a misspelt key is a mistake with a line.
+Prefect ignores unknown keys; here a misspelt key is a mistake, reported with its line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ KINDS_OF_SCHEDULE = ("cron", "interval", "rrule")
 
 
 class Schedule(Strict):
-    """One schedule of a deployment. `active` is its state when it is created."""
+    """One schedule of a deployment; `active` applies only when it is created."""
 
     slug: str
     cron: str | None = None
@@ -30,11 +30,11 @@ class Schedule(Strict):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        given = [kind for kind in KINDS_OF_SCHEDULE if getattr(self, kind) is not None]
-        if len(given) != 1:
+        kinds = [kind for kind in KINDS_OF_SCHEDULE if getattr(self, kind) is not None]
+        if len(kinds) != 1:
             raise ValueError(
                 f"expected exactly one of {', '.join(KINDS_OF_SCHEDULE)}; "
-                f"found {', '.join(given) or 'none'}"
+                f"found {', '.join(kinds) or 'none'}"
             )
         self.build()
         return self
@@ -51,7 +51,7 @@ class Schedule(Strict):
 
 
 class WorkPool(Strict):
-    """Where a deployment's runs go."""
+    """The work pool and queue for the runs of a deployment, and the variables of their jobs."""
 
     name: str
     work_queue_name: str | None = None
@@ -59,7 +59,7 @@ class WorkPool(Strict):
 
 
 class ConcurrencyLimit(Strict):
-    """How many runs of a deployment may run at once, and what happens to one more."""
+    """How many runs of a deployment may run at once, and what happens to further runs."""
 
     limit: Annotated[int, Field(ge=1)]
     collision_strategy: Literal["ENQUEUE", "CANCEL_NEW"] | None = None
@@ -84,8 +84,8 @@ class Deployment(Strict):
 
     @field_validator("entrypoint")
     @classmethod
-    def _is_one(cls, value: str) -> str:
-        """What Prefect can load: a file or a module, and a function or a method of a class."""
+    def _valid_entrypoint(cls, value: str) -> str:
+        """Refuse an entrypoint that is not a file or module, and a function or method in it."""
         path, separator, function = value.rpartition(":")
         if not separator:
             path, _, function = value.rpartition(".")

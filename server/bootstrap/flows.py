@@ -1,7 +1,7 @@
-"""Loads the flows of deployments, each with the environment that its runs will have.
+"""Loads the flows of deployments, each in the environment that its runs will have.
 
-Each distinct environment has a process of its own: a flow may read its variables when it is
-imported, and what it changes must not reach the next.
+Flows with different environments are loaded in different processes: a flow may read its variables
+during import, and changes that it makes to its process must not affect other flows.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
     from pathlib import Path
 
-SECONDS = 120  # for the import of one file
-# The variables that a flow is imported with besides the declared ones. No other variable of the
-# shell may make an import succeed that would fail in the worker.
-KEPT = {
+TIMEOUT_SECONDS = 120  # for the import of one file
+# Variables of this process that a flow sees during import besides the declared ones. All others are
+# hidden, because they might make an import succeed that would fail in the worker.
+INHERITED = {
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH"),
     *("PYTHONTZPATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "STACK_PLACE"),
 }
-KEPT_PREFIXES = ("PREFECT_", "LC_")
+INHERITED_PREFIXES = ("PREFECT_", "LC_")
 
 
 @dataclass(frozen=True)
 class LoadedFlow:
-    """The facts about a flow that its deployment needs."""
+    """The properties of a flow that its deployment needs."""
 
     name: str
     version: str | None
@@ -47,7 +47,7 @@ class LoadedFlow:
 
 @dataclass(frozen=True)
 class NotLoaded:
-    """Why a flow could not be loaded, as the parts of a message."""
+    """The reason why a flow could not be loaded, as the parts of an error message."""
 
     what: str
     expected: str
@@ -56,40 +56,47 @@ class NotLoaded:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A flow, and the variables that its deployment and its pool declare for it."""
+class FlowToLoad:
+    """The entrypoint of a flow, and the environment that its deployment and work pool declare."""
 
     entrypoint: str
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_all(
-    root: Path, wanted: Mapping[Hashable, Wanted], common: Mapping[str, str]
+    root: Path, to_load: Mapping[Hashable, FlowToLoad], common: Mapping[str, str]
 ) -> dict[Hashable, LoadedFlow | NotLoaded]:
-    """Every flow of `wanted`, imported with `root` as the working folder, as a run does.
+    """Import all flows with `root` as the working folder, as a run does.
 
-    `common` is what the worker gives to every run besides what is declared.
+    Args:
+        root: the folder of the project.
+        to_load: the flows, by any key; the result has the same keys.
+        common: variables that the worker sets for every run besides the declared ones.
     """
     groups: dict[tuple[tuple[str, str], ...], dict[str, list[Hashable]]] = {}
-    for key, each in wanted.items():
-        group = groups.setdefault(tuple(sorted(each.variables.items())), {})
-        group.setdefault(each.entrypoint, []).append(key)
-    found: dict[Hashable, LoadedFlow | NotLoaded] = {}
-    kept = {k: v for k, v in os.environ.items() if k in KEPT or k.startswith(KEPT_PREFIXES)}
+    for key, flow in to_load.items():
+        group = groups.setdefault(tuple(sorted(flow.variables.items())), {})
+        group.setdefault(flow.entrypoint, []).append(key)
+    results: dict[Hashable, LoadedFlow | NotLoaded] = {}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name in INHERITED or name.startswith(INHERITED_PREFIXES)
+    }
     for variables, entrypoints in groups.items():
-        env = {**kept, **common, **dict(variables)}
-        for entrypoint, flow in zip(
-            entrypoints, _with_environment(root, list(entrypoints), env), strict=True
+        env = {**inherited, **common, **dict(variables)}
+        for entrypoint, result in zip(
+            entrypoints, _load_with_environment(root, list(entrypoints), env), strict=True
         ):
-            found |= dict.fromkeys(entrypoints[entrypoint], flow)
-    return found
+            results |= dict.fromkeys(entrypoints[entrypoint], result)
+    return results
 
 
 def load(root: Path, entrypoint: str) -> LoadedFlow | NotLoaded:
-    """Import one flow into this process, whose working folder and `sys.path` have to be set."""
+    """Import one flow in this process, whose working folder and `sys.path` must be set already."""
     path = path_of(entrypoint)
     function = entrypoint[len(path) + 1 :]
-    if not _is_there(root, path):
+    if not _exists(root, path):
         return NotLoaded(
             "names a file that does not exist", expected="a Python file under flows/", found=path
         )
@@ -107,15 +114,15 @@ def load(root: Path, entrypoint: str) -> LoadedFlow | NotLoaded:
             expected=f"one of {', '.join(_flows(root, path)) or 'its flows (it has none)'}",
             found=function,
         )
-    # A user's file may do anything when it is imported, even raise SystemExit.
+    # The import of a user's file may raise anything, even SystemExit.
     except BaseException as error:  # noqa: BLE001
         cause = error.user_exc if isinstance(error, ScriptError) else error
         return not_imported(root, path, explain(cause))
 
 
 def not_imported(root: Path, path: str, found: str) -> NotLoaded:
-    """The parts of the message about a file that fails to import."""
-    in_flows = (root / "flows/requirements.txt").is_file()  # as the clone has it
+    """The parts of the message about the file `path`, whose import failed with `found`."""
+    in_flows = (root / "flows/requirements.txt").is_file()  # where the clone has this file
     requirements = "flows/requirements.txt" if in_flows else "requirements.txt"
     return NotLoaded(
         f"names {path}, which fails to import",
@@ -126,14 +133,15 @@ def not_imported(root: Path, path: str, found: str) -> NotLoaded:
 
 
 def path_of(entrypoint: str) -> str:
-    """The file or the module that an entrypoint names."""
+    """The file or module in `entrypoint`, without the function."""
     return entrypoint.rsplit(":" if ":" in entrypoint else ".", 1)[0]
 
 
 def explain(error: BaseException) -> str:
-    """An exception in one line, with the line that raised it.
+    """Describe an exception in one line, with the line number that raised it.
 
-    Pydantic's ends in an address, and says what is wrong in the lines before.
+    Messages of Pydantic say what is wrong in their first lines and end with a link, which is left
+    out.
     """
     if isinstance(error, SyntaxError):
         name = _relative(error.filename or "the file")
@@ -145,7 +153,7 @@ def explain(error: BaseException) -> str:
     return f"{line} (line {frames[-1].lineno} of {frames[-1].name})" if frames else line
 
 
-def _with_environment(
+def _load_with_environment(
     root: Path, entrypoints: list[str], env: Mapping[str, str]
 ) -> Iterable[LoadedFlow | NotLoaded]:
     def prepare() -> None:
@@ -155,15 +163,16 @@ def _with_environment(
         os.chdir(root)
         paths = env.get("PYTHONPATH", "").split(os.pathsep)
         sys.path[:0] = [str(root), *filter(None, paths)]
-        for name in [each for each in sys.modules if each.partition(".")[0] == "server"]:
-            del sys.modules[name]  # the project may have a module of this name, as a run finds it
+        # The project may have a module called `server`, which a run would import instead of ours.
+        for name in [module for module in sys.modules if module.partition(".")[0] == "server"]:
+            del sys.modules[name]
         refresh_global_settings_context()
 
     def work(entrypoint: str) -> dict[str, Any]:
-        found = load(root, entrypoint)
-        return {"loaded": isinstance(found, LoadedFlow), **asdict(found)}
+        result = load(root, entrypoint)
+        return {"loaded": isinstance(result, LoadedFlow), **asdict(result)}
 
-    answers = isolation.run_each(entrypoints, work, seconds=SECONDS, prepare=prepare)
+    answers = isolation.run_each(entrypoints, work, seconds=TIMEOUT_SECONDS, prepare=prepare)
     for entrypoint, answer in zip(entrypoints, answers, strict=True):
         if isinstance(answer, isolation.Ended):
             yield not_imported(root, path_of(entrypoint), answer.reason)
@@ -172,18 +181,18 @@ def _with_environment(
             yield kind(**answer)
 
 
-def _is_there(root: Path, path: str) -> bool:
+def _exists(root: Path, path: str) -> bool:
     if path.endswith(".py"):
         return (root / path).is_file()
     importlib.invalidate_caches()
     parts = root.joinpath(*path.split("."))
     local = parts.with_suffix(".py").is_file() or parts.is_dir()
-    # A name that the project does not have is that of an installed package.
+    # A name that is not in the project is assumed to be an installed package.
     return local or not (root / path.split(".", maxsplit=1)[0]).exists()
 
 
 def _flows(root: Path, path: str) -> list[str]:
-    """The names of the functions in a file that have a decorator with "flow" in it."""
+    """The names of the functions in a file whose decorators contain the word "flow"."""
     file = (
         root / path if path.endswith(".py") else root.joinpath(*path.split(".")).with_suffix(".py")
     )

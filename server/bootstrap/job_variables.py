@@ -1,7 +1,7 @@
-"""The job variables of a deployment, checked as the server checks them when a run is made.
+"""Checks the job variables of deployments as the server does when it creates a run.
 
-The server checks them when a deployment is created and not when it is updated; then every later
-run is refused.
+The server does not check them when a deployment is updated; with wrong ones it then refuses every
+later run.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ if TYPE_CHECKING:
 
     from server.bootstrap.resource import Location
 
-# The worker fills it in only in the name of a job; elsewhere it is replaced by nothing.
+# The worker fills in this placeholder only in the name of a job; elsewhere it becomes empty.
 CONTEXT = re.compile(r"{{\s*ctx\.[\w.]+\s*}}")
 ENV = "env"
 
 
-def refused(
+def first_error(
     template: Mapping[str, Any], variables: Mapping[str, Any]
 ) -> tuple[Location, str, Any] | None:
-    """The place of the first variable that a pool with this template does not take.
+    """The first of `variables` that a pool with this template does not accept.
 
-    With what it takes there, and what stands there instead.
+    Returns:
+        Where it is, what is expected there, and the wrong value; None if all are valid.
     """
-    wanted = template.get("variables")
-    if not wanted or not variables:
+    schema = template.get("variables")
+    if not schema or not variables:
         return None
-    errors = value_checks.schema_errors(variables, wanted, none_for_default=True)
+    errors = value_checks.schema_errors(variables, schema, none_for_default=True)
     if not errors:
         return None
     error = _deepest(errors[0])
@@ -42,27 +43,30 @@ def refused(
 
 def template_fault(template: Mapping[str, Any]) -> str | None:
     """What is wrong with a template: an invalid schema, or a default that does not match it."""
-    wanted = template.get("variables")
-    if not isinstance(wanted, dict) or not wanted:
+    schema = template.get("variables")
+    if not isinstance(schema, dict) or not schema:
         return None
     try:
-        is_valid_schema(wanted, preprocess=False)
+        is_valid_schema(schema, preprocess=False)
     except ValueError as error:
         return " ".join(str(error).split())
-    properties = wanted.get("properties") or {}
+    properties = schema.get("properties") or {}
     defaults = {
-        name: each["default"]
-        for name, each in properties.items()
-        if "default" in each and "$ref" not in str(each["default"])
+        name: field["default"]
+        for name, field in properties.items()
+        if "default" in field and "$ref" not in str(field["default"])
     }
-    found = refused(template, defaults)
-    return f"the default of {found[0][0]} is not {found[1]}" if found and found[0] else None
+    mismatch = first_error(template, defaults)
+    if not mismatch or not mismatch[0]:
+        return None
+    return f"the default of {mismatch[0][0]} is not {mismatch[1]}"
 
 
 def environment(*layers: Mapping[str, Any]) -> dict[str, str]:
-    """The environment of a run, with the layers merged as the worker merges them.
+    """The environment of a run, merged from job variables as the worker merges them.
 
-    Each layer is the job variables of one place; `env.NAME` is Prefect's short form of one.
+    Later layers override earlier ones. A key `env.NAME` is Prefect's short form for an entry of
+    `env`.
     """
     env: dict[str, Any] = {}
     for layer in layers:
@@ -73,33 +77,34 @@ def environment(*layers: Mapping[str, Any]) -> dict[str, str]:
 
 
 def of_template(template: Mapping[str, Any]) -> dict[str, Any]:
-    """The job variables with the environment that a pool's template gives to every run."""
+    """A layer for `environment`: the variables that a pool's template sets for every run."""
     configured = _mapping(_mapping(template.get("job_configuration")).get(ENV))
     properties = _mapping(_mapping(template.get("variables")).get("properties"))
     return {ENV: {**configured, **_mapping(_mapping(properties.get(ENV)).get("default"))}}
 
 
 def empty_references(env: Mapping[str, Any]) -> Iterator[str]:
-    """A note for each variable that refers to the context of a run, which is never filled in."""
+    """A note for each reference to the context of a run, which is never filled in."""
     for name, value in env.items():
-        for found in CONTEXT.findall(value) if isinstance(value, str) else ():
+        for reference in CONTEXT.findall(value) if isinstance(value, str) else ():
             yield (
-                f"{found} in the variable {name} is empty in a run: Prefect fills in the context "
-                "for the name of a job only; flows read it from prefect.runtime"
+                f"{reference} in the variable {name} is empty in a run: Prefect fills in the "
+                "context for the name of a job only; flows read it from prefect.runtime"
             )
 
 
 def _deepest(error: Any) -> Any:
-    """The most specific error, where a value had several choices."""
+    """The most specific cause of an error, where a schema has alternatives."""
     depth = len(error.absolute_path)
-    below = [each for each in error.context or () if len(each.absolute_path) > depth]
-    return _deepest(below[0]) if below else error
+    deeper = [cause for cause in error.context or () if len(cause.absolute_path) > depth]
+    return _deepest(deeper[0]) if deeper else error
 
 
 def _expected(error: Any) -> str:
     rule = error.validator_value
     if error.validator == "anyOf":
-        return f"type {' or '.join(str(each.get('type', 'of its schema')) for each in rule)}"
+        types = (str(option.get("type", "of its schema")) for option in rule)
+        return f"type {' or '.join(types)}"
     return f"{error.validator} {', '.join(map(str, rule)) if isinstance(rule, list) else rule}"
 
 

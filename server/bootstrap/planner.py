@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from server.bootstrap import answers
+from server.bootstrap import refusals
 from server.bootstrap.change import WRITES, Change
 
 if TYPE_CHECKING:
@@ -31,92 +31,98 @@ class Planner:
         self.record = record
 
     def plan(self, declared: Mapping[str, Declaration], *, prune: bool) -> list[Change]:
-        """The change of every resource, in the order of application; nothing is written.
+        """Plan the change of every resource, in the order of application, without any write.
 
-        A declaration that the server would not accept is recorded in the world as wrong, and left
-        out with all that refer to it.
+        A declaration that the server would not accept is recorded in the world as wrong. It is left
+        out together with all declarations that refer to it.
         """
         live = {kind.name: kind.read(declared[kind.name].items) for kind in self.kinds}
         self.world.ids |= {
-            (kind, name): each.id for kind, found in live.items() for name, each in found.items()
+            (kind, name): resource.id
+            for kind, resources in live.items()
+            for name, resource in resources.items()
         }
         changes = [
             change
             for kind in self.kinds
-            for change in self._declared(kind, declared[kind.name], live[kind.name])
+            for change in self._plan_declared(kind, declared[kind.name], live[kind.name])
         ]
-        shown = {(each.kind, each.name) for each in changes}
+        planned = {(change.kind, change.name) for change in changes}
         for kind in reversed(self.kinds):
-            rest = {n: each for n, each in live[kind.name].items() if (kind.name, n) not in shown}
-            found = self._undeclared(kind, declared[kind.name], rest)
-            changes += [_removed(each) for each in found] if prune else found
-        return [*changes, *self._not_there(changes)]
+            rest = {
+                name: resource
+                for name, resource in live[kind.name].items()
+                if (kind.name, name) not in planned
+            }
+            undeclared = self._plan_undeclared(kind, declared[kind.name], rest)
+            changes += [_as_removal(change) for change in undeclared] if prune else undeclared
+        return [*changes, *self._wrong_and_missing(changes)]
 
-    def apply(self, changes: Sequence[Change], say: Callable[[Change], None]) -> list[Change]:
-        """Apply every change in order, and return what became of each.
+    def apply(self, changes: Sequence[Change], on_write: Callable[[Change], None]) -> list[Change]:
+        """Apply every change in order, and return the changes with their outcomes.
 
-        `say` is called for each change that was made. One that the server refuses is recorded in
-        the world, and those that refer to it are left out. A plan made afterwards has no writes;
-        after a failure half-way, it has the remaining ones.
+        `on_write` is called for each change that was written. A change that the server refuses is
+        recorded in the world, and the changes that refer to it are left out. A plan made afterwards
+        contains no writes; after a failure half-way, it contains the remaining ones.
         """
         self.record.begin(changes)
-        done = []
+        outcomes = []
         for change in changes:
             outcome = self._apply(change) if change.action in WRITES else change
-            done.append(outcome)
+            outcomes.append(outcome)
             if change.action not in WRITES:
                 continue
             if outcome.action in WRITES:
-                say(outcome)
+                on_write(outcome)
             else:
-                self.record.refused(change)
+                self.record.mark_refused(change)
         self.record.end()
-        return done
+        return outcomes
 
     def _apply(self, change: Change) -> Change:
         item = change.item
-        kind = next(each for each in self.kinds if each.name == change.kind)
+        kind = next(kind for kind in self.kinds if kind.name == change.kind)
         if item is not None and (reason := self._broken_need(kind, item)):
             return self._left_out(change, item, reason)
         try:
-            made = change.apply()
+            new_id = change.apply()
         except httpx.HTTPStatusError as error:
-            if item is None or not answers.is_refusal(error):
+            if item is None or not refusals.is_refusal(error):
                 raise
-            with self.world.sparing(kind.name, item.name, item.place):
-                raise answers.refusal(error, item, kind.name) from error
+            with self.world.skip_on_mistake(kind.name, item.name, item.place):
+                raise refusals.refusal(error, item, kind.name) from error
             return replace(change, action="wrong", details=(item.place,))
-        if made is not None:
-            self.world.ids[change.kind, change.name] = made
-        self.record.made(change, made)
+        if new_id is not None:
+            self.world.ids[change.kind, change.name] = new_id
+        self.record.mark_applied(change, new_id)
         return change
 
-    def _declared(
+    def _plan_declared(
         self, kind: Kind[Any], declaration: Declaration, live: Mapping[str, Live]
     ) -> Iterator[Change]:
         for item in declaration.items:
             change: Change | None = None
-            with self.world.sparing(kind.name, item.name, item.place):
-                change = self._planned(kind, item, live.get(item.name))
+            with self.world.skip_on_mistake(kind.name, item.name, item.place):
+                change = self._plan_one(kind, item, live.get(item.name))
             if change is not None:
                 yield change
         for name, reason in declaration.left_out.items():
             if name not in live:
                 yield Change("left out", kind.name, name, (reason,))
 
-    def _planned(self, kind: Kind[Any], item: Declared[Any], found: Live | None) -> Change:
+    def _plan_one(self, kind: Kind[Any], item: Declared[Any], live: Live | None) -> Change:
         if reason := self._broken_need(kind, item):
-            change = Change("left out", kind.name, item.name, id=found.id if found else None)
+            change = Change("left out", kind.name, item.name, id=live.id if live else None)
             return self._left_out(change, item, reason)
-        difference = kind.compare(item, found)
-        if found is None:
+        difference = kind.compare(item, live)
+        if live is None:
             create = partial(self._create, kind, item, difference.payload)
             return Change("create", kind.name, item.name, item=item, apply=create)
         if difference.fields:
-            update = partial(self._update, kind, found, difference.payload)
+            update = partial(self._update, kind, live, difference.payload)
             fields = difference.fields
-            return Change("update", kind.name, item.name, fields, found.id, item, update)
-        return Change("unchanged", kind.name, item.name, id=found.id)
+            return Change("update", kind.name, item.name, fields, live.id, item, update)
+        return Change("unchanged", kind.name, item.name, id=live.id)
 
     def _create(self, kind: Kind[Any], item: Declared[Any], payload: Any) -> UUID:
         return kind.create(item, self.world.with_ids(payload))
@@ -125,13 +131,16 @@ class Planner:
         kind.update(live, self.world.with_ids(payload))
 
     def _broken_need(self, kind: Kind[Any], item: Declared[Any]) -> str | None:
-        """Why a resource that `item` refers to will not be there; None when all will.
+        """Why `item` cannot be applied: it refers to a resource whose declaration is wrong.
+
+        Returns:
+            The reason, or None if all resources that `item` refers to exist or will be created.
 
         Raises:
-            MistakeError: it names what is not there at all.
+            MistakeError: `item` refers to a resource that is neither declared nor on the server.
         """
         for need in kind.needs(item):
-            if wrong := self.world.wrong_one(need.kind, need.name):
+            if wrong := self.world.wrong_declaration(need.kind, need.name):
                 return f"the {need.kind} {need.name!r} ({wrong.place}) is left as it is"
             if not self.world.knows(need.kind, need.name):
                 raise item.mistake(
@@ -146,33 +155,35 @@ class Planner:
         self.world.leave_out(change.kind, item.name, item.place)
         return replace(change, action="left out", details=(reason,))
 
-    def _undeclared(
+    def _plan_undeclared(
         self, kind: Kind[Any], declaration: Declaration, live: Mapping[str, Live]
     ) -> Iterator[Change]:
-        for name, found in sorted(live.items()):
-            ours = self.record.owns(kind.name, name, found.id)
-            wrong = self.world.wrong_one(kind.name, name)
+        for name, resource in sorted(live.items()):
+            ours = self.record.owns(kind.name, name, resource.id)
+            wrong = self.world.wrong_declaration(kind.name, name)
             if wrong and (ours or wrong.exact):
-                yield Change("wrong", kind.name, name, (wrong.place,), found.id)
+                yield Change("wrong", kind.name, name, (wrong.place,), resource.id)
                 continue
             reason = declaration.left_out.get(name)
             if ours:
-                details = tuple(filter(None, [reason, kind.goes_on(found)]))
-                delete = partial(kind.delete, found)
-                yield Change("no longer declared", kind.name, name, details, found.id, apply=delete)
+                details = tuple(filter(None, [reason, kind.still_active(resource)]))
+                delete = partial(kind.delete, resource)
+                yield Change(
+                    "no longer declared", kind.name, name, details, resource.id, apply=delete
+                )
             else:
-                yield Change("not ours", kind.name, name, (reason,) if reason else (), found.id)
+                yield Change("not ours", kind.name, name, (reason,) if reason else (), resource.id)
 
-    def _not_there(self, changes: Sequence[Change]) -> Iterator[Change]:
-        """Lines for the wrong declarations of resources that the server does not have."""
+    def _wrong_and_missing(self, changes: Sequence[Change]) -> Iterator[Change]:
+        """Entries for wrong declarations of resources that are not on the server."""
         for wrong in self.world.wrong:
             if not any(
-                wrong.may_be(each.kind, each.name)
-                for each in changes
-                if each.action in {"wrong", "left out"}
+                wrong.may_be(change.kind, change.name)
+                for change in changes
+                if change.action in {"wrong", "left out"}
             ):
                 yield Change("wrong", wrong.kind, wrong.name or "?", (wrong.place,))
 
 
-def _removed(change: Change) -> Change:
+def _as_removal(change: Change) -> Change:
     return replace(change, action="remove") if change.action == "no longer declared" else change

@@ -1,4 +1,4 @@
-"""Shows a plan as a table for people or as JSON for programs, with field names but no values."""
+"""Shows a plan as a table for people or as JSON for programs: names of fields, but no values."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 HEADINGS = ("ACTION", "KIND", "NAME", "FIELDS")
 # The actions whose details are a reason instead of fields.
 REASONED = {"left out", "wrong", "no longer declared", "remove"}
-MADE = {"create": "created", "update": "updated", "remove": "removed"}
+PAST_TENSE = {"create": "created", "update": "updated", "remove": "removed"}
 
 
 def table(changes: Sequence[Change]) -> str:
     """The table of changes, with headings and aligned columns."""
-    rows = [HEADINGS, *((each.action, each.kind, each.name, _details(each)) for each in changes)]
+    rows = [
+        HEADINGS,
+        *((change.action, change.kind, change.name, _details(change)) for change in changes),
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS) - 1)]
     lines = (
         "  ".join(
@@ -36,14 +39,14 @@ def table(changes: Sequence[Change]) -> str:
 
 def drift(changes: Iterable[Change]) -> int:
     """How many resources differ from their declarations."""
-    return sum(each.action in DRIFT for each in changes)
+    return sum(change.action in DRIFT for change in changes)
 
 
 def summary(changes: Sequence[Change], *, applied: bool) -> str:
-    """One line that counts what was done, or would be."""
-    counts = Counter(each.action for each in changes)
+    """One line with the number of changes that were made, or that would be."""
+    counts = Counter(change.action for change in changes)
     parts = [
-        f"{counts[action]} {MADE[action] if applied else f'to {action}'}"
+        f"{counts[action]} {PAST_TENSE[action] if applied else f'to {action}'}"
         for action in WRITES
         if counts[action]
     ]
@@ -55,7 +58,7 @@ def summary(changes: Sequence[Change], *, applied: bool) -> str:
     if counts["no longer declared"]:
         parts.append(
             f"{counts['no longer declared']} no longer declared: "
-            "`scripts/bootstrap.py --prune` removes what is"
+            "`scripts/bootstrap.py --prune` removes them"
         )
     return ", ".join(parts)
 
@@ -67,13 +70,13 @@ def write_json(changes: Sequence[Change], world: World, *, applied: bool) -> Non
         "drift": drift(changes),
         "changes": [
             {
-                "action": each.action.replace(" ", "-"),
-                "kind": each.kind,
-                "name": each.name,
-                "fields": [] if each.action in REASONED else list(each.details),
-                "reason": _details(each) or None if each.action in REASONED else None,
+                "action": change.action.replace(" ", "-"),
+                "kind": change.kind,
+                "name": change.name,
+                "fields": [] if change.action in REASONED else list(change.details),
+                "reason": _details(change) or None if change.action in REASONED else None,
             }
-            for each in changes
+            for change in changes
         ],
         "problems": [str(problem) for problem in world.problems],
         "notes": world.notes,

@@ -1,4 +1,4 @@
-"""A resource as it is declared, as it is on the server, and the difference between the two."""
+"""A resource as declared, the same resource on the server, and the difference between the two."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Model = TypeVar("Model", bound=Strict)
 
 @dataclass(frozen=True)
 class Declared(Generic[Model]):
-    """One declared resource, and where its declaration is."""
+    """One declared resource, and the location of its declaration."""
 
     name: str
     value: Model
@@ -42,24 +42,25 @@ class Declared(Generic[Model]):
         found: str | None = None,
         do: str | None = None,
     ) -> MistakeError:
-        """A mistake in this declaration, at the key `within` it."""
+        """An error about this declaration, at the key that `within` leads to."""
         return self.file.mistake(
             (*self.where, *within), what, expected=expected, found=found, do=do
         )
 
     @property
     def place(self) -> str:
+        """The file and line of the declaration, for a message."""
         return f"{self.file.name} line {self.file.line(self.where)}"
 
     @property
     def is_filled(self) -> bool:
-        """Whether it contains a substituted value, which may be a secret."""
-        return any(each[: len(self.where)] == self.where for each in self.file.filled)
+        """Whether the declaration contains a substituted value, which may be a secret."""
+        return any(location[: len(self.where)] == self.where for location in self.file.filled)
 
 
 @dataclass(frozen=True)
 class Need:
-    """A resource that another one refers to, and where it does."""
+    """A resource that a declaration refers to, and the key within the declaration that does."""
 
     kind: str
     name: str
@@ -68,7 +69,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Live:
-    """One resource on the server: its id, and its content in the form that its kind uses."""
+    """One resource on the server: its id, and its content in a form that depends on the kind."""
 
     id: UUID
     value: Any
@@ -76,7 +77,7 @@ class Live:
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference between a declaration and the server, and the payload that removes it."""
+    """How a declaration differs from the server, and the payload that removes the difference."""
 
-    payload: Any  # JSON, which `create` or `update` sends as it is
+    payload: Any  # JSON for `create` or `update`
     fields: tuple[str, ...] = ()  # the names of the fields that differ

@@ -1,8 +1,8 @@
-"""The schedules of one deployment, identified by their slugs.
+"""Plans the changes of a deployment's schedules, which are identified by their slugs.
 
-A schedule is never switched on again: `active` counts only when it is made. Sending a deployment's
-schedules with the deployment would replace them all, and wake what a person paused (upstream
-#14973, #18822), so each is changed by itself.
+`active` applies only when a schedule is created, so that a schedule that a person paused stays
+paused. Sending the schedules together with the deployment would replace them all and reactivate
+paused ones (upstream #14973, #18822), so each schedule is changed by a separate request.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from prefect.client.schemas.objects import DeploymentSchedule
+    from pydantic import BaseModel
 
     from server.bootstrap.deployment import Schedule
 
 
 @dataclass(frozen=True)
 class Step:
-    """One request that brings a live schedule in line with its declaration."""
+    """One request that makes a schedule on the server match its declaration."""
 
-    name: str  # as the plan shows it
+    name: str  # shown in the plan
     method: str
-    path: str  # below the deployment's schedules
+    path: str  # relative to the deployment's schedules
     body: Any = None
 
 
 def body(declared: Schedule) -> dict[str, Any]:
-    """`declared` as the API creates it."""
+    """The body with which the API creates the schedule."""
     return DeploymentScheduleCreate(
         schedule=declared.build(),
         slug=declared.slug,
@@ -44,19 +45,19 @@ def body(declared: Schedule) -> dict[str, Any]:
 
 
 def plan(declared: Sequence[Schedule], live: Sequence[DeploymentSchedule]) -> list[Step]:
-    """The requests for the schedules that differ.
+    """The requests for the schedules that differ from their declarations.
 
-    Schedules without a slug were made by hand and are left alone.
+    Schedules without a slug were created by hand and are left alone.
     """
     by_slug = {schedule.slug: schedule for schedule in live if schedule.slug}
     steps: list[Step] = []
     for schedule in declared:
-        found = by_slug.pop(schedule.slug, None)
-        if found is None:
+        existing = by_slug.pop(schedule.slug, None)
+        if existing is None:
             steps.append(Step(f"schedule {schedule.slug} is new", "POST", "", [body(schedule)]))
-        elif not same(schedule, found):
+        elif not same(schedule, existing):
             changed = {name: body(schedule)[name] for name in ("schedule", "parameters")}
-            steps.append(Step(f"schedule {schedule.slug}", "PATCH", f"/{found.id}", changed))
+            steps.append(Step(f"schedule {schedule.slug}", "PATCH", f"/{existing.id}", changed))
     steps += [
         Step(f"schedule {slug} is gone", "DELETE", f"/{schedule.id}")
         for slug, schedule in by_slug.items()
@@ -67,8 +68,8 @@ def plan(declared: Sequence[Schedule], live: Sequence[DeploymentSchedule]) -> li
 def same(declared: Schedule, live: DeploymentSchedule) -> bool:
     """Whether `live` has the declared times and parameters; `active` is not compared.
 
-    The anchor of an interval, and the start of a rule, are compared only when they are declared:
-    without one, the server keeps the moment at which the schedule was made, and a day of its own.
+    The anchor of an interval and the start of an RRule are compared only if they are declared: the
+    server sets a missing anchor to the time of creation, and a missing start to a day of its own.
     """
     built = declared.build()
     if type(built) is not type(live.schedule):
@@ -76,16 +77,16 @@ def same(declared: Schedule, live: DeploymentSchedule) -> bool:
     fields = set(type(built).model_fields)
     if declared.anchor_date is None:
         fields.discard("anchor_date")
-    wanted, found = (
-        {name: value or ("UTC" if name == "timezone" else value) for name, value in each.items()}
-        for each in (
-            built.model_dump(mode="json", include=fields),
-            live.schedule.model_dump(mode="json", include=fields),
-        )
-    )
-    if "DTSTART" not in wanted.get("rrule", ""):
-        found = {name: _without_start(value) for name, value in found.items()}
-    return wanted == found and plain(declared.parameters) == live.parameters
+    declared_fields, live_fields = _dump(built, fields), _dump(live.schedule, fields)
+    if "DTSTART" not in declared_fields.get("rrule", ""):
+        live_fields = {name: _without_start(value) for name, value in live_fields.items()}
+    return declared_fields == live_fields and plain(declared.parameters) == live.parameters
+
+
+def _dump(schedule: BaseModel, fields: set[str]) -> dict[str, Any]:
+    """These fields of a schedule as JSON; a missing time zone means UTC."""
+    values = schedule.model_dump(mode="json", include=fields)
+    return {n: value or ("UTC" if n == "timezone" else value) for n, value in values.items()}
 
 
 def _without_start(value: Any) -> Any:

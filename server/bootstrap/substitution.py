@@ -1,4 +1,4 @@
-"""Replaces `{{ $NAME }}` in declarations by values of the environment, `.env` and the settings."""
+"""Replaces `{{ $NAME }}` in declarations by values from the environment, `.env` or the settings."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from server.bootstrap.resource import Location
     from server.bootstrap.yaml_file import YamlFile
 
-STACK_ROOT = "STACK_ROOT"  # the folder that the worker finds flows/ in
-# The stack's own secrets, which no flow, block or variable has a use for.
+STACK_ROOT = "STACK_ROOT"  # the folder of the project, as the worker sees it
+# Secrets of the stack itself, which must not get into flows, blocks or variables.
 WITHHELD = {"POSTGRES_PASSWORD", "ENCRYPTION_KEY", "STACK_PASSWORD"}
 WITHHELD |= {"PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"}
 
 
 def gather(settings: Settings, worker_root: Path, env_file: Path = ENV_FILE) -> dict[str, str]:
-    """The value of every name: the environment wins over `.env`, and that over a default."""
+    """All values by name: the environment overrides `.env`, which overrides a setting's default."""
     values = {STACK_ROOT: str(worker_root)}
     for name, value in settings:
         reveal = getattr(value, "get_secret_value", None)
@@ -33,10 +33,10 @@ def gather(settings: Settings, worker_root: Path, env_file: Path = ENV_FILE) -> 
 
 
 def fill(node: Any, values: Mapping[str, str], file: YamlFile, where: Location) -> Any:
-    """`node` with every `{{ $NAME }}` replaced; `file` records the places.
+    """Return `node` with every `{{ $NAME }}` replaced, and record the locations in `file`.
 
     Raises:
-        MistakeError: a name without a value, with file and line.
+        MistakeError: a name has no value.
     """
     if isinstance(node, dict):
         return {key: fill(value, values, file, (*where, key)) for key, value in node.items()}

@@ -1,9 +1,9 @@
 """Checks values as the server does, before they are sent to it.
 
-A value may not be what its JSON schema asks for, or it may be one that YAML can express and the
-server cannot store. An integer beyond 64 bits is accepted, and from then on every list that
-contains it answers 500 (upstream #15031). A NUL fails in PostgreSQL; a lone surrogate and a
-number that is not finite fail on the way there.
+A value may violate its JSON schema, or it may be one that YAML can express but the server cannot
+store. The server accepts an integer of more than 64 bits, and from then on answers 500 for every
+list that contains it (upstream #15031). A NUL fails in PostgreSQL; a lone surrogate and a number
+that is not finite fail on the way there.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 def schema_errors(
     value: Mapping[str, Any], schema: Mapping[str, Any], *, none_for_default: bool = False
 ) -> list[Any]:
-    """What is wrong with the given fields of `schema`.
+    """The errors of the fields in `value` according to `schema`; missing fields are no errors.
 
-    Empty where the schema cannot be followed (the server gives that of a secret block with a
-    reference to a definition that it lacks): then the server itself has to judge.
+    The list is also empty if the schema cannot be resolved, so that the server has to judge the
+    value: the schema that it returns for a secret block refers to a definition that is not in it.
     """
     try:
         return validate(
@@ -45,23 +45,27 @@ def schema_errors(
 
 
 def unstorable(node: Any, where: Location = ()) -> tuple[Location, str, str] | None:
-    """The place of the first value that cannot be stored, what is expected there, and the value."""
+    """Find the first value that the server cannot store.
+
+    Returns:
+        Its location, what is expected there, and the value; None if everything can be stored.
+    """
     if isinstance(node, dict):
         for key, value in node.items():
-            if found := _unstorable_scalar(key, where) or unstorable(value, (*where, key)):
-                return found
+            if problem := _unstorable_scalar(key, where) or unstorable(value, (*where, key)):
+                return problem
         return None
     if isinstance(node, list):
-        found_in = (unstorable(value, (*where, index)) for index, value in enumerate(node))
-        return next(filter(None, found_in), None)
+        problems = (unstorable(value, (*where, index)) for index, value in enumerate(node))
+        return next(filter(None, problems), None)
     return _unstorable_scalar(node, where)
 
 
 def _unstorable_scalar(value: Any, where: Location) -> tuple[Location, str, str] | None:
     if isinstance(value, int) and not SMALLEST <= value <= LARGEST:
-        return where, "a whole number of 64 bits, or a text", str(value)
+        return where, "an integer of at most 64 bits, or a string", str(value)
     if isinstance(value, float) and not math.isfinite(value):
-        return where, "a number", str(value)
+        return where, "a finite number", str(value)
     if isinstance(value, str) and ("\0" in value or any("\ud800" <= c <= "\udfff" for c in value)):
-        return where, "a text without NUL and without half of a surrogate pair", ascii(value)
+        return where, "a string without NUL or lone surrogates", ascii(value)
     return None

@@ -1,6 +1,6 @@
-"""What the kinds share: the declarations, the resources that they may refer to, and the mistakes.
+"""The state that all kinds share: declarations, resources on the server, and mistakes.
 
-Mistakes are collected, so that one wrong declaration keeps no other from being applied.
+Mistakes are collected, so that one wrong declaration does not keep the others from being applied.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wrong:
-    """One wrong declaration: the resource that it would declare stays as it is on the server."""
+    """A wrong declaration; its resource stays as it is on the server."""
 
     kind: str
-    name: str | None  # None: no name could be read
-    exact: bool  # whether the server knows the resource by this name, or by one that ends like it
+    name: str | None  # None if no name could be read
+    exact: bool  # False if only the part of the name after the last slash is known for certain
     place: str  # file and line
 
     def may_be(self, kind: str, name: str) -> bool:
-        """Whether this may declare the resource of that name."""
+        """Whether this may be the declaration of the given resource."""
         if kind != self.kind:
             return False
         if self.name is None:
@@ -40,7 +40,7 @@ class Wrong:
 
 
 class DeclarationError(MistakeError):
-    """Some declarations are wrong. The others were applied, unless only a plan was asked for."""
+    """Some declarations are wrong; the others were applied, unless only a plan was requested."""
 
     def __init__(self, problems: Sequence[MistakeError]) -> None:
         self.problems = tuple(problems)
@@ -62,52 +62,52 @@ class DeclarationError(MistakeError):
 
 @dataclass
 class World:
-    """The state of one bootstrap: what is declared, what is live, and what is wrong."""
+    """The state of one bootstrap: what is declared, what exists, and what is wrong."""
 
     root: Path  # the folder of the declarations
-    common: dict[str, str] = field(default_factory=dict)  # in the environment of every run
+    common: dict[str, str] = field(default_factory=dict)  # variables that every run gets
     declared: set[tuple[str, str]] = field(default_factory=set)  # kind and name
-    ids: dict[tuple[str, str], UUID] = field(default_factory=dict)  # of what is live
-    templates: dict[str, dict[str, Any]] = field(default_factory=dict)  # of jobs, by pool
+    ids: dict[tuple[str, str], UUID] = field(default_factory=dict)  # on the server; kind and name
+    templates: dict[str, dict[str, Any]] = field(default_factory=dict)  # job templates, by pool
     wrong: list[Wrong] = field(default_factory=list)
     problems: list[MistakeError] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # what is accepted, but may not be intended
+    notes: list[str] = field(default_factory=list)  # on what is valid but may not be intended
 
     def knows(self, kind: str, name: str) -> bool:
-        """Whether a reference to it will hold once all is applied."""
+        """Whether the resource will exist once all declarations are applied."""
         return (kind, name) in self.declared or (kind, name) in self.ids
 
     def id_of(self, kind: str, name: str) -> str:
-        """The id of a resource, for a payload; a provisional one until the resource is created."""
+        """The id of a resource for a payload; a provisional one until the resource is created."""
         return str(self.ids.get((kind, name)) or _provisional(kind, name))
 
     def with_ids(self, payload: Any) -> Any:
-        """`payload` with the ids of resources that were created since it was planned."""
+        """`payload` with the real ids of resources that were created since it was planned."""
         created = {str(_provisional(*key)): str(id_) for key, id_ in self.ids.items()}
-        return _replaced(payload, created)
+        return _replace_strings(payload, created)
 
     def note(self, item: Declared[Any], what: str, *within: str | int) -> None:
-        """Point out something in an accepted declaration that may not be intended."""
+        """Add a note about something in a valid declaration that may not be intended."""
         line = item.file.line((*item.where, *within))
         self.notes.append(f"{item.file.name} line {line}: {what}")
 
-    def wrong_one(self, kind: str, name: str) -> Wrong | None:
-        """The wrong declaration that may be that of this resource."""
+    def wrong_declaration(self, kind: str, name: str) -> Wrong | None:
+        """The wrong declaration that may be the one of this resource; None if there is none."""
         if (kind, name) in self.declared:
             return None
-        return next((each for each in self.wrong if each.may_be(kind, name)), None)
+        return next((wrong for wrong in self.wrong if wrong.may_be(kind, name)), None)
 
     def leave_out(self, kind: str, name: str | None, place: str, *, exact: bool = True) -> None:
-        """Leave a resource as it is on the server, with all that names it."""
+        """Record a declaration as wrong: it is left out with all declarations that refer to it."""
         if name is not None:
             self.declared.discard((kind, name))
         self.wrong.append(Wrong(kind, name, exact, place))
 
     @contextmanager
-    def sparing(
+    def skip_on_mistake(
         self, kind: str, name: str | None, place: str, *, exact: bool = True
     ) -> Iterator[None]:
-        """Record a mistake in one declaration and leave that one out, so that the others go on."""
+        """Catch a mistake in one declaration: record it and leave only that declaration out."""
         try:
             yield
         except MistakeError as error:
@@ -119,9 +119,9 @@ def _provisional(kind: str, name: str) -> UUID:
     return uuid5(NAMESPACE_OID, f"{kind}\n{name}")
 
 
-def _replaced(node: Any, texts: dict[str, str]) -> Any:
+def _replace_strings(node: Any, replacements: dict[str, str]) -> Any:
     if isinstance(node, dict):
-        return {key: _replaced(value, texts) for key, value in node.items()}
+        return {key: _replace_strings(value, replacements) for key, value in node.items()}
     if isinstance(node, list):
-        return [_replaced(value, texts) for value in node]
-    return texts.get(node, node) if isinstance(node, str) else node
+        return [_replace_strings(value, replacements) for value in node]
+    return replacements.get(node, node) if isinstance(node, str) else node

@@ -1,4 +1,4 @@
-"""A YAML file that knows the line of every value, so that messages can name it."""
+"""A YAML file that knows the line of every value, so that error messages can name it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 class YamlFile:
-    """The content of one file, and the line of each part of it."""
+    """The content of one file, with the line of each value."""
 
     def __init__(self, path: Path) -> None:
-        """Read `path`.
+        """Read the file.
 
         Raises:
-            MistakeError: no such file, or it is not YAML, or not a mapping.
+            MistakeError: the file cannot be read, is not YAML, or is not a mapping.
         """
         self.name = path.name
-        self.filled: set[tuple[str | int, ...]] = set()  # the places of substituted values
+        self.filled: set[tuple[str | int, ...]] = set()  # locations of substituted values
         try:
             self.content: Any = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, ReaderError) as error:
@@ -45,21 +45,21 @@ class YamlFile:
                 found=str(error.problem),
                 do=f"correct {path.name}",
             ) from error
-        if self.content is None:  # the file has only comments
+        if self.content is None:  # the file is empty or has only comments
             self.content = CommentedMap()
         if not isinstance(self.content, CommentedMap):
             raise MistakeError(
-                f"{path.name} holds no mapping",
+                f"{path.name} is not a mapping",
                 expected="name: value",
                 found=type(self.content).__name__,
             )
 
     def line(self, location: Sequence[str | int]) -> int:
-        """The line, from 1, of the value at `location`, or of its nearest parent that has one."""
+        """The line number of the value at `location`, or of its nearest parent in the file."""
         node, line = self.content, 1
         for part in location:
             if isinstance(node, CommentedMap) and part in node:
-                if part in (node.lc.data or {}):  # else it was merged in by `<<`
+                if part in (node.lc.data or {}):  # keys merged in by `<<` have no line here
                     line = node.lc.key(part)[0] + 1
             elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
                 line = node.lc.item(part)[0] + 1
@@ -77,9 +77,9 @@ class YamlFile:
         found: str | None = None,
         do: str | None = None,
     ) -> MistakeError:
-        """A mistake that names this file and the line of `location`.
+        """An error that names this file and the line of `location`.
 
-        A value that is not the file's own may be a secret, and is not shown.
+        `found` is not shown if it was substituted into the file, because it may be a secret.
         """
         if found is not None and self._is_filled(tuple(location)):
             found = "a value that is not shown"
@@ -91,20 +91,20 @@ class YamlFile:
         )
 
     def _is_filled(self, location: tuple[str | int, ...]) -> bool:
-        return any(location[: len(each)] == each for each in self.filled)
+        return any(location[: len(filled)] == filled for filled in self.filled)
 
 
 def plain(node: Any) -> Any:
-    """`node` as the plain dicts, lists and scalars that JSON knows."""
+    """`node` converted from ruamel's types to the plain types of JSON."""
     if isinstance(node, dict):
         return {str(key): plain(value) for key, value in node.items()}
     if isinstance(node, list):
         return [plain(value) for value in node]
-    if isinstance(node, ScalarBoolean):  # an int to Python
+    if isinstance(node, ScalarBoolean):  # a subclass of int
         return bool(node)
     if isinstance(node, dt.date):
         return node.isoformat()
-    for scalar in (str, float):  # ruamel's own kinds remember how they were written
+    for scalar in (str, float):  # ruamel's subclasses remember how the value was written
         if isinstance(node, scalar):
             return scalar(node)
     return int(node) if isinstance(node, int) and not isinstance(node, bool) else node

@@ -1,1 +1,1 @@
-"""The database of a stack: how it is opened, brought up to date, and found healthy."""
+"""The stack's database: connections, migrations, roles and health checks."""

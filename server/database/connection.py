@@ -21,14 +21,16 @@ CONNECT_TIMEOUT = 5  # seconds
 
 @contextmanager
 def connect(place: Place, purpose: str, database: str = DATABASE_NAME) -> Iterator[Connection]:
-    """A connection in autocommit mode to the database of the stack at `place`.
+    """Open a connection in autocommit mode to the database of the stack at `place`.
 
     Args:
-        purpose: what `pg_stat_activity` shows after "stack".
+        place: of the stack.
+        purpose: shown in `pg_stat_activity`, after the word "stack".
+        database: the name of the database.
 
     Raises:
-        MistakeError: the server does not take the password.
-        psycopg2.OperationalError: it does not answer.
+        MistakeError: PostgreSQL refuses the stack's password.
+        psycopg2.OperationalError: PostgreSQL cannot be reached.
     """
     password = secrets.database_password(place.secrets)
     try:
@@ -44,8 +46,8 @@ def connect(place: Place, purpose: str, database: str = DATABASE_NAME) -> Iterat
         if "password authentication failed" in str(error):
             raise MistakeError(
                 "PostgreSQL does not take the stack's password",
-                expected="the password that the database was made with",
-                found="another one: the secrets were replaced, or the data are of another stack",
+                expected="the password that the database was created with",
+                found="another one: the secrets were replaced, or the data belong to another stack",
                 do="put the first password into .env as POSTGRES_PASSWORD; or, to start anew and "
                 "LOSE ALL DATA, scripts/stack down --volumes",
             ) from error
@@ -58,14 +60,14 @@ def connect(place: Place, purpose: str, database: str = DATABASE_NAME) -> Iterat
 
 
 def wait(place: Place, seconds: float) -> None:
-    """Return when the database answers.
+    """Wait until the database answers.
 
     Raises:
-        MistakeError: see `connect`.
-        StackError: no answer within `seconds`.
+        MistakeError: PostgreSQL refuses the stack's password.
+        StackError: there was no answer within `seconds`.
     """
 
-    import tenacity  # noqa: PLC0415 - health checks come this way every few seconds
+    import tenacity  # noqa: PLC0415 - health checks import this module every few seconds
 
     @tenacity.retry(
         retry=tenacity.retry_if_exception_type(psycopg2.OperationalError),
@@ -82,7 +84,7 @@ def wait(place: Place, seconds: float) -> None:
     except psycopg2.OperationalError as error:
         raise StackError(
             f"PostgreSQL did not answer within {seconds:.0f} s",
-            expected="a server that takes connections",
+            expected="a server that accepts connections",
             found=str(error).strip(),
             do="scripts/stack logs postgres",
         ) from error

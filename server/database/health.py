@@ -1,11 +1,12 @@
-"""Health checks that ask for progress: a process that answers may still stand still.
+"""The health check of the server, which requires progress: an answer alone proves little.
 
-A server can answer while its background services stand still (upstream #22436): then no schedule
-makes a run and no run is ever marked late. Both leave traces in the database, which are read here,
-and so do work pools that make no progress (`pools`). In the first minutes after the start
-of the stack only the first rule counts, so that nothing a schedule or a run does keeps `up` from
-ending.
-Docker runs this as a command; the supervisor of an embedded stack calls the functions.
+A server can answer requests while its background services hang (upstream #22436): schedules then
+create no runs, and no run is ever marked late. Both show in the database, as do work pools that
+make no progress (`pools`), so this module looks there. In the first minutes after the start of the
+stack only the marking of late runs is checked, so that no schedule and no run can keep `up` from
+finishing.
+
+Docker runs this module as a command; the supervisor of an embedded stack calls `check_service`.
 """
 
 from __future__ import annotations
@@ -25,16 +26,17 @@ if TYPE_CHECKING:
 
     from server.settings import Settings
 
-# The server marks a run late 15 s after its time, in a loop of 5 s.
+# A loop of the server that runs every 5 s marks runs late 15 s after their scheduled time.
 NOT_MARKED_LATE = """
 select count(*) from flow_run
 where state_type = 'SCHEDULED' and state_name = 'Scheduled'
   and next_scheduled_start_time < now() - interval '3 minutes'
 """
-# The scheduler goes round every 60 s. Only deployments of which each schedule is an interval of at
-# most a day, or a cron without a day of the month or a month, count: those always have a next run
-# within the horizon that it plans for. Any other schedule may yield none, or fail and take those
-# beside it along: that is a mistake of its deployment, not an illness of the server.
+# The scheduler loop runs every 60 s. A deployment counts only if each of its schedules is an
+# interval of at most a day, or a cron without a day of the month or a month: these always have a
+# next run within the scheduler's horizon. Other schedules may have none, or may fail and take the
+# deployment's other schedules with them, which is a mistake in the deployment and not a fault of
+# the server.
 SCHEDULES = """
 with simple as (
   select deployment.id, count(*) as schedules
@@ -60,7 +62,7 @@ left join lateral (
 
 
 def check_services(place: Place) -> str | None:
-    """None when the server's background services do their work, else which does not."""
+    """None if the server's background services make progress, otherwise what does not."""
     try:
         with database.connect(place, "health") as connection:
             return _stalled(connection)
@@ -79,23 +81,26 @@ def _stalled(connection: Connection) -> str | None:
         cursor.execute(SCHEDULES)
         schedules, planned = cursor.fetchone() or (0, 0)
         if schedules and not planned:
-            return f"no run ahead for {schedules} active schedules: the scheduler stands still"
+            return f"no upcoming run for {schedules} active schedules: the scheduler stands still"
     return pools.stalled(connection)
 
 
 def check_service(_settings: Settings, place: Place, _started: float) -> str | None:
-    """The health check for the supervisor of an embedded stack; see `check_server`."""
+    """`check_server`, with the signature that `server.service.health_of` expects."""
     return check_server(place)
 
 
 def check_server(place: Place) -> str | None:
-    """None when the API reaches its database and the services behind it make progress."""
+    """None if the API reaches its database and the background services make progress.
+
+    Otherwise what is wrong.
+    """
     host = "127.0.0.1" if place.listen_host == DOCKER.listen_host else place.listen_host
     return check_http(host, place.listen_port, "/api/ready") or check_services(place)
 
 
 def main() -> None:
-    """Check the server of this container; exit with 1 if it is ill."""
+    """Check the server in this container, and exit with 1 if it is unhealthy."""
     if problem := check_server(DOCKER):
         sys.exit(problem)
 

@@ -1,7 +1,7 @@
-"""The one-shot that brings the database to the revision of the code, under a lock.
+"""The service `migrate`: upgrades the database to the installed Prefect's revision, under a lock.
 
-Prefect's own migration holds only a lock between threads: two servers that start together on an
-empty database break each other.
+Prefect's own migration locks only against other threads of its process: two servers that start at
+the same time on an empty database break each other's migration.
 """
 
 from __future__ import annotations
@@ -30,27 +30,28 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 
 WAIT_SECONDS = 60
-LOCK_EVERY = 0.5  # seconds between two attempts at the lock
-# Any number will do, as long as nobody else on this server uses it: the letters of "prefect" read
-# as a base-256 number.
+LOCK_RETRY_SECONDS = 0.5
+# Any number that nobody else uses on this PostgreSQL: the bytes of "prefect" as an integer.
 LOCK_KEY = int.from_bytes(b"prefect", "big")
 
 
 def main() -> None:
-    """Wait for the database, upgrade it when it is behind, and say what was done."""
+    """Wait for the database, upgrade it if it is behind, and print what was done."""
     here = place.current()
     database.wait(here, WAIT_SECONDS)
     with database.connect(here, "migrate") as connection, lock(connection):
         if roles.demote(here, connection):
-            sys.stdout.write("the stack's login to the database is no superuser any more\n")
+            sys.stdout.write("the stack's login to the database is no longer a superuser\n")
         before = current_revision(connection)
-        plan = pending(before)
-        if not plan:
+        revisions = pending(before)
+        if not revisions:
             sys.stdout.write(
                 f"database is at {before}, the head of Prefect {prefect.__version__}\n"
             )
             return
-        sys.stdout.write(f"migrating from {before or 'an empty database'}: {len(plan)} revisions\n")
+        sys.stdout.write(
+            f"migrating from {before or 'an empty database'}: {len(revisions)} revisions\n"
+        )
         sys.stdout.flush()
         anyio.run(provide_database_interface().run_migrations_upgrade)
         sys.stdout.write(f"database is at {current_revision(connection)}\n")
@@ -58,10 +59,11 @@ def main() -> None:
 
 @contextmanager
 def lock(connection: Connection) -> Iterator[None]:
-    """Hold the lock on migrations; waits while another process holds it.
+    """Hold the lock on migrations, after waiting for any other process that holds it.
 
-    A session's lock, not a transaction's: some migrations create indexes concurrently, which
-    PostgreSQL refuses inside a transaction. It goes with the connection if we are killed.
+    The lock belongs to the session and not to a transaction, because some migrations create indexes
+    concurrently, which PostgreSQL refuses inside a transaction. If this process is killed, the lock
+    is released with its connection.
     """
     with connection.cursor() as cursor:
         _take(cursor)
@@ -72,17 +74,18 @@ def lock(connection: Connection) -> Iterator[None]:
 
 
 @tenacity.retry(
-    retry=tenacity.retry_if_result(lambda taken: not taken), wait=tenacity.wait_fixed(LOCK_EVERY)
+    retry=tenacity.retry_if_result(lambda taken: not taken),
+    wait=tenacity.wait_fixed(LOCK_RETRY_SECONDS),
 )
 def _take(cursor: Cursor) -> bool:
-    # Asked again and again, not waited for in PostgreSQL: a statement that waits has a snapshot,
-    # and an index that is created concurrently waits for every snapshot to end. Neither would end.
+    # Polled instead of waited for in PostgreSQL, to avoid a deadlock: a waiting statement holds a
+    # snapshot, and the concurrent creation of an index waits for every snapshot to end.
     cursor.execute("select pg_try_advisory_lock(%s)", (LOCK_KEY,))
     return cursor.fetchone() == (True,)
 
 
 def current_revision(connection: Connection) -> str | None:
-    """The revision that the database is at; None for an empty one."""
+    """The revision that the database is at; None for an empty database."""
     with connection.cursor() as cursor:
         cursor.execute("select to_regclass('alembic_version')")
         if cursor.fetchone() == (None,):
@@ -96,10 +99,10 @@ def pending(current: str | None) -> list[str]:
     """The revisions of the installed Prefect that come after `current`, oldest first.
 
     Raises:
-        MistakeError: `current` is unknown to the installed Prefect.
+        MistakeError: the installed Prefect does not know the revision `current`.
     """
     config = alembic_config()
-    # Prefect sets the locations when its own environment runs, which is too late for us.
+    # Prefect sets the locations only when Alembic runs its env.py, which is too late here.
     versions = provide_database_interface().orm.versions_dir
     config.set_main_option("version_locations", str(versions))
     scripts = ScriptDirectory.from_config(config)

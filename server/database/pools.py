@@ -1,7 +1,7 @@
-"""Whether the work pools make progress, as far as the database tells.
+"""Checks in the database that the work pools make progress.
 
-A pool may be full of runs whose process is gone, or may have places free that no worker fills: the
-API answers all the same. Each rule here names what it saw, with numbers.
+A pool may be full of runs whose processes have died, or may have free slots that no worker fills,
+while the API still answers. The message of each rule says what was found, with numbers.
 """
 
 from __future__ import annotations
@@ -16,21 +16,23 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
 VALUES: Mapping[str, object] = {
-    # The pool of this stack's own worker: its runs send heartbeats every 30 s
-    # (`server.services.worker`), and the worker itself has no limit.
+    # The pool of this stack's own worker, whose runs send a heartbeat every 30 s (see
+    # `server.services.worker`). This worker has no concurrency limit of its own.
     "own": WORK_POOL,
-    "silent": "3 minutes",  # a run without a sign of life for longer is taken for dead
-    "pending": "5 minutes",  # and so is one that has not begun
+    "silent": "3 minutes",  # a Running run without a sign of life for longer is considered dead,
+    "pending": "5 minutes",  # and so is a run that has been Pending for longer
     "late": "3 minutes",
     "began": "2 minutes",
-    "worker": "45 seconds",  # workers say every 30 s that they live
+    "worker": "45 seconds",  # workers send a heartbeat every 30 s
 }
 
-# What was silent because the machine, or the stack, was down. PostgreSQL starts first.
+# After a start, silence may only mean that the machine or the stack was down. PostgreSQL is the
+# first process that starts.
 JUST_STARTED = "select pg_postmaster_start_time() > now() - interval '5 minutes'"
 
-# A run holds a place of its pool while it is Running or Pending (get-runs-from-worker-queues.sql in
-# Prefect). One that has never sent a heartbeat may be one that sends none, outside the own pool.
+# A run takes a slot of its pool while it is Running or Pending (get-runs-from-worker-queues.sql in
+# Prefect). In other pools than the stack's own, a run may be alive and still never send a
+# heartbeat.
 SILENT = """
 with holding as (
   select pool.name, pool.concurrency_limit, run.state_type, run.state_timestamp, (
@@ -55,10 +57,10 @@ having count(*) >= concurrency_limit
 order by name limit 1
 """
 
-# Runs that wait for a place of their deployment are not Late but AwaitingConcurrencySlot; those
-# that are about to be told so are left out by the count of the deployment's limit. A pool without a
-# worker is its owner's business, and one whose worker may have a limit of its own is not judged
-# while it works.
+# Runs that wait for a slot of their deployment's limit are AwaitingConcurrencySlot and not Late;
+# runs that are about to get that state are excluded by counting the slots of the limit. A pool
+# without a live worker is not a fault of the stack. Other pools than the stack's own are judged
+# only while they run nothing, because their workers may have limits of their own.
 WAITING = """
 with taken as (
   select run.work_queue_id, count(*) as runs from flow_run run
@@ -99,14 +101,14 @@ order by pool.name limit 1
 
 
 def just_started(connection: Connection) -> bool:
-    """Whether the stack started so lately that silence means nothing yet."""
+    """Whether the stack started so recently that a silent run or pool may be healthy."""
     with connection.cursor() as cursor:
         cursor.execute(JUST_STARTED)
         return cursor.fetchone() == (True,)
 
 
 def stalled(connection: Connection) -> str | None:
-    """None when every pool that has work does some, else which one does not."""
+    """None if every pool that has runs makes progress, otherwise which pool does not, and why."""
     with connection.cursor() as cursor:
         cursor.execute(SILENT, VALUES)
         if row := cursor.fetchone():

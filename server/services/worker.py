@@ -1,6 +1,6 @@
-"""`worker` asks for the runs of the work pool and starts them.
+"""`worker` polls the work pool for runs and starts them.
 
-It has the flows, the login to the API, and no route to the database.
+It has access to the flows and to the API, but not to the database.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from server.place import Place
     from server.settings import Settings
 
-# How often the worker asks for work. Prefork hears of a new run from the server and asks then; for
-# the other type, a person who pressed "Run" waits for it.
+# Seconds between two polls. The prefork worker is notified of new runs by the server and polls at
+# once; with the process worker, a person who pressed "Run" waits for the next poll.
 QUERY_SECONDS = {"prefork": 5, "process": 1}
-# Runs that wait for their time are taken this long before it.
+# How long before its scheduled time the worker picks up a run.
 PREFETCH_SECONDS = 10
-# How often a run says that it lives, the shortest that Prefect takes. stack.yaml counts with it.
+# How often a run sends a heartbeat: the shortest interval that Prefect accepts. An automation in
+# stack.yaml relies on this value.
 HEARTBEAT_SECONDS = 30
 
 
@@ -57,7 +58,7 @@ SERVICE = Service(
     environment=environment,
     secrets=frozenset({"api"}),
     networks=frozenset({"default"}),
-    # After bootstrap, which makes the pool, whatever that ends with.
+    # Bootstrap creates the work pool; the worker starts even if bootstrap has failed.
     waits_for={"bootstrap": "ended"},
     health=health_of("worker.health"),
     grace_seconds=60,

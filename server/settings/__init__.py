@@ -1,4 +1,4 @@
-"""The settings of a stack: which there are (`model`), and how they are read (`load`)."""
+"""The settings of a stack: their definitions (`model`) and how they are read (`load`)."""
 
 from server.settings.load import load, of_file
 from server.settings.model import ENV_FILE, FILE_ONLY, ROOT, SECRETS, Settings

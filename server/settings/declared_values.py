@@ -1,4 +1,4 @@
-"""Hands bootstrap in Docker the values of `.env` that the declarations refer to, and no others."""
+"""Passes to bootstrap in Docker only those values from `.env` that declarations refer to."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "bootstrap/values"
-# The other settings are in the environment of the container, or are not for declarations at all.
+# The only setting to pass on: the others are in the container's environment already, or must not be
+# used in declarations.
 SETTING = "SLACK_WEBHOOK_URL"
 
 
 def save(env_file: Path, root: Path, folder: Path) -> None:
-    """Keep under `folder` the values in `env_file` that the declarations in `root` refer to."""
-    wanted = placeholders.names(root) - set(settings.Settings.names()) | {SETTING}
+    """Save in `folder` the values from `env_file` that the declarations in `root` refer to."""
+    names = placeholders.names(root) - set(settings.Settings.names()) | {SETTING}
     entries = dotenv.read(env_file)
-    values = {name: entries[name].value for name in sorted(wanted & entries.keys())}
+    values = {name: entries[name].value for name in sorted(names & entries.keys())}
     path = folder / FILE
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as file:
@@ -29,7 +30,7 @@ def save(env_file: Path, root: Path, folder: Path) -> None:
 
 
 def read(folder: Path) -> dict[str, str]:
-    """What was kept under `folder`; nothing where `init` has not been there."""
+    """The values that `save` wrote to `folder`, by name; empty if there is no such file."""
     try:
         values: dict[str, str] = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,8 +1,8 @@
 """Reads `.env` the way Docker Compose does, so that both backends see the same values.
 
-Compose and python-dotenv disagree on `$` and on escapes, which is where passwords live; what they
-would read differently is refused here, with the line and the way to write it.
-tests/unit/test_dotenv.py holds this file against `docker compose config`.
+Compose and python-dotenv disagree on `$` and on escapes, which are common in passwords. A value
+that they would read differently is refused, with its line and the way to write it unambiguously.
+tests/unit/test_dotenv.py compares this module with `docker compose config`.
 """
 
 from __future__ import annotations
@@ -29,23 +29,24 @@ ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
 DOLLAR = re.compile(r"\$\$|\$")
 
 
-# Set for a process that got what it needs of `.env` in its environment: its user may not read it.
+# Set for a process whose environment already holds the values that it needs from `.env`: the user
+# that it runs as may not be allowed to read the file.
 HANDED = "STACK_ENV_HANDED"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One setting of the file: its value, unquoted, and the line that it stands on."""
+    """One setting of the file: its value without quotes, and its line number."""
 
     value: str
     line: int
 
 
 def read(path: Path) -> dict[str, Entry]:
-    """The settings of `path` by name; empty when there is no such file, or with `HANDED`.
+    """The settings in `path` by name; empty if the file does not exist or `HANDED` is set.
 
     Raises:
-        MistakeError: a line that is not a setting, or a value that Compose would read differently.
+        MistakeError: the file cannot be read, a line is not a setting, or a value is ambiguous.
     """
     if HANDED in os.environ or not path.exists():
         return {}

@@ -1,8 +1,9 @@
-"""How `init` reads `.env` in Docker: itself, so that no container's configuration has secrets.
+"""How `init` reads `.env` in Docker.
 
-A file that is mounted keeps its owner and its mode, and one of mode 0600 is closed to the user of
-the stack. So `init` starts as root without a right but to open such files and to become another
-user, takes a copy, and becomes the user of the stack for good before it does anything else.
+`init` reads the file itself, so that no container's configuration contains secrets. A mounted file
+keeps its owner and mode, and with mode 0600 the stack's user cannot open it. `init` therefore
+starts as root, with no capabilities except to read such files and to switch users. It copies the
+file, and permanently becomes the stack's user before it does anything else.
 """
 
 from __future__ import annotations
@@ -12,19 +13,21 @@ from pathlib import Path
 
 from server.errors import MistakeError
 
-# Where compose.yaml mounts the project's folder: a file that may be missing cannot be mounted.
+# Where compose.yaml mounts the folder with `.env`: Docker cannot mount a file that may not exist.
 PROJECT = Path("/run/stack/project")
 NAME = ".env"
-USER_ID = 999  # of the images, which have no other
+USER_ID = 999  # the only user that the images define
 
 
 def take(project: Path, folder: Path) -> Path:
-    """Copy `.env` of `project` into `folder` as the user of the stack; the copy's path.
+    """Copy `.env` from `project` to `folder`, and drop root privileges for good.
 
-    There is no copy where there is no `.env`. Afterwards this process is the user of the stack.
+    Returns:
+        The path of the copy, which belongs to the stack's user. It does not exist if there is no
+        `.env`.
 
     Raises:
-        MistakeError: there is one, and it cannot be read.
+        MistakeError: `.env` exists but cannot be read.
     """
     content = _read(project / NAME)
     become_user()
@@ -59,7 +62,7 @@ def _unreadable(found: str) -> MistakeError:
 
 
 def become_user() -> None:
-    """Give up root, and with it every capability, where this process has it."""
+    """Switch from root to the stack's user, which drops every capability; otherwise do nothing."""
     if os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(USER_ID, USER_ID, USER_ID)

@@ -1,4 +1,4 @@
-"""Reads the settings from the environment and from `.env`, in that order."""
+"""Reads the settings from the environment and from `.env`, and refuses invalid ones."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ENVIRONMENT = "the environment"
-# Compose reads these from the same file; they are not ours to judge.
+# Docker and Compose read these variables from the same file, so they are not checked here.
 FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_")
-# Except this one: Compose would take it for the name of another stack.
+# The exception: with this variable, Compose would work on another stack than STACK_NAME says.
 PROJECT_NAME = "COMPOSE_PROJECT_NAME"
 
 
 def load(env_file: Path = ENV_FILE, project: Path | None = None) -> Settings:
-    """The settings in effect: a value in the environment wins over one in `env_file`.
+    """The settings in effect: a value in the environment overrides one in `env_file`.
 
-    An empty value counts as not set; in the environment it also hides the file's, as in Compose.
-    Where only `.env` counts, see `FILE_ONLY`, the environment neither wins nor hides. The
-    declarations of the project may refer to values of `.env` that are not settings.
+    An empty value counts as not set; in the environment it also hides the value in the file, as it
+    does in Compose. The environment has no effect on the settings in `FILE_ONLY`. The file may also
+    hold values that are not settings, if a declaration of the project refers to them.
 
     Args:
-        env_file: Read after the environment.
-        project: Where the project is mounted in a container, which `.env` does not say.
+        env_file: the `.env` file to read; it may be missing.
+        project: in a container, the path at which the project is mounted.
 
     Raises:
-        MistakeError: naming the setting and where it stands.
+        MistakeError: a setting is invalid; the message names it and where it was set.
     """
     entries = dotenv.read(env_file)
     line = entries["STACK_PROJECT"].value if "STACK_PROJECT" in entries else ""
     try:
-        named = project_folder(folder(os.environ.get("STACK_PROJECT", line)))
+        configured = project_folder(folder(os.environ.get("STACK_PROJECT", line)))
     except ValueError:
-        named = ROOT  # the setting itself is refused below
-    _check_names(entries, env_file.name, project or named)
-    given = {
+        configured = ROOT  # the invalid setting is reported below
+    _check_names(entries, env_file.name, project or configured)
+    from_file = {
         name: entry.value
         for name, entry in entries.items()
         if entry.value and (name in FILE_ONLY or name not in os.environ)
@@ -65,30 +65,30 @@ def load(env_file: Path = ENV_FILE, project: Path | None = None) -> Settings:
         for name in Settings.names()
         if os.environ.get(name) and name not in FILE_ONLY and not of_file(name, entries)
     }
-    if given.get("PREFECT_API_URL") and "LOCAL_SERVER" not in {*given, *os.environ}:
-        given["LOCAL_SERVER"] = "0"  # Compose cannot tell by itself, but we can
-    values: dict[str, Any] = {name.lower(): value for name, value in given.items()}
+    if from_file.get("PREFECT_API_URL") and "LOCAL_SERVER" not in {*from_file, *os.environ}:
+        from_file["LOCAL_SERVER"] = "0"  # Compose cannot derive it from the address, but we can
+    values: dict[str, Any] = {name.lower(): value for name, value in from_file.items()}
     try:
-        found = Settings(**values)
+        settings = Settings(**values)
     except ValidationError as error:
         raise _mistake(error.errors()[0], origins) from None
-    _check_remote(found, origins)
-    return found.model_copy(update={"stack_project": str(project)}) if project else found
+    _check_remote(settings, origins)
+    return settings.model_copy(update={"stack_project": str(project)}) if project else settings
 
 
 def of_file(name: str, entries: Mapping[str, dotenv.Entry]) -> bool:
-    """Whether the environment only repeats the file, as Compose's does in a container."""
+    """Whether the environment only repeats the value in the file, as it does under Compose."""
     return name in entries and entries[name].value == os.environ[name]
 
 
 def _check_names(names: Mapping[str, dotenv.Entry], source: str, project: Path) -> None:
-    """Refuse a name that is neither a setting nor one that a declaration in `project` refers to.
+    """Refuse a name that is neither a setting nor referred to by a declaration in `project`.
 
-    Where a declaration is missing, only what resembles a setting is refused: the others may be
-    what it refers to, and the folder is refused by `up`.
+    If a file of declarations is missing, only names that resemble a setting are refused, because
+    the missing file may refer to the others. (`up` refuses such a folder.)
 
     Raises:
-        MistakeError: for the first unknown name, with the one that was probably meant.
+        MistakeError: a name is unknown; the message suggests the one that was probably meant.
     """
     known = [*Settings.names(), *sorted(placeholders.names(project))]
     complete = placeholders.complete(project)
@@ -109,17 +109,18 @@ def _check_names(names: Mapping[str, dotenv.Entry], source: str, project: Path) 
         )
 
 
-def _check_remote(found: Settings, origins: Mapping[str, str]) -> None:
-    """Refuse lines of a remote server that do not go together.
+def _check_remote(settings: Settings, origins: Mapping[str, str]) -> None:
+    """Refuse settings of a remote server that contradict each other.
 
     Args:
-        found: the settings.
-        origins: where each one stands.
+        settings: the settings to check.
+        origins: where each setting was set, by its name.
 
     Raises:
-        MistakeError: naming two that do not.
+        MistakeError: two settings contradict each other, or one that is needed is missing.
     """
-    url, key, login = found.prefect_api_url, found.prefect_api_key, found.prefect_api_auth_string
+    url, key = settings.prefect_api_url, settings.prefect_api_key
+    login = settings.prefect_api_auth_string
     cloud = url is not None and url.startswith(CLOUD)
     if key and login:
         raise MistakeError(
@@ -142,17 +143,17 @@ def _check_remote(found: Settings, origins: Mapping[str, str]) -> None:
             f"PREFECT_API_URL in {origins['PREFECT_API_URL']} needs a key",
             expected="PREFECT_API_KEY beside the address of Prefect Cloud",
             found="none",
-            do="add PREFECT_API_KEY to .env (Prefect Cloud makes it, under API Keys)",
+            do="add PREFECT_API_KEY to .env (create one in Prefect Cloud, under API Keys)",
         )
-    if url and found.local_server:
+    if url and settings.local_server:
         raise MistakeError(
             f"PREFECT_API_URL in {origins['PREFECT_API_URL']} names a remote server, and "
             "LOCAL_SERVER does not say so",
-            expected="LOCAL_SERVER=0 in .env: Docker Compose cannot tell it from the address",
+            expected="LOCAL_SERVER=0 in .env: Docker Compose cannot derive it from the address",
             found="LOCAL_SERVER=1, which is its default there",
             do="add the line LOCAL_SERVER=0 to .env",
         )
-    if url is None and not found.local_server:
+    if url is None and not settings.local_server:
         raise MistakeError(
             f"LOCAL_SERVER in {origins.get('LOCAL_SERVER', 'the environment')} leaves the stack "
             "without a server",
@@ -164,7 +165,7 @@ def _check_remote(found: Settings, origins: Mapping[str, str]) -> None:
 
 def _mistake(error: Any, origins: Mapping[str, str]) -> MistakeError:
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("expected ")
-    if not error["loc"]:  # no single setting is wrong, but two that do not go together
+    if not error["loc"]:  # no single setting is wrong, but the combination of two
         return MistakeError(
             f"STACK_AUTH in {origins.get('STACK_AUTH', ENVIRONMENT)} does not go with STACK_BIND",
             expected=message,
@@ -182,7 +183,7 @@ def _mistake(error: Any, origins: Mapping[str, str]) -> MistakeError:
 
 
 def _shown(name: str, value: str) -> str:
-    """`value` without a password that was written where none belongs."""
+    """`value` for a message, without a password that was written into the wrong setting."""
     if name == "STACK_USER" and ":" in value:
         return value.partition(":")[0] + ":..."
     return redacted(value)

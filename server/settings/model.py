@@ -1,8 +1,8 @@
-"""Every setting of a stack, with its type and its default.
+"""Every setting of a stack, with its type and default.
 
-The names are the upper-case forms of the fields. `.env.example` documents each one and
-`compose.yaml` uses each one; tests/unit/test_settings.py keeps the three equal. Those of a remote
-server are read from `.env` alone, and in Docker so are all secrets: see `shell_secrets`.
+A setting's name is the upper-case form of its field. `.env.example` documents every setting and
+`compose.yaml` uses every one; tests/unit/test_settings.py checks that the three agree. The settings
+of a remote server are read only from `.env`; in Docker, so are all secrets (see `shell_secrets`).
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 ENV_FILE = ROOT / ".env"
 
-# Not taken from the environment: `eval "$(scripts/stack env)"` leaves them in a shell, and the next
-# `up` there is not meant to be one of a remote server.
+# Settings that are not read from the environment: `eval "$(scripts/stack env)"` leaves these
+# variables in a shell, where a later `up` must not take them for the settings of a remote server.
 FILE_ONLY = frozenset({"PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"})
 SECRETS = frozenset(
     {
@@ -56,7 +56,7 @@ def _webhook(value: SecretStr) -> SecretStr:
     return value
 
 
-# Docker Compose and scripts/python read the setting too, and have to read the same.
+# Docker Compose and scripts/python read this setting too, and have to see the same path.
 FOLDER = "a folder whose path has no quote, $, #, \\ or ~user in it"
 
 
@@ -90,10 +90,10 @@ def _login(value: SecretStr) -> SecretStr:
 
 
 def folder(value: str) -> str:
-    """Refuse a path that Docker Compose or a shell would read differently.
+    """Return `value`, a path that Docker Compose and a shell read as we do.
 
     Raises:
-        ValueError: saying what is expected.
+        ValueError: they would read it differently; the message says what is expected.
     """
     if re.search(r"[$#'\"\\\x00-\x1f]", value) or re.match("~[^/]", value):
         raise ValueError(FOLDER)
@@ -101,10 +101,10 @@ def folder(value: str) -> str:
 
 
 def project_folder(value: str) -> Path:
-    """The folder that a value of STACK_PROJECT names; a relative path starts at the clone."""
+    """The folder that a value of STACK_PROJECT means; relative paths are relative to the clone."""
     home, _, rest = value.partition("/")
     path = Path.home() / rest if home == "~" else ROOT / value
-    return Path(os.path.realpath(path))  # unlike Path.resolve, it takes links that go in circles
+    return Path(os.path.realpath(path))  # unlike Path.resolve, it accepts circular links
 
 
 Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][A-Za-z0-9._/:@-]*$")]
@@ -112,7 +112,7 @@ WorkerType = Literal["prefork", "process"]
 
 
 class _Environment(EnvSettingsSource):
-    """The environment, without what only `.env` may set."""
+    """The environment, without the settings that only `.env` may set."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         if field_name.upper() in FILE_ONLY:
@@ -121,7 +121,7 @@ class _Environment(EnvSettingsSource):
 
 
 class Settings(BaseSettings):
-    """The settings of one stack; build it with `load`."""
+    """The settings of one stack; use `load` to create it."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -150,7 +150,7 @@ class Settings(BaseSettings):
     postgres_image: Image = "postgres:18-trixie"
     python_image: Image = "python:3.13-slim-trixie"
 
-    # What a message says instead of pydantic's own words, where those teach too little.
+    # Replaces pydantic's own message for settings where that is not helpful enough.
     expectations: ClassVar[dict[str, str]] = {
         "STACK_NAME": "lower-case letters, digits, - and _, at most 41",
         "STACK_PROJECT": FOLDER,
@@ -173,17 +173,17 @@ class Settings(BaseSettings):
 
     @property
     def project(self) -> Path:
-        """The folder of the flows and declarations; a relative path starts at the clone."""
+        """The folder with the flows and declarations."""
         return project_folder(self.stack_project)
 
     @property
     def auth(self) -> bool:
-        """Whether the API asks for a login."""
+        """Whether the stack's own API requires a login."""
         return self.stack_auth == "on"
 
     @property
     def remote(self) -> Api | None:
-        """The server that the stack uses instead of its own; None where it runs its own."""
+        """The API of the remote server that the stack uses; None if it runs its own server."""
         if self.prefect_api_url is None:
             return None
         login, key = self.prefect_api_auth_string, self.prefect_api_key
@@ -210,7 +210,7 @@ class Settings(BaseSettings):
 
     @property
     def url(self) -> str:
-        """The address of the stack's own server, for a browser on this machine."""
+        """The address of the stack's own server in a browser on this machine."""
         address = ipaddress.ip_address(self.stack_bind)
         if address.is_unspecified:
             return f"http://{'127.0.0.1' if address.version == 4 else '[::1]'}:{self.stack_port}"  # noqa: PLR2004
@@ -219,7 +219,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def names(cls) -> list[str]:
-        """The names of all settings, as they stand in `.env`."""
+        """The names of all settings, as they are written in `.env`."""
         return [name.upper() for name in cls.model_fields]
 
     @classmethod
@@ -231,5 +231,5 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - see `load`
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment, then what `load` read from the file."""
+        """The environment first, then the values that `load` read from `.env`."""
         return (_Environment(settings_cls), init_settings)

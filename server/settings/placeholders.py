@@ -1,6 +1,6 @@
-"""The placeholders `{{ $NAME }}` of `prefect.yaml` and `stack.yaml`, in Prefect's own form.
+"""The placeholders `{{ $NAME }}` in `prefect.yaml` and `stack.yaml`, in Prefect's own syntax.
 
-A value comes from a setting, from another line of `.env`, or from the environment.
+Their values come from settings, from other lines of `.env`, or from the environment.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DECLARATIONS = ("prefect.yaml", "stack.yaml")
-# As `prefect.utilities.templating` reads a placeholder.
+# The syntax of a placeholder in `prefect.utilities.templating`.
 REFERENCE = re.compile(r"{{\s*\$([A-Za-z_]\w*)\s*}}")
 
 
 def names(root: Path) -> set[str]:
-    """Every name that a declaration in `root` refers to."""
-    found: set[str] = set()
+    """Every name that the declarations in `root` refer to."""
+    referenced: set[str] = set()
     for name in DECLARATIONS:
-        with contextlib.suppress(OSError):  # who needs the file says so
+        with contextlib.suppress(OSError):  # whoever needs the file reports that it is missing
             text = (root / name).read_text(encoding="utf-8", errors="replace")
-            found |= set(REFERENCE.findall(text))
-    return found
+            referenced |= set(REFERENCE.findall(text))
+    return referenced
 
 
 def complete(root: Path) -> bool:
-    """Whether all declarations in `root` can be read, so that no other name is referred to."""
+    """Whether all declarations in `root` are readable, so that `names` has missed none."""
     return all(os.access(root / name, os.R_OK, effective_ids=True) for name in DECLARATIONS)

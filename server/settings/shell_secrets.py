@@ -1,8 +1,8 @@
-"""Secrets of a stack in Docker count in `.env` only.
+"""Refuses secrets that are set in the shell: a stack in Docker reads secrets only from `.env`.
 
-Compose hands what stands in a shell on to a container in the container's configuration only, where
-`docker inspect` shows it. `init` reads those of `.env` from the file itself, so that they are in no
-configuration. One that is set in the shell is refused, so that nobody takes it for the one in use.
+Compose could pass a variable of the shell to a container only through the container's
+configuration, where `docker inspect` shows it. `init` reads the secrets from `.env` itself, so that
+no configuration contains them. A secret in the shell would have no effect, so it is refused.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-# In a container of `init`: the names, and not the values, of the secrets that Compose has seen, in
+# Set in the container of `init`: the names, without values, of the secrets that Compose found in
 # `.env` or in the shell.
 VARIABLE = "SECRETS_SET"
 NAMES = settings.SECRETS - settings.FILE_ONLY
 
 
 def check(env_file: Path = settings.ENV_FILE) -> None:
-    """Refuse a secret that is set in the shell and that `env_file` does not hold.
+    """Refuse a secret that is set in the shell but not in `env_file`.
 
-    On the host a different value is refused too; in a container only the names are known.
+    On the host, a secret with different values is refused as well; in a container, only the names
+    are known.
 
     Raises:
-        MistakeError: for the first such name.
+        MistakeError: there is such a secret; the message names the first.
     """
     entries = dotenv.read(env_file)
     in_file = {name for name, entry in entries.items() if entry.value}
-    seen = set(os.environ.get(VARIABLE, "").split()) & NAMES
+    seen_by_compose = set(os.environ.get(VARIABLE, "").split()) & NAMES
     different = {n for n in NAMES if os.environ.get(n) and not settings.of_file(n, entries)}
-    _refuse(sorted((seen - in_file) | different))
+    _refuse(sorted((seen_by_compose - in_file) | different))
 
 
 def _refuse(names: Iterable[str]) -> None:

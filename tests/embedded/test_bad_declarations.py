@@ -91,13 +91,13 @@ MISTAKES = {
         "",
         "the work pool 'bad' has a type that is not known here",
     ),
-    "a pool that is there with another type": (
+    "a pool that already exists with another type": (
         (
             f"{FINE}work_pools:\n  - name: default\n    type: docker{MARK}\n"
             "    base_job_template: {job_configuration: {}, variables: {}}\n"
         ),
         "",
-        "the work pool 'default' is there with another type",
+        "the work pool 'default' already exists with another type",
     ),
     "an automation that names no block": (
         (

@@ -61,8 +61,11 @@ def test_a_closed_file_is_fine(tmp_path: Path) -> None:
 def test_a_short_password_is_told_with_what_to_do(tmp_path: Path) -> None:
     assert told(tmp_path, "STACK_PASSWORD=hunter2\nPOSTGRES_PASSWORD=hunter\n") == [
         (
-            "POSTGRES_PASSWORD has 6 characters, and a new stack takes none below 12: "
+            "POSTGRES_PASSWORD has 6 characters, and a new stack requires at least 12: "
             "the database keeps it; the next stack needs a longer one"
         ),
-        "STACK_PASSWORD has 7 characters, and a new stack takes none below 12: choose a longer one",
+        (
+            "STACK_PASSWORD has 7 characters, and a new stack requires at least 12: "
+            "choose a longer one"
+        ),
     ]

@@ -173,7 +173,7 @@ class TestImports:
     def test_one_that_does_not_end_is_named(
         self, project: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(flows, "SECONDS", 0.5)
+        monkeypatch.setattr(flows, "TIMEOUT_SECONDS", 0.5)
         assert "it takes longer than" in broken(project, "while True: pass")
 
 

@@ -131,14 +131,14 @@ class TestJobVariables:
         assert job_variables.environment(*layers) == {"B": "default", "C": "own", "D": "dotted"}
 
     def test_what_the_pool_does_not_take_is_named(self) -> None:
-        found = job_variables.refused(self.TEMPLATE, {"env": {"A": "5", "B": 5}})
+        found = job_variables.first_error(self.TEMPLATE, {"env": {"A": "5", "B": 5}})
         assert found == (("env", "B"), "type string", 5)
-        found = job_variables.refused(PROCESS, {"env": {"A": "5", "B": 5}})
+        found = job_variables.first_error(PROCESS, {"env": {"A": "5", "B": 5}})
         assert found == (("env", "B"), "type string or null", 5)
-        found = job_variables.refused(PROCESS, {"stream_output": "maybe"})
+        found = job_variables.first_error(PROCESS, {"stream_output": "maybe"})
         assert found == (("stream_output",), "type boolean or null", "maybe")
-        assert job_variables.refused(PROCESS, {"env": {"A": "5"}}) is None
-        assert job_variables.refused({}, {"env": {"A": 5}}) is None
+        assert job_variables.first_error(PROCESS, {"env": {"A": "5"}}) is None
+        assert job_variables.first_error({}, {"env": {"A": 5}}) is None
 
     def test_a_default_that_the_template_does_not_take_is_named(self) -> None:
         assert job_variables.template_fault(self.TEMPLATE) is None

@@ -96,8 +96,8 @@ MISTAKES = {
         f"{TIMEZONE}\n      - interval: 60\n        slug: nightly{MARK}",
         (
             "slug 'nightly' is used twice in 'first'\n"
-            "  expected: a slug for each schedule\n"
-            "  found:    two of one name"
+            "  expected: a different slug for each schedule\n"
+            "  found:    two schedules with the same slug"
         ),
     ),
     "a deployment that is declared twice": (
@@ -105,7 +105,7 @@ MISTAKES = {
         f"  - name: first{MARK}",
         (
             "the deployment 'flows/hello.py:hello/first' is declared twice\n"
-            "  expected: one of a name\n"
+            "  expected: one declaration with this name\n"
             "  found:    two"
         ),
     ),
@@ -173,19 +173,19 @@ class TestSeveral:
 
     def test_one_without_a_name_may_be_any_of_its_kind(self, tmp_path: Path) -> None:
         world, _ = tolerate(tmp_path, "", "variables: [{value: 1}, {name: b, value: 3}]\n")
-        assert world.wrong_one("variable", "a")
-        assert not world.wrong_one("variable", "b")
-        assert not world.wrong_one("block", "a")
+        assert world.wrong_declaration("variable", "a")
+        assert not world.wrong_declaration("variable", "b")
+        assert not world.wrong_declaration("block", "a")
 
 
-# Values that YAML knows and the server cannot keep: each of them ends in an answer 500.
+# Values that YAML knows and the server cannot store: each of them ends in an answer 500.
 UNKEPT = ["92233720368547760001", "[1, {a: -9223372036854775809}]", ".inf", '"a\\0b"']
 
 
 @pytest.mark.parametrize("value", UNKEPT)
 def test_a_value_that_the_server_cannot_keep_is_refused(value: str, tmp_path: Path) -> None:
     text = with_line(VALID, TAGS, f"    parameters:\n      name: {value}{MARK}")
-    assert "the server cannot keep this " in mistake(tmp_path, text)
+    assert "the server cannot store this " in mistake(tmp_path, text)
 
 
 def test_the_largest_that_it_keeps_is_taken(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ class TestYaml:
 
     @pytest.mark.parametrize("text", ["- a\n", "word\n"], ids=["list", "word"])
     def test_what_is_no_mapping_is_refused(self, text: str, tmp_path: Path) -> None:
-        with pytest.raises(MistakeError, match=r"^prefect\.yaml holds no mapping\n"):
+        with pytest.raises(MistakeError, match=r"^prefect\.yaml is not a mapping\n"):
             check(tmp_path, text)
 
     @pytest.mark.parametrize("content", [b"name: \xff\n", b"name: \0\n"], ids=["bytes", "zero"])

@@ -31,17 +31,17 @@ class TestDates:
     )
     def test_a_rule_without_dates_is_refused(self, rule: str, why: str, tmp_path: Path) -> None:
         message = mistake(tmp_path, with_line(VALID, CRON, f'        rrule: "{rule}"{MARK}'))
-        assert message.startswith("schedule 'nightly' of 'first' makes no runs\n")
+        assert message.startswith("schedule 'nightly' of 'first' never creates a run\n")
         assert f"  found:    {why}" in message
 
     def test_a_day_that_there_is_not_is_refused(self, tmp_path: Path) -> None:
         text = with_line(VALID, CRON, f'        cron: "0 0 31 2 *"{MARK}')
-        assert "makes no runs" in mistake(tmp_path, text)
+        assert "never creates a run" in mistake(tmp_path, text)
 
     def test_one_whose_dates_do_not_end_is_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(dates, "SECONDS", 1)
+        monkeypatch.setattr(dates, "TIMEOUT_SECONDS", 1)
         text = with_line(VALID, CRON, f'        rrule: "FREQ=DAILY;INTERVAL=0"{MARK}')
         assert "cannot be computed: it takes longer than 1 seconds" in mistake(tmp_path, text)
 
@@ -53,6 +53,6 @@ class TestDates:
         assert world.problems == []
         [note] = world.notes
         assert note.startswith(
-            "prefect.yaml line 7: schedule 'nightly' of 'first' makes no more runs: its dates are "
-            "over: the first was 2020-01-01T00:00:00"
+            "prefect.yaml line 7: schedule 'nightly' of 'first' creates no more runs: its dates "
+            "are over: the first was 2020-01-01T00:00:00"
         )

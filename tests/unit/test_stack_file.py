@@ -36,8 +36,8 @@ ACTIONS = """\
 MISTAKES = {
     "an unknown kind": (f"variabels: []{MARK}\n", "unknown key 'variabels'\n  expected: variables"),
     "a kind like no other": (f"things: []{MARK}\n", "unknown key 'things'\n  expected: one of "),
-    "a section that is no list": (f"variables: {{a: 1}}{MARK}\n", "'variables' is no list"),
-    "an item that is no mapping": (f"variables:\n  - a{MARK}\n", "this variable is no mapping"),
+    "a section that is no list": (f"variables: {{a: 1}}{MARK}\n", "'variables' is not a list"),
+    "an item that is no mapping": (f"variables:\n  - a{MARK}\n", "this variable is not a mapping"),
     "an unknown key": (
         f"variables:\n  - name: a\n    value: 1\n    vale: 2{MARK}\n",
         "unknown key 'vale'",
@@ -81,7 +81,7 @@ MISTAKES = {
             "      - {name: a, priority: 1}\n"
             f"      - name: b\n        priority: 1{MARK}\n"
         ),
-        "the work queue 'default/b' has the priority of another",
+        "the work queue 'default/b' has the same priority as another one",
     ),
     "a queue without priority": (
         f"{POOL}    queues:\n      - name: a{MARK}\n",

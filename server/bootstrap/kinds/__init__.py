@@ -1,4 +1,4 @@
-"""The kinds of resources: each module of this folder has one class that is a `Kind`."""
+"""The kinds of resources; each module in this folder defines one subclass of `Kind`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def every(world: World, client: Client) -> list[Kind[Any]]:
-    """All kinds, in the order in which their resources are made."""
-    found: list[Kind[Any]] = []
+    """All kinds, in the order in which their resources are created."""
+    kinds: list[Kind[Any]] = []
     for module in pkgutil.iter_modules(__path__, f"{__name__}."):
         members = vars(importlib.import_module(module.name)).values()
-        found += [
+        kinds += [
             member(world, client)
             for member in members
             if inspect.isclass(member)
             and issubclass(member, Kind)
             and member.__module__ == module.name
         ]
-    return sorted(found, key=lambda kind: kind.order)
+    return sorted(kinds, key=lambda kind: kind.order)

@@ -1,4 +1,4 @@
-"""Automations: actions of the server when an event happens or is missed."""
+"""Automations: actions that the server takes when an event occurs or fails to occur."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from server.bootstrap.resource import Declared, Difference, Live, Need, Strict
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# The keys of an action that take a name instead of an id: its kind, and Prefect's field of the id.
+# Keys of an action that refer to a resource by name: the kind of the resource, and the field in
+# which Prefect expects its id.
 REFERENCES = {
     "block": ("block", "block_document_id"),
     "deployment": ("deployment", "deployment_id"),
@@ -28,11 +29,11 @@ LISTS = ("actions", "actions_on_trigger", "actions_on_resolve")
 
 
 class Automation(Strict):
-    """One automation, in Prefect's own format, with names in place of ids."""
+    """One automation, in Prefect's own format but with names instead of ids."""
 
     name: str
     description: str = ""
-    enabled: bool = True  # when it is made
+    enabled: bool = True  # applies only when it is created
     tags: list[str] = Field(default_factory=list)
     trigger: dict[str, Any]
     actions: list[dict[str, Any]]
@@ -41,7 +42,7 @@ class Automation(Strict):
 
 
 class Automations(Kind[Automation]):
-    """The section `automations`."""
+    """The section `automations` of `stack.yaml`."""
 
     name = "automation"
     section = "automations"
@@ -50,11 +51,11 @@ class Automations(Kind[Automation]):
     path = "/automations"
 
     def check_one(self, item: Declared[Automation]) -> None:
-        """Build it with Prefect's model, and refuse the keys that Prefect would ignore."""
-        _built(item, self._body(item))
+        """Validate the item with Prefect's model, and refuse keys that Prefect would ignore."""
+        _validated(item, self._body(item))
 
     def needs(self, item: Declared[Automation]) -> Iterator[Need]:
-        """The resources that its actions refer to."""
+        """The resources that the actions refer to."""
         for part in LISTS:
             for index, action in enumerate(getattr(item.value, part)):
                 for key, (kind, _) in REFERENCES.items():
@@ -62,29 +63,37 @@ class Automations(Kind[Automation]):
                         yield Need(kind, str(action[key]), (part, index, key))
 
     def every(self) -> Iterator[tuple[str, Live]]:
-        """All automations by name; Prefect lets two have the same."""
-        for each in api.every(self.client, f"{self.path}/filter"):
-            yield each["name"], Live(UUID(each["id"]), each)
+        """All automations with their names, which Prefect does not require to be unique."""
+        for automation in api.every(self.client, f"{self.path}/filter"):
+            yield automation["name"], Live(UUID(automation["id"]), automation)
 
     def read(self, items: Sequence[Declared[Automation]]) -> dict[str, Live]:  # noqa: ARG002
-        """The older of two with one name; none that belongs to a resource such as a deployment."""
-        own = (each for each in self.every() if not each[1].value.get("owner_resource"))
-        return dict(sorted(own, key=lambda each: str(each[1].value["created"]), reverse=True))
+        """The automations by name, without those that belong to a resource such as a deployment.
+
+        If two have the same name, the older one counts.
+        """
+        unowned = (
+            (name, live) for name, live in self.every() if not live.value.get("owner_resource")
+        )
+        newest_first = sorted(
+            unowned, key=lambda entry: str(entry[1].value["created"]), reverse=True
+        )
+        return dict(newest_first)
 
     def compare(self, item: Declared[Automation], live: Live | None) -> Difference:
-        """Compare all but whether it is enabled, which is up to whoever switched it."""
-        built = _built(item, self._body(item))
+        """Compare all fields except `enabled`, which people switch in the UI."""
+        declared = _validated(item, self._body(item))
         if live is None:
-            return Difference(built.model_dump(mode="json"))
-        wanted, found = _plain(built), _plain(AutomationCore.model_validate(live.value))
-        body = built.model_dump(mode="json", exclude={"owner_resource"})
+            return Difference(declared.model_dump(mode="json"))
+        wanted = _comparable(declared)
+        existing = _comparable(AutomationCore.model_validate(live.value))
+        body = declared.model_dump(mode="json", exclude={"owner_resource"})
         return Difference(
             {**body, "enabled": live.value["enabled"]},
-            tuple(name for name, value in wanted.items() if value != found[name]),
+            tuple(name for name, value in wanted.items() if value != existing[name]),
         )
 
     def create(self, item: Declared[Automation], payload: Any) -> UUID:  # noqa: ARG002
-        """Create it, with ids in place of the names."""
         return UUID(self.client.call("POST", f"{self.path}/", payload)["id"])
 
     def update(self, live: Live, payload: Any) -> None:
@@ -93,10 +102,10 @@ class Automations(Kind[Automation]):
     def _body(self, item: Declared[Automation]) -> dict[str, Any]:
         body = item.value.model_dump(mode="json")
         for part in LISTS:
-            body[part] = [self._resolved(action) for action in body[part]]
+            body[part] = [self._with_ids(action) for action in body[part]]
         return body
 
-    def _resolved(self, action: dict[str, Any]) -> dict[str, Any]:
+    def _with_ids(self, action: dict[str, Any]) -> dict[str, Any]:
         resolved = dict(action)
         for key, (kind, field) in REFERENCES.items():
             if key in resolved:
@@ -104,12 +113,13 @@ class Automations(Kind[Automation]):
         return resolved
 
 
-def _built(item: Declared[Automation], body: dict[str, Any]) -> AutomationCore:
+def _validated(item: Declared[Automation], body: dict[str, Any]) -> AutomationCore:
     try:
-        built = AutomationCore.model_validate(body)
+        automation = AutomationCore.model_validate(body)
     except ValidationError as error:
         first = error.errors()[0]
-        # pydantic names the member of the union that it tried; the file has no such key.
+        # The location also names the member of a union that pydantic tried, which is not a key of
+        # the file.
         where = [part for part in first["loc"] if isinstance(part, int) or str(part) in _keys(body)]
         raise item.mistake(
             f"the automation {item.name!r} is not valid: {first['loc'][-1]}",
@@ -117,8 +127,8 @@ def _built(item: Declared[Automation], body: dict[str, Any]) -> AutomationCore:
             expected=first["msg"].removeprefix("Value error, "),
             found=repr(first["input"]) if not isinstance(first["input"], dict | list) else None,
         ) from None
-    _refuse_unknown_actions(item, built)
-    unknown = _unknown(body, built.model_dump(mode="json"))
+    _refuse_unknown_actions(item, automation)
+    unknown = _unknown_key(body, automation.model_dump(mode="json"))
     if unknown:
         raise item.mistake(
             f"the automation {item.name!r} has an unknown key {unknown[-1]!r}",
@@ -126,36 +136,37 @@ def _built(item: Declared[Automation], body: dict[str, Any]) -> AutomationCore:
             expected="a key that Prefect takes here, spelt as in its documentation",
             found=str(unknown[-1]),
         )
-    return built
+    return automation
 
 
-def _refuse_unknown_actions(item: Declared[Automation], built: AutomationCore) -> None:
-    """Refuse a type of action that this Prefect does not know.
+def _refuse_unknown_actions(item: Declared[Automation], automation: AutomationCore) -> None:
+    """Refuse a type of action that the installed Prefect does not know.
 
-    Since 3.9 its model takes any type, for the sake of a newer Cloud; the server then refuses it.
+    Since 3.9 its model accepts any type, so that clients work with a newer Cloud; a server then
+    refuses it.
     """
     for part in LISTS:
-        for index, action in enumerate(getattr(built, part)):
+        for index, action in enumerate(getattr(automation, part)):
             if isinstance(action, UnknownAction):
                 raise item.mistake(
                     f"the automation {item.name!r} is not valid: type",
                     *(part, index, "type"),
-                    expected="a type of action that Prefect has",
+                    expected="a type of action that Prefect knows",
                     found=repr(action.type),
                 )
 
 
-def _unknown(declared: Any, taken: Any) -> list[str | int]:
-    """The path to the first key of `declared` that is missing in `taken`; empty when none is."""
-    if isinstance(declared, dict) and isinstance(taken, dict):
+def _unknown_key(declared: Any, accepted: Any) -> list[str | int]:
+    """The path to the first key in `declared` that is not in `accepted`; empty if there is none."""
+    if isinstance(declared, dict) and isinstance(accepted, dict):
         for key, value in declared.items():
-            if key not in taken:
+            if key not in accepted:
                 return [key]
-            if below := _unknown(value, taken[key]):
+            if below := _unknown_key(value, accepted[key]):
                 return [key, *below]
-    elif isinstance(declared, list) and isinstance(taken, list):
-        for index, (one, other) in enumerate(zip(declared, taken, strict=False)):
-            if below := _unknown(one, other):
+    elif isinstance(declared, list) and isinstance(accepted, list):
+        for index, (one, other) in enumerate(zip(declared, accepted, strict=False)):
+            if below := _unknown_key(one, other):
                 return [index, *below]
     return []
 
@@ -166,12 +177,12 @@ def _keys(node: Any) -> set[str]:
     return set().union(*(_keys(value) for value in node)) if isinstance(node, list) else set()
 
 
-def _plain(automation: AutomationCore) -> dict[str, Any]:
+def _comparable(automation: AutomationCore) -> dict[str, Any]:
     return dict(_without_ids(automation.model_dump(mode="json", exclude={"enabled"})))
 
 
 def _without_ids(node: Any) -> Any:
-    """Without the ids that triggers get when they are created, and with sets in a fixed order."""
+    """`node` without the ids that the server gives to triggers, and with sets in a fixed order."""
     if isinstance(node, dict):
         return {
             key: sorted(value) if key in {"after", "expect", "for_each"} else _without_ids(value)

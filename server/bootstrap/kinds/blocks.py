@@ -1,4 +1,4 @@
-"""Blocks: configuration and secrets of any block type that the server has registered."""
+"""Blocks: configuration and secrets, of any block type that is registered on the server."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from server.bootstrap.world import World
 
 SORTED = {"sort": "BLOCK_TYPE_AND_NAME_ASC"}
-# Apprise logs parts of an address that it refuses; here a MistakeError reports it instead.
+# Apprise would log parts of an invalid address, which is secret; a MistakeError reports it instead.
 logging.getLogger("apprise").setLevel(logging.CRITICAL)
 
 NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
-# As Prefect writes a reference to another block.
+# Prefect's syntax for a reference to another block.
 REFERENCE = re.compile(r"^{{\s*prefect\.blocks\.([a-z0-9-]+)\.([a-z0-9-]+)\s*}}$")
 NUMBERS: dict[str, Callable[[str], Any]] = {"integer": int, "number": float, "boolean": json.loads}
 
 
 class Block(Strict):
-    """One block: the slug of its type, its name, and its fields."""
+    """One block: the slug of its type, its name, and its fields in `data`."""
 
     type: Annotated[str, Field(pattern=NAME)]
     name: Annotated[str, Field(pattern=NAME)]
@@ -43,7 +43,7 @@ class Block(Strict):
 
 
 class Blocks(Kind[Block]):
-    """The section `blocks`. The values of a block are compared but never shown."""
+    """The section `blocks` of `stack.yaml`. The values of a block are compared but never shown."""
 
     name = "block"
     section = "blocks"
@@ -53,53 +53,53 @@ class Blocks(Kind[Block]):
 
     def __init__(self, world: World, client: api.Client) -> None:
         super().__init__(world, client)
-        self._schemas: dict[str, dict[str, Any]] = {}  # by the slug of the type
+        self._schemas: dict[str, dict[str, Any]] = {}  # by the slug of the block type
 
     def label(self, value: Any) -> str:
-        """Type and name, as Prefect loads it."""
+        """The block's type and name, as Prefect's `Block.load` expects them."""
         return f"{value.type}/{value.name}"
 
     def every(self) -> Iterator[tuple[str, Live]]:
-        """All blocks by type and name, without their secrets."""
-        for each in api.every(self.client, f"{self.path}/filter", SORTED):
-            yield f"{each['block_type']['slug']}/{each['name']}", Live(UUID(each["id"]), each)
+        """All blocks with their types and names, without their secrets."""
+        for block in api.every(self.client, f"{self.path}/filter", SORTED):
+            yield f"{block['block_type']['slug']}/{block['name']}", Live(UUID(block["id"]), block)
 
     def read(self, items: Sequence[Declared[Block]]) -> dict[str, Live]:
-        """Read the declared blocks with their secrets, and leave out bootstrap's own record."""
+        """All blocks except bootstrap's own record; the declared ones with their secrets."""
         declared = {item.name for item in items}
-        found: dict[str, Live] = {}
+        blocks: dict[str, Live] = {}
         for name, live in self.every():
             if live.value["block_type"]["slug"] == ownership.SLUG:
                 continue
-            found[name] = live
+            blocks[name] = live
             if name in declared:
                 path = f"{self.path}/{live.id}?include_secrets=true"
-                found[name] = Live(live.id, self.client.call("GET", path))
-        return found
+                blocks[name] = Live(live.id, self.client.call("GET", path))
+        return blocks
 
     def compare(self, item: Declared[Block], live: Live | None) -> Difference:
         """Compare field by field; an update replaces all fields of the block."""
         schema = self._schema(item)
-        data = self._checked(item, schema["fields"])
+        data = self._checked_data(item, schema["fields"])
         body = {"data": data, "block_schema_id": schema["id"]}
         if live is None:
             type_id = schema["block_type_id"]
             return Difference({"name": item.value.name, "block_type_id": type_id, **body})
-        found = {
+        existing = {
             **live.value["data"],
             **{
-                name: {"$ref": {"block_document_id": each["block_document"]["id"]}}
-                for name, each in live.value["block_document_references"].items()
+                name: {"$ref": {"block_document_id": reference["block_document"]["id"]}}
+                for name, reference in live.value["block_document_references"].items()
             },
         }
-        names = dict.fromkeys([*data, *found])
+        names = dict.fromkeys([*data, *existing])
         return Difference(
             {**body, "merge_existing_data": False},
-            tuple(name for name in names if data.get(name) != found.get(name)),
+            tuple(name for name in names if data.get(name) != existing.get(name)),
         )
 
     def create(self, item: Declared[Block], payload: Any) -> UUID:  # noqa: ARG002
-        """Create it with the newest schema of its type."""
+        """Create the block with the newest schema of its type."""
         return UUID(self.client.call("POST", f"{self.path}/", payload)["id"])
 
     def update(self, live: Live, payload: Any) -> None:
@@ -108,15 +108,16 @@ class Blocks(Kind[Block]):
     def _schema(self, item: Declared[Block]) -> dict[str, Any]:
         slug = item.value.type
         if slug not in self._schemas:
-            kind = api.find(self.client, f"/block_types/slug/{slug}")
-            if kind is None:
-                raise self._unknown(item)
-            body = {"block_schemas": {"block_type_id": {"any_": [kind["id"]]}}}
+            block_type = api.find(self.client, f"/block_types/slug/{slug}")
+            if block_type is None:
+                raise self._unknown_type(item)
+            body = {"block_schemas": {"block_type_id": {"any_": [block_type["id"]]}}}
             self._schemas[slug] = next(api.every(self.client, "/block_schemas/filter", body))
         return self._schemas[slug]
 
-    def _unknown(self, item: Declared[Block]) -> Exception:
-        known = [each["slug"] for each in api.every(self.client, "/block_types/filter")]
+    def _unknown_type(self, item: Declared[Block]) -> Exception:
+        block_types = api.every(self.client, "/block_types/filter")
+        known = [block_type["slug"] for block_type in block_types]
         close = difflib.get_close_matches(item.value.type, known, n=1)
         return item.mistake(
             f"the block {item.name!r} has a type that the server does not know",
@@ -126,11 +127,12 @@ class Blocks(Kind[Block]):
             do=None if close else "prefect block register -m MODULE, or correct the type",
         )
 
-    def _checked(self, item: Declared[Block], fields: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields in the form of the API, with references and numbers converted.
+    def _checked_data(self, item: Declared[Block], fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The values in the form that the API expects, with references and numbers converted.
 
         Raises:
-            MistakeError: an unknown field, or a value of the wrong type. It never shows the value.
+            MistakeError: a field is unknown or missing, or a value has the wrong type. The message
+                never shows a value.
         """
         known = fields.get("properties", {})
         data: dict[str, Any] = {}
@@ -165,9 +167,9 @@ class Blocks(Kind[Block]):
         try:
             known = PrefectBlock.get_block_class_from_key(item.value.type)
         except UnknownBlockType:
-            return  # its package is not installed here, so only its schema is checked
+            return  # the package is not installed here, so only the schema could be checked
         if plain.keys() != data.keys():
-            return  # cannot be made without the block that it refers to
+            return  # the block cannot be instantiated without the blocks that it refers to
         try:
             known(**plain)
         except (ValidationError, ValueError) as error:
@@ -180,28 +182,28 @@ class Blocks(Kind[Block]):
             _check_address(item, plain)
 
     def needs(self, item: Declared[Block]) -> Iterator[Need]:
-        """The blocks that its fields refer to."""
+        """The blocks that the fields refer to."""
         for field, value in item.value.data.items():
-            if name := _referred(value):
+            if name := _referenced_block(value):
                 yield Need(self.name, name, ("data", field))
 
     def _reference(self, value: Any) -> dict[str, Any] | None:
-        name = _referred(value)
+        name = _referenced_block(value)
         if name is None:
             return None
         return {"$ref": {"block_document_id": self.world.id_of(self.name, name)}}
 
 
-def _referred(value: Any) -> str | None:
+def _referenced_block(value: Any) -> str | None:
     match = REFERENCE.match(value) if isinstance(value, str) else None
     return f"{match[1]}/{match[2]}" if match else None
 
 
 def _check_address(item: Declared[Block], data: Mapping[str, Any]) -> None:
-    """Refuse an address that Apprise would silently drop."""
+    """Refuse an address that Apprise would silently ignore."""
     url = data.get("url")
     if isinstance(url, str) and not apprise.Apprise().add(url):
-        raise _wrong(item, "url", "an address that this kind of notification is sent to")
+        raise _wrong(item, "url", "an address for this kind of notification")
 
 
 def _wrong(item: Declared[Block], field: str, expected: str) -> Exception:
@@ -219,11 +221,11 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _number(value: Any, field: Mapping[str, Any]) -> Any:
-    """Convert a text, as `{{ $NAME }}` gives it, for a field that is a number or a boolean."""
+    """Convert the string that `{{ $NAME }}` yields if the field is a number or a boolean."""
     convert = NUMBERS.get(str(field.get("type")))
     if convert is None or not isinstance(value, str):
         return value
     try:
         return convert(value)
     except ValueError:
-        return value  # the type check reports it
+        return value  # the type check will report it

@@ -1,4 +1,4 @@
-"""Global concurrency limits: slots that flows and tasks of any deployment share."""
+"""Global concurrency limits: slots shared by the flows and tasks of all deployments."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PATH = "/v2/concurrency_limits"
-# The server keeps the limits of tags and deployments in the same table, with these prefixes.
-OF_TAGS = "tag:"
-OF_DEPLOYMENTS = "deployment:"
+# The server keeps the limits of tags and of deployments in the same table, under these prefixes.
+TAG_PREFIX = "tag:"
+DEPLOYMENT_PREFIX = "deployment:"
 
 
 class ConcurrencyLimit(Strict):
-    """One limit. With a decay, slots are released over time: a rate limit."""
+    """One limit; with a decay it is a rate limit, whose slots become free again over time."""
 
     name: Annotated[str, Field(pattern=r"^[^/%&><]+$")]
     limit: Annotated[int, Field(ge=0)]
     slot_decay_per_second: Annotated[float, Field(ge=0)] = 0.0
-    active: bool = True  # when it is made
+    active: bool = True  # applies only when it is created
 
 
 class ConcurrencyLimits(Kind[ConcurrencyLimit]):
-    """The section `concurrency_limits`."""
+    """The section `concurrency_limits` of `stack.yaml`."""
 
     name = "concurrency limit"
     section = "concurrency_limits"
@@ -39,32 +39,31 @@ class ConcurrencyLimits(Kind[ConcurrencyLimit]):
     path = PATH
 
     def check_one(self, item: Declared[ConcurrencyLimit]) -> None:
-        """Refuse the names that the server reserves."""
-        if item.name.startswith((OF_TAGS, OF_DEPLOYMENTS)):
+        """Refuse names that the server reserves."""
+        if item.name.startswith((TAG_PREFIX, DEPLOYMENT_PREFIX)):
             raise item.mistake(
                 f"the concurrency limit {item.name!r} has a name that the server uses itself",
                 "name",
-                expected=f"a name that starts with neither {OF_TAGS} nor {OF_DEPLOYMENTS}; "
-                "the limits of tags go into tag_limits, those of a deployment to it",
+                expected=f"a name that starts with neither {TAG_PREFIX} nor {DEPLOYMENT_PREFIX}; "
+                "limits of tags belong in tag_limits, the limit of a deployment in the deployment",
                 found=item.name,
             )
 
     def every(self) -> Iterator[tuple[str, Live]]:
         """All limits except those of tags and deployments."""
-        for each in api.every(self.client, f"{self.path}/filter"):
-            if not each["name"].startswith((OF_TAGS, OF_DEPLOYMENTS)):
-                yield each["name"], Live(UUID(each["id"]), each)
+        for limit in api.every(self.client, f"{self.path}/filter"):
+            if not limit["name"].startswith((TAG_PREFIX, DEPLOYMENT_PREFIX)):
+                yield limit["name"], Live(UUID(limit["id"]), limit)
 
     def compare(self, item: Declared[ConcurrencyLimit], live: Live | None) -> Difference:
-        """Compare limit and decay; whether it is active is up to whoever switched it."""
+        """Compare limit and decay, but not `active`, which people switch in the UI."""
         body = item.value.model_dump(mode="json")
         if live is None:
             return Difference(body)
-        kept = {name: body[name] for name in ("limit", "slot_decay_per_second")}
-        return Difference(kept, tuple(n for n, value in kept.items() if live.value[n] != value))
+        fields = {name: body[name] for name in ("limit", "slot_decay_per_second")}
+        return Difference(fields, tuple(n for n, value in fields.items() if live.value[n] != value))
 
     def create(self, item: Declared[ConcurrencyLimit], payload: Any) -> UUID:  # noqa: ARG002
-        """Create it, active unless it is declared otherwise."""
         return UUID(self.client.call("POST", f"{self.path}/", payload)["id"])
 
     def update(self, live: Live, payload: Any) -> None:

@@ -1,4 +1,4 @@
-"""Deployments: the flows that can be run and scheduled, in Prefect's own file and format."""
+"""Deployments: flows that can be run and scheduled, declared in Prefect's own file and format."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Deployments(Kind[Deployment]):
-    """The section `deployments`, of `prefect.yaml`."""
+    """The section `deployments` of `prefect.yaml`."""
 
     name = "deployment"
     section = "deployments"
@@ -33,37 +33,42 @@ class Deployments(Kind[Deployment]):
     path = "/deployments"
     file = "prefect.yaml"
 
-    exact = False  # the flow has the first half of the name, and is loaded later
+    exact = False  # the first half of the name is the flow's, which `label` does not know yet
 
     def __init__(self, world: World, client: api.Client) -> None:
         super().__init__(world, client)
-        self._flows: dict[Location, LoadedFlow] = {}  # by the place of their deployments
+        self._flows: dict[Location, LoadedFlow] = {}  # by the locations of their deployments
 
     def find(self, content: Mapping[str, Any]) -> Iterator[tuple[Location, Any]]:
-        """Add the pull steps of the file to deployments that have none of their own."""
+        """All deployments; those without pull steps of their own get the ones of the file."""
         for where, raw in super().find(content):
             common = {"pull": content.get("pull") or []}
             yield where, {**common, **raw} if isinstance(raw, dict) else raw
 
     def label(self, value: Any) -> str:
-        """Its provisional name, until its flow is loaded."""
+        """A provisional name, until the flow is loaded."""
         return f"{value.entrypoint}/{value.name}"
 
     def check(self, items: Sequence[Declared[Deployment]]) -> Sequence[Declared[Deployment]]:
-        """Load every flow, check parameters and schedules, and give each item its full name."""
+        """Load the flows, check parameters and schedules, and return items with full names."""
         loaded = flows.load_all(
             self.world.root,
-            {item.where: flows.Wanted(item.value.entrypoint, self._env(item)) for item in items},
+            {
+                item.where: flows.FlowToLoad(item.value.entrypoint, self._env(item))
+                for item in items
+            },
             self.world.common,
         )
-        verdicts = iter(dates.check([each for item in items for each in item.value.schedules]))
-        right: list[Declared[Deployment]] = []
+        verdicts = iter(
+            dates.check([schedule for item in items for schedule in item.value.schedules])
+        )
+        valid: list[Declared[Deployment]] = []
         for item in items:
-            of_item = [next(verdicts) for _ in item.value.schedules]
+            verdicts_of_item = [next(verdicts) for _ in item.value.schedules]
             flow = loaded[item.where]
             name = f"{flow.name}/{item.value.name}" if isinstance(flow, LoadedFlow) else item.name
             exact = isinstance(flow, LoadedFlow)
-            with self.world.sparing(self.name, name, item.place, exact=exact):
+            with self.world.skip_on_mistake(self.name, name, item.place, exact=exact):
                 if not isinstance(flow, LoadedFlow):
                     raise item.mistake(
                         f"deployment {item.value.name!r} {flow.what}",
@@ -72,35 +77,36 @@ class Deployments(Kind[Deployment]):
                         found=flow.found,
                         do=flow.do,
                     )
-                named = replace(item, name=name)
+                renamed = replace(item, name=name)
                 self._flows[item.where] = flow
-                checks.check_slugs(named)
-                checks.check_parameters(named, flow.parameters)
-                checks.check_dates(named, of_item, self.world)
-                right.append(named)
-        return right
+                checks.check_slugs(renamed)
+                checks.check_parameters(renamed, flow.parameters)
+                checks.check_dates(renamed, verdicts_of_item, self.world)
+                valid.append(renamed)
+        return valid
 
     def needs(self, item: Declared[Deployment]) -> Iterator[Need]:
-        """The work pool of its runs."""
+        """The work pool for the runs of the deployment."""
         yield Need("work pool", item.value.work_pool.name, ("work_pool", "name"))
 
-    def goes_on(self, live: Live) -> str | None:
-        """The schedules that still create runs of it."""
-        active = sum(each.active for each in live.value.schedules)
+    def still_active(self, live: Live) -> str | None:
+        """How many schedules still create runs; None if no schedule does."""
+        active = sum(schedule.active for schedule in live.value.schedules)
         if not active or live.value.paused:
             return None
         return f"{active} schedule{'s' if active > 1 else ''} still active"
 
     def every(self) -> Iterator[tuple[str, Live]]:
-        """All deployments by their full names."""
+        """All deployments with their full names, FLOW/DEPLOYMENT."""
         ask = api.asking(self.client)
         names = pagination.flows(ask)
         for raw in pagination.deployments(ask, list(names)):
-            found = DeploymentResponse.model_validate(raw)
-            yield f"{names[str(found.flow_id)]}/{found.name}", Live(found.id, found)
+            deployment = DeploymentResponse.model_validate(raw)
+            flow_name = names[str(deployment.flow_id)]
+            yield f"{flow_name}/{deployment.name}", Live(deployment.id, deployment)
 
     def compare(self, item: Declared[Deployment], live: Live | None) -> Difference:
-        """Compare the fields, and the schedules by their slugs."""
+        """Compare the fields one by one, and the schedules by their slugs."""
         self._check_job_variables(item)
         fields = self.fields(item)
         if live is None:
@@ -110,20 +116,21 @@ class Deployments(Kind[Deployment]):
         changed = {n: value for n, value in fields.items() if _live(live.value, n) != value}
         steps = schedules.plan(item.value.schedules, live.value.schedules)
         names = (*changed, *(step.name for step in steps))
-        # The server accepts a queue only with its pool, and moves a deployment with a new pool to
-        # the queue `default`: the name of a queue stays when its pool is deleted by hand.
+        # Pool and queue are always sent together: the server accepts a queue only with its pool,
+        # moves a deployment with a new pool to the queue `default`, and keeps the name of the queue
+        # when somebody deletes the pool by hand.
         if changed.keys() & {"work_pool_name", "work_queue_name"}:
             changed |= {name: fields[name] for name in ("work_pool_name", "work_queue_name")}
         return Difference({"fields": changed, "schedules": [vars(step) for step in steps]}, names)
 
     def create(self, item: Declared[Deployment], payload: Any) -> UUID:
-        """Create it with its schedules, and with its flow if that is new."""
+        """Create the deployment with its schedules, and its flow if the server does not know it."""
         flow = self.client.call("POST", "/flows/", {"name": self._flows[item.where].name})
         body = {**payload, "flow_id": flow["id"]}
         return UUID(self.client.call("POST", f"{self.path}/", body)["id"])
 
     def update(self, live: Live, payload: Any) -> None:
-        """Send what differs and no more: a change of a deployment drops its scheduled runs."""
+        """Send only what differs, because a change of a deployment deletes its scheduled runs."""
         path = f"{self.path}/{live.id}"
         if payload["fields"]:
             self.client.call("PATCH", path, payload["fields"])
@@ -132,35 +139,35 @@ class Deployments(Kind[Deployment]):
 
     def _check_job_variables(self, item: Declared[Deployment]) -> None:
         pool = item.value.work_pool
-        refused = job_variables.refused(self.world.templates.get(pool.name, {}), pool.job_variables)
-        if refused:
-            where, expected, found = refused
+        template = self.world.templates.get(pool.name, {})
+        if error := job_variables.first_error(template, pool.job_variables):
+            where, expected, value = error
             raise item.mistake(
                 f"the work pool {pool.name!r} does not take this {'.'.join(map(str, where))!r} "
                 f"of deployment {item.value.name!r}",
                 *("work_pool", "job_variables", *where),
                 expected=expected,
-                found=type(found).__name__ if isinstance(found, dict | list) else repr(found),
+                found=type(value).__name__ if isinstance(value, dict | list) else repr(value),
             )
 
     def _env(self, item: Declared[Deployment]) -> dict[str, str]:
-        """The environment that pool and deployment declare; adds notes on values left empty."""
+        """The environment that pool and deployment declare; adds notes about empty variables."""
         pool = item.value.work_pool
         template = job_variables.of_template(self.world.templates.get(pool.name, {}))
         own = job_variables.environment(pool.job_variables)
-        for said in job_variables.empty_references(own):
-            self.world.note(item, said, *("work_pool", "job_variables"))
+        for note in job_variables.empty_references(own):
+            self.world.note(item, note, *("work_pool", "job_variables"))
         return {**job_variables.environment(template), **own}
 
     def fields(self, item: Declared[Deployment]) -> dict[str, Any]:
-        """All fields of a deployment except its schedules, in the form of the API."""
+        """All fields of a deployment except its schedules, as the API expects them."""
         deployment, flow = item.value, self._flows[item.where]
         limit = deployment.concurrency_limit
         options = None
         if limit and (limit.collision_strategy or limit.grace_period_seconds):
-            given = limit.model_dump(exclude={"limit"}, exclude_none=True)
+            declared_options = limit.model_dump(exclude={"limit"}, exclude_none=True)
             options = ConcurrencyOptions(
-                **{"collision_strategy": ConcurrencyLimitStrategy.ENQUEUE, **given}
+                **{"collision_strategy": ConcurrencyLimitStrategy.ENQUEUE, **declared_options}
             ).model_dump(mode="json", exclude_none=True)
         fields = {
             "version": deployment.version or flow.version,
@@ -178,20 +185,20 @@ class Deployments(Kind[Deployment]):
             "work_queue_name": deployment.work_pool.work_queue_name or "default",
             "job_variables": deployment.work_pool.job_variables,
         }
-        if deployment.paused is not None:  # else it is left to whoever pauses it in the UI
+        if deployment.paused is not None:  # otherwise people pause it in the UI
             fields["paused"] = deployment.paused
         return fields
 
 
 def _live(live: DeploymentResponse, name: str) -> Any:
-    value = vars(live).get(name)  # getattr warns of fields that Prefect has deprecated
+    value = vars(live).get(name)  # getattr would warn about fields that Prefect has deprecated
     match name:
         case "concurrency_limit":
             limit = live.global_concurrency_limit
             return limit.limit if limit else None
         case "concurrency_options":
             return value.model_dump(mode="json", exclude_none=True) if value else None
-        case "description":  # Prefect's client writes the word None where there is none
+        case "description":  # Prefect's client sends the string "None" if there is none
             return None if value in {"", "None"} else value
         case "pull_steps":
             return value or []

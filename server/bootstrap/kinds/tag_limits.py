@@ -1,4 +1,4 @@
-"""Tag limits: how many tasks with a tag may run at once."""
+"""Tag limits: how many tasks with a given tag may run at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field
 
 from server.bootstrap import api
 from server.bootstrap.kind import Kind
-from server.bootstrap.kinds.concurrency_limits import OF_TAGS, PATH
+from server.bootstrap.kinds.concurrency_limits import PATH, TAG_PREFIX
 from server.bootstrap.resource import Declared, Difference, Live, Strict
 
 if TYPE_CHECKING:
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class TagLimit(Strict):
-    """The limit of one tag."""
+    """The concurrency limit of one tag."""
 
     tag: Annotated[str, Field(min_length=1)]
     limit: Annotated[int, Field(ge=0)]
 
 
 class TagLimits(Kind[TagLimit]):
-    """The section `tag_limits`."""
+    """The section `tag_limits` of `stack.yaml`."""
 
     name = "tag limit"
     section = "tag_limits"
@@ -36,10 +36,10 @@ class TagLimits(Kind[TagLimit]):
         return str(value.tag)
 
     def every(self) -> Iterator[tuple[str, Live]]:
-        """All tag limits by tag; the server keeps them among the global limits."""
-        for each in api.every(self.client, f"{self.path}/filter"):
-            if each["name"].startswith(OF_TAGS):
-                yield each["name"].removeprefix(OF_TAGS), Live(UUID(each["id"]), each)
+        """All tag limits with their tags; the server keeps them among the global limits."""
+        for limit in api.every(self.client, f"{self.path}/filter"):
+            if limit["name"].startswith(TAG_PREFIX):
+                yield limit["name"].removeprefix(TAG_PREFIX), Live(UUID(limit["id"]), limit)
 
     def compare(self, item: Declared[TagLimit], live: Live | None) -> Difference:
         if live is None:
@@ -48,9 +48,9 @@ class TagLimits(Kind[TagLimit]):
         return Difference({"limit": item.value.limit}, changed)
 
     def create(self, item: Declared[TagLimit], payload: Any) -> UUID:  # noqa: ARG002
-        """Create it through the API of tag limits, which derives its name in the table."""
+        """Create the limit through the API of tag limits, which adds the prefix to its name."""
         return UUID(self.client.call("POST", "/concurrency_limits/", payload)["id"])
 
     def update(self, live: Live, payload: Any) -> None:
-        """Set the limit; slots in use stay in use."""
+        """Change the limit; slots that are in use stay in use."""
         self.client.call("PATCH", f"{self.path}/{live.id}", payload)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Variable(Strict):
-    """One variable, with any JSON value."""
+    """One variable; its value is any JSON."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=255)]
     value: JsonValue
@@ -24,7 +24,7 @@ class Variable(Strict):
 
 
 class Variables(Kind[Variable]):
-    """The section `variables`."""
+    """The section `variables` of `stack.yaml`."""
 
     name = "variable"
     section = "variables"
@@ -33,8 +33,8 @@ class Variables(Kind[Variable]):
     path = "/variables"
 
     def every(self) -> Iterator[tuple[str, Live]]:
-        for each in api.every(self.client, f"{self.path}/filter", {"sort": "NAME_ASC"}):
-            yield each["name"], Live(UUID(each["id"]), each)
+        for variable in api.every(self.client, f"{self.path}/filter", {"sort": "NAME_ASC"}):
+            yield variable["name"], Live(UUID(variable["id"]), variable)
 
     def compare(self, item: Declared[Variable], live: Live | None) -> Difference:
         body = item.value.model_dump(mode="json")

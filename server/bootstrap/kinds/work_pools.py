@@ -1,4 +1,4 @@
-"""Work pools: where the runs of deployments wait for a worker of the pool's type."""
+"""Work pools: the runs of deployments wait in them for a worker of the pool's type."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from server.bootstrap.resource import Declared, Difference, Live, Strict
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-# A worker of either type serves the pools of both: `--type` says which one is started.
-SERVED_BY_EITHER = {"process", "prefork"}
+# Pools of these types are served by workers of both: `--type` selects the worker.
+INTERCHANGEABLE_TYPES = {"process", "prefork"}
 METADATA = "/collections/views/aggregate-worker-metadata"
 
 
 class WorkPool(Strict):
-    """One pool. `base_job_template` is merged over the template of its type."""
+    """One pool; `base_job_template` is merged over the default template of its type."""
 
     name: Annotated[str, Field(pattern=r"^[^/%&><]+$")]
     type: str
     description: str | None = None
     concurrency_limit: Annotated[int, Field(ge=0)] | None = None
     base_job_template: dict[str, Any] = Field(default_factory=dict)
-    queues: Any = None  # see work_queues
+    queues: Any = None  # read by `work_queues`
 
 
 class WorkPools(Kind[WorkPool]):
-    """The section `work_pools`."""
+    """The section `work_pools` of `stack.yaml`."""
 
     name = "work pool"
     section = "work_pools"
@@ -43,27 +43,28 @@ class WorkPools(Kind[WorkPool]):
     path = "/work_pools"
 
     def check_one(self, item: Declared[WorkPool]) -> None:
-        """Keep its template, so that flows are loaded with its environment."""
+        """Remember the template, so that flows are loaded with the pool's environment."""
         template = item.value.base_job_template
         self.world.templates[item.name] = template
         env = job_variables.of_template(template)["env"]
-        for said in job_variables.empty_references(env):
-            self.world.note(item, said, "base_job_template")
+        for note in job_variables.empty_references(env):
+            self.world.note(item, note, "base_job_template")
 
     def every(self) -> Iterator[tuple[str, Live]]:
-        for each in api.every(self.client, f"{self.path}/filter"):
-            yield each["name"], Live(UUID(each["id"]), each)
+        for pool in api.every(self.client, f"{self.path}/filter"):
+            yield pool["name"], Live(UUID(pool["id"]), pool)
 
     def read(self, items: Sequence[Declared[WorkPool]]) -> dict[str, Live]:
-        """Keep their templates, which the job variables of deployments are checked against."""
-        found = super().read(items)
-        self.world.templates |= {n: live.value["base_job_template"] for n, live in found.items()}
-        return found
+        """Remember the templates too: job variables of deployments are checked against them."""
+        pools = super().read(items)
+        self.world.templates |= {n: live.value["base_job_template"] for n, live in pools.items()}
+        return pools
 
     def compare(self, item: Declared[WorkPool], live: Live | None) -> Difference:
-        """Compare all fields but the type, which cannot be changed.
+        """Compare all fields except the type, which the server cannot change.
 
-        A pool of type process need not become one of type prefork: either worker serves both.
+        A pool may have the type process where prefork is declared and vice versa, because workers
+        of both types serve it.
         """
         pool = item.value
         template = self._job_template(item)
@@ -71,7 +72,7 @@ class WorkPools(Kind[WorkPool]):
             raise item.mistake(
                 f"the base_job_template of the work pool {item.name!r} is not valid",
                 "base_job_template",
-                expected="variables that are a JSON schema, with defaults that it takes",
+                expected="variables in the form of a JSON schema, with defaults that match it",
                 found=fault,
             )
         self.world.templates[item.name] = template
@@ -83,33 +84,33 @@ class WorkPools(Kind[WorkPool]):
         if live is None:
             return Difference({"name": item.name, "type": pool.type, **fields})
         types = {live.value["type"], pool.type}
-        if len(types) > 1 and types != SERVED_BY_EITHER:
+        if len(types) > 1 and types != INTERCHANGEABLE_TYPES:
             raise item.mistake(
-                f"the work pool {item.name!r} is there with another type",
+                f"the work pool {item.name!r} already exists with another type",
                 "type",
-                expected=f"{live.value['type']}, which the type of a pool cannot be changed from",
+                expected=f"{live.value['type']}: the type of an existing pool cannot be changed",
                 found=pool.type,
                 do=f"correct it, or `prefect work-pool delete {item.name}` and bootstrap again",
             )
         return Difference(fields, tuple(n for n, value in fields.items() if live.value[n] != value))
 
     def create(self, item: Declared[WorkPool], payload: Any) -> UUID:  # noqa: ARG002
-        """Create it; the server creates its queue `default` with it."""
+        """Create the pool, with which the server creates its queue `default`."""
         return UUID(self.client.call("POST", f"{self.path}/", payload)["id"])
 
     def update(self, live: Live, payload: Any) -> None:
-        """Set all fields at once; whether it is paused is not sent."""
+        """Set all fields except `is_paused`, which people switch in the UI."""
         self.client.call("PATCH", f"{self.path}/{live.value['name']}", payload)
 
     def delete(self, live: Live) -> None:
-        """Remove it with its queues."""
+        """Remove the pool with its queues."""
         self.client.call("DELETE", f"{self.path}/{live.value['name']}")
 
     def _job_template(self, item: Declared[WorkPool]) -> dict[str, Any]:
-        """The declared template merged over that of the pool's type.
+        """The declared template, merged over the default template of the pool's type.
 
         Raises:
-            MistakeError: the type is not known here, and no whole template is declared.
+            MistakeError: the type is unknown, and the declared template is not complete.
         """
         pool = item.value
         template = self._template_of_type(pool.type)
@@ -124,21 +125,21 @@ class WorkPools(Kind[WorkPool]):
             )
         return merge(template or {}, pool.base_job_template)
 
-    def _template_of_type(self, kind: str) -> dict[str, Any] | None:
-        worker = BaseWorker.get_worker_class_from_type(kind)
+    def _template_of_type(self, worker_type: str) -> dict[str, Any] | None:
+        worker = BaseWorker.get_worker_class_from_type(worker_type)
         if worker is not None:
             return dict(worker.get_default_base_job_template())
-        # The server knows the workers of other packages.
+        # The server also knows worker types whose packages are not installed here.
         collections = api.find(self.client, METADATA) or {}
         for workers in collections.values():
-            for each in workers.values():
-                if each["type"] == kind:
-                    return dict(each["default_base_job_configuration"])
+            for metadata in workers.values():
+                if metadata["type"] == worker_type:
+                    return dict(metadata["default_base_job_configuration"])
         return None
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`below` with `above` laid over it, mapping by mapping; a list is replaced whole."""
+    """Merge `above` recursively over `below`; only mappings are merged, lists are replaced."""
     merged = deepcopy(dict(below))
     for key, value in above.items():
         old = merged.get(key)

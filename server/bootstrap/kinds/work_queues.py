@@ -1,4 +1,4 @@
-"""Work queues: which runs of a pool start first, and how many may run at once."""
+"""Work queues of a pool: which of its runs start first, and how many may run at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT = "default"  # created by the server with every pool
 
 
 class WorkQueue(Strict):
-    """One queue, declared with its pool. Priority 1 comes first; no two have the same."""
+    """One queue, declared with its pool. Priorities are unique in a pool; 1 is the highest."""
 
     pool: str
     name: Annotated[str, Field(pattern=r"^[^/%&><]+$")]
@@ -30,7 +30,7 @@ class WorkQueue(Strict):
 
 
 class WorkQueues(Kind[WorkQueue]):
-    """The `queues` of each of the `work_pools`."""
+    """The key `queues` of each item in the section `work_pools` of `stack.yaml`."""
 
     name = "work queue"
     section = "work_pools"
@@ -38,48 +38,49 @@ class WorkQueues(Kind[WorkQueue]):
     model = WorkQueue
 
     def label(self, value: Any) -> str:
-        """The name of the pool, then its own."""
+        """The names of the pool and the queue, POOL/QUEUE."""
         return f"{value.pool}/{value.name}"
 
     def find(self, content: Mapping[str, Any]) -> Iterator[tuple[Location, Any]]:
-        """The queues of each pool; a queue requires what its pool does."""
+        """The queues of all pools; a queue inherits the key `requires` from its pool."""
         for index, pool in enumerate(content.get(self.section) or []):
             if not isinstance(pool, dict):
-                continue  # the kind of work pools reports it
+                continue  # `WorkPools` reports it
             inherited = {"pool": pool.get("name"), "requires": pool.get("requires", [])}
             for number, queue in enumerate(pool.get("queues") or []):
                 raw = {**inherited, **queue} if isinstance(queue, dict) else queue
                 yield (self.section, index, "queues", number), raw
 
     def check(self, items: Sequence[Declared[WorkQueue]]) -> Sequence[Declared[WorkQueue]]:
-        """Refuse two queues with one priority: the server would move one of them every time."""
-        self._seen: dict[tuple[str, int], str] = {}
-        right = super().check(items)
-        self._items = sorted(right, key=lambda item: item.value.priority)
-        return right
+        """Refuse equal priorities in a pool: the server would change one of them every time."""
+        self._names_by_priority: dict[tuple[str, int], str] = {}
+        valid = super().check(items)
+        self._items = sorted(valid, key=lambda item: item.value.priority)
+        return valid
 
     def check_one(self, item: Declared[WorkQueue]) -> None:
-        """Refuse a priority that an earlier queue has."""
-        other = self._seen.setdefault((item.value.pool, item.value.priority), item.name)
+        """Refuse a priority that an earlier queue of the pool has."""
+        key = (item.value.pool, item.value.priority)
+        other = self._names_by_priority.setdefault(key, item.name)
         if other != item.name:
             raise item.mistake(
-                f"the work queue {item.name!r} has the priority of another",
+                f"the work queue {item.name!r} has the same priority as another one",
                 "priority",
-                expected="a priority for each queue of a pool",
-                found=f"{item.value.priority}, which is that of {other!r}",
+                expected="a different priority for each queue of a pool",
+                found=f"{item.value.priority}, the priority of {other!r}",
             )
 
     def needs(self, item: Declared[WorkQueue]) -> Iterator[Need]:
-        """The pool that it belongs to."""
+        """The pool of the queue."""
         yield Need("work pool", item.value.pool, ())
 
     def every(self) -> Iterator[tuple[str, Live]]:
-        """All queues by pool and name."""
-        for each in api.every(self.client, "/work_queues/filter"):
-            yield f"{each['work_pool_name']}/{each['name']}", Live(UUID(each["id"]), each)
+        """All queues with their names, POOL/QUEUE."""
+        for queue in api.every(self.client, "/work_queues/filter"):
+            yield f"{queue['work_pool_name']}/{queue['name']}", Live(UUID(queue["id"]), queue)
 
     def read(self, items: Sequence[Declared[WorkQueue]]) -> dict[str, Live]:
-        """Leave out an undeclared `default`: the server created it with its pool."""
+        """All queues except an undeclared `default`, which the server created with its pool."""
         declared = {item.name for item in items}
         return {
             name: live
@@ -88,23 +89,23 @@ class WorkQueues(Kind[WorkQueue]):
         }
 
     def compare(self, item: Declared[WorkQueue], live: Live | None) -> Difference:
-        """Compare priority, limit and description; whether it is paused is not sent."""
+        """Compare priority, limit and description, but not whether the queue is paused."""
         fields = item.value.model_dump(mode="json", exclude={"pool", "name"})
         if live is None:
             return Difference({"name": item.value.name, **fields})
-        found = {**live.value, "description": live.value["description"] or ""}
-        return Difference(fields, tuple(n for n, value in fields.items() if found[n] != value))
+        existing = {**live.value, "description": live.value["description"] or ""}
+        return Difference(fields, tuple(n for n, value in fields.items() if existing[n] != value))
 
     def create(self, item: Declared[WorkQueue], payload: Any) -> UUID:
-        """Create it, or update `default`, which the server created with the pool."""
+        """Create the queue, or update `default`, which the server created with the pool."""
         pool, name = item.value.pool, item.value.name
-        found = api.find(self.client, f"{_path(pool)}/{name}")
-        if found is None:
-            found = self.client.call("POST", _path(pool), payload)
+        queue = api.find(self.client, f"{_path(pool)}/{name}")
+        if queue is None:
+            queue = self.client.call("POST", _path(pool), payload)
         else:
             self.client.call("PATCH", f"{_path(pool)}/{name}", payload)
         self._set_priorities(pool)
-        return UUID(found["id"])
+        return UUID(queue["id"])
 
     def update(self, live: Live, payload: Any) -> None:
         pool = live.value["work_pool_name"]
@@ -112,16 +113,17 @@ class WorkQueues(Kind[WorkQueue]):
         self._set_priorities(pool)
 
     def delete(self, live: Live) -> None:
-        """Remove it; runs that wait in it stay with the pool."""
+        """Remove the queue; runs that wait in it stay with the pool."""
         pool, name = live.value["work_pool_name"], live.value["name"]
         self.client.call("DELETE", f"{_path(pool)}/{name}")
 
     def _set_priorities(self, pool: str) -> None:
-        """Set every declared priority again, the first of them first.
+        """Set all declared priorities of a pool again, in ascending order.
 
-        The server makes room for a queue by moving others back, declared ones too.
+        The server makes room for a queue by changing the priorities of others, including declared
+        ones.
         """
-        live = {each["name"] for each in api.every(self.client, f"{_path(pool)}/filter")}
+        live = {queue["name"] for queue in api.every(self.client, f"{_path(pool)}/filter")}
         for item in self._items:
             if item.value.pool == pool and item.value.name in live:
                 body = {"priority": item.value.priority}
