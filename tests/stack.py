@@ -173,7 +173,7 @@ class Stack:
 def wait_for(what: str, probe: Callable[[], Any], seconds: float = 90) -> Any:
     """The first true answer of `probe`; a failed test that names `what` when there is none."""
     deadline = time.monotonic() + seconds
-    last: object = None
+    pause, last = 0.2, None
     while time.monotonic() < deadline:
         try:
             last = probe()
@@ -182,7 +182,9 @@ def wait_for(what: str, probe: Callable[[], Any], seconds: float = 90) -> Any:
         else:
             if last:
                 return last
-        time.sleep(0.2)
+        time.sleep(pause)
+        # Who waits for long asks less often: an answer costs the server what the stack could use.
+        pause = min(pause * 1.2, 1)
     raise AssertionError(f"no {what} within {seconds:.0f} s; last: {last!r}")
 
 
