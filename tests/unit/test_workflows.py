@@ -60,7 +60,16 @@ def test_only_the_release_may_write() -> None:
     assert {name: rights for name, rights in writing.items() if rights} == {
         "release: images": ["packages"],
         "release: release": ["contents"],
+        "release: pypi": ["id-token"],
     }
+
+
+def test_the_release_has_both_images_and_the_wheel() -> None:
+    jobs = WORKFLOWS["release"]["jobs"]
+    assert jobs["release"]["needs"] == ["images", "wheel"]
+    published = commands({"release": jobs["release"]})
+    assert "dist/*" in published
+    assert "wheel --no-deps" in commands({"wheel": jobs["wheel"]})
 
 
 def test_every_suite_is_run_by_a_workflow() -> None:
