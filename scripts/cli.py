@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from python_on_whales.exceptions import DockerException
 
-from scripts import choose, projects, report, status, testing, turns
+from scripts import choose, locks, projects, report, status, testing
 from server import advice, settings
 from server.errors import MistakeError, StackError
 
@@ -38,7 +38,7 @@ def up(
     """Start the stack; return when it is healthy and the deployments are there."""
     values = settings.load()
     projects.check(values)
-    with turns.turn(values.stack_name, "up"):
+    with locks.hold(values.stack_name, "up"):
         backend, why = choose.to_start(values, wanted=docker)
         report.out.print(f"{values.stack_name}, {backend.name} ({why})")
         try:
@@ -90,7 +90,7 @@ def down(
 ) -> None:
     """Stop the stack; its data stay unless told otherwise."""
     values = settings.load()
-    with turns.turn(values.stack_name, "down"):
+    with locks.hold(values.stack_name, "down"):
         stopped = [backend.down(volumes=volumes) for backend in choose.available(values)]
     if not any(stopped) and (problem := choose.docker(values).problem()):
         report.out.print(f"in Docker it could not be looked for: {problem.found}")
