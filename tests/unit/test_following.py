@@ -88,7 +88,7 @@ def test_a_supervisor_that_says_nothing_is_not_waited_for_without_end(
 ) -> None:
     if text is not None:
         layout.state.write_text(text)
-    for wait in (listening.told, lambda: listening.follow(report.Steps(), holder)):
+    for wait in (listening.current_state, lambda: listening.follow(report.Steps(), holder)):
         with pytest.raises(StackError) as raised:
             wait()
         assert "does not say how it is doing" in str(raised.value)

@@ -134,7 +134,7 @@ class Embedded:
     def _join(self) -> Outcome | None:
         """Wait until the stack that runs or starts is healthy; None if it has ended instead.
 
-        Bootstrap runs before the worker has to be healthy: it creates the pool that the worker polls.
+        Bootstrap runs before the worker has to be healthy: it creates the pool that is polled.
         """
         current = self.following.current_state()
         if current is None:

@@ -84,8 +84,8 @@ class _Stack:
 
     def step(self, service: Description) -> Service | OneShot:
         log = self.layout.logs / f"{service.name}.log"
-        # Prefect reads `.env` in its working folder. The server side must not start where the project
-        # is: its user may not be allowed to read that file.
+        # Prefect reads `.env` in its working folder. The server side must not start where the
+        # project is: its user may not be allowed to read that file.
         cwd = {
             "postgres": self.cluster.home,
             "server": self.layout.server_scratch,
