@@ -64,7 +64,7 @@ def up(
     report.out.print('on the host  eval "$(scripts/stack env)"; prefect deployment run hello/hello')
     if outcome.problem:
         report.err.print(
-            f"\n{values.stack_name} is up, but not all that is declared could be made. "
+            f"\n{values.stack_name} is up, but not every declaration could be applied. "
             "Correct what follows, then type scripts/stack up"
         )
         raise outcome.problem
@@ -93,7 +93,7 @@ def down(
     with locks.hold(values.stack_name, "down"):
         stopped = [backend.down(volumes=volumes) for backend in choose.available(values)]
     if not any(stopped) and (problem := choose.docker(values).problem()):
-        report.out.print(f"in Docker it could not be looked for: {problem.found}")
+        report.out.print(f"whether it runs in Docker is not known: {problem.found}")
     what = "stopped, its data removed" if volumes else "stopped, its data kept"
     report.out.print(f"{values.stack_name} {what if any(stopped) else 'is not there'}")
 

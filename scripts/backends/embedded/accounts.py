@@ -73,11 +73,11 @@ def choose(layout: Layout, values: Settings) -> Accounts:
     reason = _obstacle(layout, values)
     if reason:
         chosen = Accounts(warning=f"server, worker and flows run as root: {reason}")
-    elif found := [
+    elif readable := [
         name for name, entry in dotenv.read(ENV_FILE).items() if entry.value and name in KEPT
     ]:
-        what = f"flows can read {' and '.join(found)} in {ENV_FILE}"
-        chosen = Accounts(STACK, FLOWS, f"{what}; take it out, the stack has kept it")
+        what = f"flows can read {' and '.join(readable)} in {ENV_FILE}"
+        chosen = Accounts(STACK, FLOWS, f"{what}; remove it there, since the stack has kept it")
     else:
         chosen = Accounts(STACK, FLOWS)
     if chosen.warning:
@@ -145,10 +145,10 @@ def make(name: str) -> None:
             subprocess.run(argv, check=True, capture_output=True, text=True)
         except (OSError, subprocess.CalledProcessError) as error:
             raise MistakeError(
-                f"no user {name!r}, whom the stack would run as",
-                expected="a system user, or useradd to make one",
+                f"the system user {name!r}, which the stack runs as, could not be created",
+                expected="the user to exist, or useradd to create it",
                 found=str(error),
-                do=f"make a user {name!r}, or run the stack as an ordinary user",
+                do=f"create a user {name!r}, or run the stack as an ordinary user",
             ) from error
 
 

@@ -72,7 +72,7 @@ def clear(data: Path, socket: Path, grace_seconds: float = GRACE_SECONDS) -> Non
     if any(process.pid == named for process in left):
         raise StackError(
             "PostgreSQL runs on the data of this stack already",
-            expected="nobody at them",
+            expected="no other process on them",
             found=f"process {named}, in {data}",
             do=f"end it, if it is not needed: kill -INT {named}; then scripts/stack up",
         )
@@ -92,7 +92,7 @@ def clear(data: Path, socket: Path, grace_seconds: float = GRACE_SECONDS) -> Non
         if other is not None and _is_postgres(other):
             raise StackError(
                 "another PostgreSQL listens where that of this stack would",
-                expected=f"nobody in {socket}",
+                expected=f"no other process in {socket}",
                 found=f"process {other}",
                 do=f"end it, if it is not needed: kill -INT {other}; then scripts/stack up",
             )
@@ -106,16 +106,16 @@ def users(data: Path) -> list[psutil.Process]:
         wanted = data.stat()
     except FileNotFoundError:
         return []
-    found = []
+    processes = []
     for pid in psutil.pids():
         try:
             # Not Process.cwd(): a path is out of date once a folder above was renamed.
             here = os.stat(f"/proc/{pid}/cwd")  # noqa: PTH116
             if (here.st_dev, here.st_ino) == (wanted.st_dev, wanted.st_ino) and _is_postgres(pid):
-                found.append(psutil.Process(pid))
+                processes.append(psutil.Process(pid))
         except (OSError, psutil.NoSuchProcess):  # ended, or another user's, which cannot be at them
             continue
-    return found
+    return processes
 
 
 def first_line(lock: Path) -> int | None:
