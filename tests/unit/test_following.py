@@ -42,7 +42,7 @@ STATE_OF_0_1 = """{
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that nobody has to wait for."""
-    for name in ("TOLD_SECONDS", "SILENT_SECONDS"):
+    for name in ("STATE_SECONDS", "SILENT_SECONDS"):
         monkeypatch.setattr(following, name, 0.3)
 
 
@@ -75,7 +75,7 @@ def test_a_lock_that_a_stranger_holds_is_not_waited_for_without_end(
     listening: Following, holder: psutil.Process
 ) -> None:
     with pytest.raises(StackError) as raised:
-        listening.told()
+        listening.current_state()
     assert f"held by process {holder.pid}, which is no supervisor" in str(raised.value)
     assert f"do:       end that process (kill {holder.pid})" in str(raised.value)
     assert listening.supervisor() is None
@@ -88,7 +88,7 @@ def test_a_supervisor_that_says_nothing_is_not_waited_for_without_end(
 ) -> None:
     if text is not None:
         layout.state.write_text(text)
-    for wait in (listening.told, lambda: listening.follow(report.Steps(), holder)):
+    for wait in (listening.current_state, lambda: listening.follow(report.Steps(), holder)):
         with pytest.raises(StackError) as raised:
             wait()
         assert "does not say how it is doing" in str(raised.value)
@@ -110,7 +110,7 @@ def test_the_last_words_of_a_supervisor_are_read_after_its_end(
     state.write(layout, failed)
     with pytest.raises(MistakeError, match="wrong"):
         listening.follow(report.Steps(), holder)
-    assert listening.told() is None
+    assert listening.current_state() is None
 
 
 def test_a_stack_that_an_earlier_release_started_is_taken_over(
@@ -123,7 +123,7 @@ def test_a_stack_that_an_earlier_release_started_is_taken_over(
         assert process.stdout
         process.stdout.readline()
         assert listening.supervisor() == psutil.Process(process.pid)
-        found = listening.told()
+        found = listening.current_state()
         process.kill()
     assert found
     assert (found.phase, found.fingerprint) == ("running", "4f2a")

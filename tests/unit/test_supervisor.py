@@ -46,7 +46,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
         "LIFE_SECONDS": 0.1,
     }.items():
         monkeypatch.setattr(services, name, value)
-    for name, value in {"LOOP_SECONDS": 0.01, "TELL_EVERY": 0.1, "ONE_SHOT_PAUSE": 0.01}.items():
+    for name, value in {"LOOP_SECONDS": 0.01, "WRITE_EVERY": 0.1, "ONE_SHOT_PAUSE": 0.01}.items():
         monkeypatch.setattr(supervisor, name, value)
 
 

@@ -63,6 +63,14 @@ def test_only_the_release_may_write() -> None:
     }
 
 
+def test_the_release_has_both_images_and_the_wheel() -> None:
+    jobs = WORKFLOWS["release"]["jobs"]
+    assert jobs["release"]["needs"] == ["images", "wheel"]
+    published = commands({"release": jobs["release"]})
+    assert "dist/*" in published
+    assert "wheel --no-deps" in commands({"wheel": jobs["wheel"]})
+
+
 def test_every_suite_is_run_by_a_workflow() -> None:
     named = re.findall(r"scripts/stack test (\w+)", commands(JOBS))
     assert sorted(named) == sorted(each for each in Suite if each not in {"all", "images"})
