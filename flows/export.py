@@ -96,7 +96,7 @@ def export(  # noqa: PLR0913, PLR0917 - the parameters are the form that people 
         timeout_mins: Minutes, at least 1, after which the export is given up. The time is checked
             between rows.
         version: Version of the dataset, or `latest` for the highest one.
-        output: Format of the file.
+        output: How the file looks.
 
     Returns:
         The absolute path of the file.

@@ -32,13 +32,13 @@ class Shutdown:
 
     def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
         self._logger = logger
-        self._told = asyncio.Event()
+        self._requested = asyncio.Event()
         self._hurry = asyncio.Event()
 
     @property
-    def told(self) -> bool:
-        """Whether the worker has been told to stop, and must not take any more runs."""
-        return self._told.is_set()
+    def requested(self) -> bool:
+        """Whether a signal has asked the worker to stop, so that it must not take more runs."""
+        return self._requested.is_set()
 
     def listen(self) -> None:
         """Handle SIGTERM and SIGINT from now on."""
@@ -62,7 +62,7 @@ class Shutdown:
             cancel: begins to cancel the runs that are not being cancelled yet.
             report: reports runs as Cancelled.
         """
-        await self._told.wait()
+        await self._requested.wait()
         if count := len(running()):
             seconds = GRACE_SECONDS
             self._logger.info(
@@ -84,7 +84,7 @@ class Shutdown:
 
     async def close(self, part: Callable[[], Awaitable[object]]) -> None:
         """Close a part of the worker, within `CLOSE_SECONDS` if the worker was told to stop."""
-        if not self.told:
+        if not self.requested:
             await part()
             return
         try:
@@ -94,7 +94,7 @@ class Shutdown:
             self._logger.warning("A part of the worker did not close in time", exc_info=True)
 
     def _signalled(self) -> None:
-        (self._hurry if self.told else self._told).set()
+        (self._hurry if self.requested else self._requested).set()
 
 
 async def until_one_ends(*work: Coroutine[Any, Any, None]) -> None:

@@ -117,7 +117,7 @@ class PreforkWorker(ProcessWorker):
         self._components.stop_reporting()
         if self._event_polling_task:
             self._event_polling_task.cancel()
-        if self._shutdown.told:
+        if self._shutdown.requested:
             exc_info = (None, None, None)  # with an error, Prefect would cancel what still runs
         try:
             await self._shutdown.close(functools.partial(super().teardown, *exc_info))
@@ -162,7 +162,7 @@ class PreforkWorker(ProcessWorker):
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Poll once, after any poll that is still going on."""
         async with self._polling:
-            if self._shutdown.told:
+            if self._shutdown.requested:
                 # Without this, the health check would report that polling is stuck.
                 self._last_polled_time = now("UTC")
                 return []
@@ -211,7 +211,7 @@ class PreforkWorker(ProcessWorker):
         return await super()._submit_scheduled_flow_runs(due)
 
     async def _submit_held(self, entry: WorkerFlowRunResponse) -> None:
-        if not self._shutdown.told:  # otherwise it stays Scheduled, for the next worker
+        if not self._shutdown.requested:  # otherwise it stays Scheduled, for the next worker
             await super()._submit_scheduled_flow_runs([entry])
 
     async def _submit_run(self, flow_run: FlowRun) -> None:

@@ -111,15 +111,15 @@ class Template:
                 raise TemplateError(str(error)) from error
         template = cls(process, ours, frozenset(), {})
         try:
-            said = await template.order(modules)
+            ready = await template.order(modules)
         except BaseException:
             await template.close()
             raise
-        if said.threads != 1:
+        if ready.threads != 1:
             await template.close()
-            raise TemplateError(f"it has {said.threads} threads, which no fork survives")
-        template.kept = frozenset(said.kept)
-        template.left_out = said.left_out
+            raise TemplateError(f"it has {ready.threads} threads, which no fork survives")
+        template.kept = frozenset(ready.kept)
+        template.left_out = ready.left_out
         return template
 
     async def fork(self, request: Request, files: Sequence[int]) -> int:
@@ -133,12 +133,12 @@ class Template:
             with ours:
                 with theirs:
                     await self._send(request.encode(), [*files, theirs.fileno()])
-                said = messages.answer(await framing.receive_in_loop(ours))
-                if isinstance(said, messages.Refused):
-                    raise TemplateError(f"it cannot fork: {said.reason}")
+                answer = messages.answer(await framing.receive_in_loop(ours))
+                if isinstance(answer, messages.Refused):
+                    raise TemplateError(f"it cannot fork: {answer.reason}")
                 # Nothing is awaited from here on, so if a caller gives up, the run has not begun.
                 framing.send(ours, messages.Go().encode())
-                return said.pid
+                return answer.pid
 
     async def order(self, modules: Sequence[str]) -> messages.Ready:
         """Make it import `modules`; return its answer.
@@ -148,10 +148,10 @@ class Template:
         """
         async with self.lock, self._answering(START_SECONDS):
             await self._send(messages.Order(list(modules)).encode())
-            said = messages.from_new_template(await framing.receive_in_loop(self.channel))
-        if isinstance(said, messages.Refused):
-            raise TemplateError(said.reason)
-        return said
+            answer = messages.from_new_template(await framing.receive_in_loop(self.channel))
+        if isinstance(answer, messages.Refused):
+            raise TemplateError(answer.reason)
+        return answer
 
     async def _send(self, content: bytes, files: Sequence[int] = ()) -> None:
         try:
