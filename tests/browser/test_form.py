@@ -9,9 +9,9 @@ from tests.browser.person import Person
 from tests.stack import wait_for
 
 DESCRIPTIONS = (
-    "Environment to export the rows of.",
-    "First day to export, inclusive. From the beginning when left empty.",
-    "Minutes, at least 1, after which the export is given up. It is checked between rows.",
+    "Environment whose rows are exported.",
+    "First day to export, inclusive. No lower limit when left empty.",
+    "Minutes, at least 1, after which the export is given up. The time is checked between rows.",
     "Version of the dataset, or `latest` for the highest one.",
 )
 

@@ -30,10 +30,10 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Running
 
 from flows import daily as shipped
+from flows.helpers.locks import lock
+from flows.helpers.notify import notify
 from flows.helpers.past_runs import find_runs, ran_within
-from flows.helpers.slack import notify
 from flows.helpers.tags import add_tags
-from flows.helpers.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,7 +164,7 @@ def probe_ahead() -> dict[str, int]:
 
 
 def probe_race(name: str) -> list[int]:
-    """How many of some runs at once had the turn, in rounds: fresh, left by the dead, by none."""
+    """How many concurrent runs got the lock, in rounds: unheld, held by a dead run, by no run."""
     with get_client(sync_client=True) as client:
         gone = client.create_flow_run(flow(name="racer.gone")(lambda: None), state=Completed())
         nobody = "00000000-0000-0000-0000-000000000000"
@@ -177,14 +177,14 @@ def probe_race(name: str) -> list[int]:
 
 
 def race(name: str) -> int:
-    """How many of some runs that ask for a turn at once have it."""
+    """How many of the runs that ask for a lock at once acquire it."""
     start, end = threading.Barrier(RACERS), threading.Barrier(RACERS)
     ours = []
 
     @flow(name="racer")
     def racer() -> None:
         start.wait()
-        with turn(name) as mine:
+        with lock(name) as mine:
             ours.append(mine)
             end.wait()
 
@@ -198,11 +198,11 @@ def race(name: str) -> int:
 
 
 def probe_die(name: str) -> None:
-    """Take a turn, and die as a process does whose machine is switched off."""
+    """Acquire a lock, and die as a process does whose machine is switched off."""
 
     @flow(name="racer.dying")
     def dying() -> None:
-        with turn(name) as mine:
+        with lock(name) as mine:
             assert mine
             answer(str(flow_run.id))
             os.kill(os.getpid(), signal.SIGKILL)
@@ -210,12 +210,12 @@ def probe_die(name: str) -> None:
     dying()
 
 
-def probe_turn(name: str) -> bool:
-    """Whether a run has a turn."""
+def probe_lock(name: str) -> bool:
+    """Whether a run acquires a lock."""
 
     @flow(name="racer.next")
     def following() -> bool:
-        with turn(name) as mine:
+        with lock(name) as mine:
             return mine
 
     return following()

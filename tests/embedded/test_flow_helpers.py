@@ -62,10 +62,10 @@ class TestTurns:
 
     def test_a_run_that_died_has_it_until_the_server_knows(self, stack: Stack) -> None:
         dead = probe(stack, "die", "deadly", code=-9)
-        assert probe(stack, "turn", "deadly") is False
+        assert probe(stack, "lock", "deadly") is False
         with stack.client() as client:
             set_state(client, dead, "CRASHED")
-        assert probe(stack, "turn", "deadly") is True
+        assert probe(stack, "lock", "deadly") is True
 
 
 class TestNotify:

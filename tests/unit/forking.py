@@ -15,9 +15,10 @@ from prefect.client.schemas.responses import DeploymentResponse
 
 from prefect_prefork.common import framing, linux
 from prefect_prefork.common.messages import FromRun, Loaded, Request
-from prefect_prefork.runs.listening import Listener
+from prefect_prefork.runs.listener import Listener
 from prefect_prefork.runs.process import ForkedProcess, SessionScope
-from prefect_prefork.runs.templates import Kind, Templates
+from prefect_prefork.runs.template_process import Kind
+from prefect_prefork.runs.templates import Templates
 
 if TYPE_CHECKING:
     import logging

@@ -256,10 +256,10 @@ def test_a_contender_is_left_out_when_its_round_has_failed_twice(
 
 
 def test_nobody_is_first_in_every_round() -> None:
-    orders = [bench.turned("abcdefgh", number, 3) for number in range(1, 4)]
+    orders = [bench.rotate("abcdefgh", number, 3) for number in range(1, 4)]
     assert len({each[0] for each in orders}) == 3
     assert all(sorted(each) == list("abcdefgh") for each in orders)
-    assert bench.turned("", 1, 3) == []
+    assert bench.rotate("", 1, 3) == []
 
 
 def test_an_answer_that_does_not_come_ends_who_was_asked(
@@ -281,7 +281,7 @@ def test_a_run_that_was_ended_says_what_it_did_not_come_to(results: Results) -> 
     del results.left_out["airflow"]
     page = " ".join(report.render(results).split())
     assert "- Airflow: the run was ended before its turn" in page
-    assert "0 whole ones of 1 that were asked for" in page
+    assert "0 complete ones of 1 requested" in page
     whole = results.model_copy(update={"left_out": {"airflow": "it cannot be installed here"}})
     assert "rounds: 1, after" in " ".join(report.render(whole).split())
 

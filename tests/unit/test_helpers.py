@@ -10,9 +10,9 @@ from prefect.settings import PREFECT_CLIENT_CSRF_SUPPORT_ENABLED, temporary_sett
 
 from flows.helpers import past_runs
 from flows.helpers.files import appearing
+from flows.helpers.locks import lock
 from flows.helpers.past_runs import find_runs, ran_within
 from flows.helpers.tags import add_tags
-from flows.helpers.turns import turn
 
 
 def test_tags_are_added_in_a_run_only() -> None:
@@ -20,8 +20,8 @@ def test_tags_are_added_in_a_run_only() -> None:
         add_tags("env:pro")
 
 
-def test_a_turn_is_of_a_run_only() -> None:
-    with pytest.raises(RuntimeError, match="expected a call in a flow or a task"), turn("ours"):
+def test_a_lock_is_acquired_in_a_run_only() -> None:
+    with pytest.raises(RuntimeError, match="expected a call in a flow or a task"), lock("ours"):
         pass
 
 

@@ -11,8 +11,8 @@ from prefect.blocks.abstract import NotificationError
 from prefect.blocks.notifications import SlackWebhook
 from prefect.exceptions import ObjectNotFound
 
-from flows.helpers import slack
-from flows.helpers.slack import NOT_SLACK, notify
+from flows.helpers import notify as module
+from flows.helpers.notify import NOT_SLACK, notify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Said:
 
     logger = logging.Logger("flows-under-test")  # noqa: LOG001 - of this test alone
     logger.addHandler(Keep())
-    monkeypatch.setattr(slack, "get_logger", lambda _: logger)
+    monkeypatch.setattr(module, "get_logger", lambda _: logger)
     return lines
 
 

@@ -15,9 +15,9 @@ import pytest
 
 from prefect_prefork.common import framing, messages
 from prefect_prefork.common.messages import FromRun, Learnt, Problem
-from prefect_prefork.runs import listening
-from prefect_prefork.runs.listening import Listener
-from prefect_prefork.runs.templates import Kind, Template, TemplateError
+from prefect_prefork.runs import listener
+from prefect_prefork.runs.listener import Listener
+from prefect_prefork.runs.template_process import Kind, Template, TemplateError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -101,7 +101,7 @@ def test_what_a_run_says_right_before_its_end_is_heard_also_while_its_children_l
 def test_a_process_that_trickles_bytes_holds_up_no_other_run(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(listening, "MESSAGE_SECONDS", 0.3)
+    monkeypatch.setattr(listener, "MESSAGE_SECONDS", 0.3)
 
     async def scenario() -> None:
         async with a_run() as slow, a_run() as other:

@@ -28,12 +28,12 @@ from prefect.states import (
 )
 
 from prefect_prefork import END
-from prefect_prefork.forked.ending import VARIABLE, Ending
+from prefect_prefork.forked.proposals import VARIABLE, Proposals
 from prefect_prefork.recovery import crash_recovery, reporting
-from prefect_prefork.recovery.ends import NOT_BEGUN, End, passes
 from prefect_prefork.recovery.journal import Journal
 from prefect_prefork.recovery.reporting import Attempt, Proposer, Reporter, StoppedError
-from prefect_prefork.runs.templates import TemplateError
+from prefect_prefork.recovery.state_report import NOT_BEGUN, StateReport, is_transient
+from prefect_prefork.runs.template_process import TemplateError
 from worker import health
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Api:
         state: State[Any],
         force: bool = False,  # noqa: FBT001, FBT002 - as Prefect's
     ) -> OrchestrationResult[Any]:
-        end = End.of(flow_run_id, state, force=force)
+        end = StateReport.of(flow_run_id, state, force=force)
         return await self._set(flow_run_id, end.state)
 
     async def request(
@@ -127,7 +127,7 @@ def left_by_a_dead_worker(
     if pid:
         journal.start(run.id, pid)
     if end:
-        journal.entry(run.id).write_end(End.of(run.id, end))
+        journal.entry(run.id).write_end(StateReport.of(run.id, end))
     folder = journal.end_path(run.id).parent
     journal.close()
     return folder
@@ -352,7 +352,7 @@ def test_a_worker_that_stops_leaves_what_it_could_not_report_to_its_next_start(
         made = reporter(api)
         asyncio.get_running_loop().call_soon(made.stop)
         with pytest.raises(StoppedError):
-            await made.end(journal.entry(run.id), End.of(run.id, Completed()))
+            await made.end(journal.entry(run.id), StateReport.of(run.id, Completed()))
         journal.close()
 
     asyncio.run(report())
@@ -365,32 +365,32 @@ def test_a_worker_that_stops_leaves_what_it_could_not_report_to_its_next_start(
 def test_an_error_passes_or_it_lasts(status: int, later: bool) -> None:  # noqa: FBT001
     request = httpx.Request("POST", "http://x")
     response = httpx.Response(status, request=request)
-    assert passes(httpx.HTTPStatusError("x", request=request, response=response)) is later
-    assert passes(httpx.ReadTimeout("x"))
-    assert not passes(ValueError("x"))
+    assert is_transient(httpx.HTTPStatusError("x", request=request, response=response)) is later
+    assert is_transient(httpx.ReadTimeout("x"))
+    assert not is_transient(ValueError("x"))
 
 
-def ending(path: Path, run: FlowRun) -> Ending:
-    return Ending(run.id, {VARIABLE: str(path)}, LOGGER)
+def proposals(path: Path, run: FlowRun) -> Proposals:
+    return Proposals(run.id, {VARIABLE: str(path)}, LOGGER)
 
 
 def test_a_run_whose_end_the_server_does_not_take_ends_all_the_same(tmp_path: Path) -> None:
     run, path = run_in(Running()), tmp_path / "end"
 
     def propose(*_: Any, **__: Any) -> State[Any]:
-        assert End.read(path)  # before all else: the process may be killed while it reports
+        assert StateReport.read(path)  # before all else: the process may be killed while it reports
         raise AWAY
 
     state: State[Any] = Completed(message="done")
-    assert ending(path, run)._propose(propose, None, state, run.id) is state  # noqa: SLF001
-    left = End.read(path)
+    assert proposals(path, run)._propose(propose, None, state, run.id) is state  # noqa: SLF001
+    left = StateReport.read(path)
     assert left
     assert (left.type, left.state["message"]) == ("COMPLETED", "done")
 
 
 def test_a_run_whose_end_is_taken_leaves_nothing(tmp_path: Path) -> None:
     run, path = run_in(Running()), tmp_path / "end"
-    made = ending(path, run)
+    made = proposals(path, run)
     retry: State[Any] = Scheduled()
     assert made._propose(lambda *_, **__: retry, None, Failed(), run.id) is retry  # noqa: SLF001
     assert not path.exists()
@@ -405,7 +405,7 @@ def test_a_run_whose_end_is_taken_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_process_that_is_told_to_end_while_it_reports_has_done_its_work(tmp_path: Path) -> None:
     run, path = run_in(Running()), tmp_path / "end"
-    made = ending(path, run)
+    made = proposals(path, run)
 
     def interrupted(*_: Any, **__: Any) -> State[Any]:
         raise KeyboardInterrupt
@@ -414,26 +414,26 @@ def test_a_process_that_is_told_to_end_while_it_reports_has_done_its_work(tmp_pa
     with pytest.raises(KeyboardInterrupt):
         made._propose(interrupted, None, state, run.id)  # noqa: SLF001
     assert made._propose(interrupted, None, Crashed(), run.id, force=True) is state  # noqa: SLF001
-    left = End.read(path)
+    left = StateReport.read(path)
     assert left
     assert left.type == "COMPLETED"
 
 
 def test_a_run_is_said_not_to_have_begun_only_before_it_runs(tmp_path: Path) -> None:
     run = run_in(Pending())
-    made = ending(tmp_path / "end", run)
-    with pytest.raises(httpx.ConnectError), made.beginning():
+    made = proposals(tmp_path / "end", run)
+    with pytest.raises(httpx.ConnectError), made.watch_for_outage():
         raise AWAY
     assert made.could_not_begin
     elsewhere = httpx.ConnectError("x", request=httpx.Request("GET", "http://another.example/"))
     with (
         temporary_settings({PREFECT_API_URL: "http://127.0.0.1/api"}),
         pytest.raises(httpx.ConnectError),
-        made.beginning(),
+        made.watch_for_outage(),
     ):
         raise elsewhere
     assert not made.could_not_begin
     made._propose(lambda *_, **__: Running(), None, Running(), run.id)  # noqa: SLF001
-    with pytest.raises(httpx.ConnectError), made.beginning():
+    with pytest.raises(httpx.ConnectError), made.watch_for_outage():
         raise AWAY
     assert not made.could_not_begin

@@ -69,7 +69,7 @@ def context(once: AsyncMock, alive: list[bool]) -> Any:
 def test_a_cancellation_is_tried_as_long_as_the_process_lives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cancellation, "TRIES", (0, 0))
+    monkeypatch.setattr(cancellation, "RETRY_SECONDS", (0, 0))
     once = AsyncMock(side_effect=[RuntimeError("on purpose")] * 20 + [None])
     made = cancellation.Cancellations(context(once, [True]), LOGGER)
     asyncio.run(made.cancel_by_id(uuid4()))

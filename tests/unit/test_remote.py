@@ -262,7 +262,7 @@ class TestRedirects:
         monkeypatch.setenv("PREFECT_API_KEY", HIDDEN)
         server.location = elsewhere.api().url
         for server.status in (301, 302, 303, 307, 308):
-            with pytest.raises(tracking.Refused, match=r"sends to 127\.0\.0\.1 \(30"):
+            with pytest.raises(tracking.Refused, match=r"redirects to 127\.0\.0\.1 \(30"):
                 tracking.Server().post("/flows/", {"name": "x"})
         assert len(server.asked) == 5
         assert elsewhere.asked == []

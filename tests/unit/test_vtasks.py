@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from prefect.utilities.callables import parameter_schema
 
-from flows.backups import archive, keeping
+from flows.backups import archive, retention
 from flows.expenses import ledger, report
 from flows.expenses.ledger import Expense
 from flows.vtasks import backup, expensor, vtasks
@@ -119,7 +119,7 @@ class TestKeeping:
 
     def test_the_newest_stay(self, source: Path, tmp_path: Path) -> None:
         made = self.make(source, tmp_path / "backups", 4)
-        assert keeping.clean(tmp_path / "backups", source, 2) == made[2:]
+        assert retention.clean(tmp_path / "backups", source, 2) == made[2:]
         assert sorted((tmp_path / "backups").iterdir(), reverse=True) == made[:2]
 
     def test_nothing_else_is_ever_removed(self, source: Path, tmp_path: Path) -> None:
@@ -139,29 +139,29 @@ class TestKeeping:
             tar.add(source / "a.txt")
         others[4].symlink_to(ours[0])
         others[5].write_text("a note")
-        assert keeping.clean(folder, source, 1) == ours[1:]
+        assert retention.clean(folder, source, 1) == ours[1:]
         assert set(folder.iterdir()) == {ours[0], *others}
 
     def test_keeping_none_is_refused(self, source: Path, tmp_path: Path) -> None:
         made = self.make(source, tmp_path / "backups", 1)
         with pytest.raises(ValueError, match="keep: expected 1 or more, found 0"):
-            keeping.clean(tmp_path / "backups", source, 0)
+            retention.clean(tmp_path / "backups", source, 0)
         assert made[0].exists()
 
     def test_a_copy_is_the_same(self, source: Path, tmp_path: Path) -> None:
         (made,) = self.make(source, tmp_path / "backups", 1)
-        assert keeping.copy(made, tmp_path / "mirror").read_bytes() == made.read_bytes()
+        assert retention.copy(made, tmp_path / "mirror").read_bytes() == made.read_bytes()
 
     def test_a_copy_that_differs_does_not_appear(
         self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (made,) = self.make(source, tmp_path / "backups", 1)
         monkeypatch.setattr(
-            "flows.backups.keeping.shutil.copyfile",
+            "flows.backups.retention.shutil.copyfile",
             lambda _, to: Path(to).write_bytes(b"half of it"),
         )
         with pytest.raises(OSError, match="differs from it"):
-            keeping.copy(made, tmp_path / "mirror")
+            retention.copy(made, tmp_path / "mirror")
         assert list((tmp_path / "mirror").iterdir()) == []
 
 
