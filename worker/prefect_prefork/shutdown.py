@@ -19,8 +19,8 @@ GRACE_SECONDS = 40.0  # runs may finish
 END_SECONDS = 5.0  # runs that have not finished are asked to end, then killed
 HOOKS_SECONDS = 4.0  # their hooks may run, and are then killed
 REPORT_SECONDS = 2.0  # for reporting their states, and again for those of runs that never began
-CLOSE_SECONDS = 1.5  # for closing each part of the worker
-PARTS = 3
+CLOSE_SECONDS = 1.0  # for closing each part of the worker
+PARTS = 4
 WHOLE_SECONDS = (
     GRACE_SECONDS + END_SECONDS + HOOKS_SECONDS + 2 * REPORT_SECONDS + PARTS * CLOSE_SECONDS
 )
