@@ -58,7 +58,11 @@ def pytest_runtest_makereport(
     return report
 
 
-@pytest.fixture(scope="package", params=list(MAKE))
+# The UI comes from the same server on both: with Docker it is looked at, and its pictures are taken,
+# in the slow tier.
+@pytest.fixture(
+    scope="package", params=["embedded", pytest.param("docker", marks=pytest.mark.slow)]
+)
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
