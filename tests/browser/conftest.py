@@ -58,8 +58,8 @@ def pytest_runtest_makereport(
     return report
 
 
-# The UI comes from the same server on both: with Docker it is looked at, and its pictures are taken,
-# in the slow tier.
+# The UI comes from the same server on both. The slow tier looks at it with Docker too, and takes
+# the pictures.
 @pytest.fixture(
     scope="package", params=["embedded", pytest.param("docker", marks=pytest.mark.slow)]
 )
