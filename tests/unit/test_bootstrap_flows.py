@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 
 from server.bootstrap import flows
-from server.settings import ROOT
-from tests.unit.writing import MARK, check, deployments, mistake, read, tolerate, with_line
+from tests.unit.writing import (
+    MARK,
+    check,
+    deployments,
+    mistake,
+    read_shipped,
+    tolerate,
+    with_line,
+)
 
 ENTRYPOINT = "    entrypoint: flows/greet.py:greet"
 VALID = f"""\
@@ -57,7 +64,7 @@ def broken(project: Path, code: str) -> str:
 
 class TestLoaded:
     def test_the_flows_of_the_project_load(self) -> None:
-        names = {item.name for item in read(ROOT)["deployment"].items}
+        names = {item.name for item in read_shipped()["deployment"].items}
         assert names >= {"hello/hello", "export/export"}
 
     def test_the_deployment_is_named_after_the_flow_not_the_function(self, project: Path) -> None:

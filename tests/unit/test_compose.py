@@ -15,8 +15,8 @@ from server import init, secrets
 from server import services as descriptions
 from server.place import DOCKER
 from server.settings import SECRETS, declared_values, env_file, placeholders, shell_secrets
-from tests.unit import composing
-from tests.unit.composing import COMPLETED
+from tests.unit import compose_config
+from tests.unit.compose_config import COMPLETED
 
 Service = dict[str, Any]
 Services = dict[str, Service]
@@ -77,7 +77,7 @@ LONG_RUNNING: dict[str, Callable[[Service], bool]] = {
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return composing.config(tmp_path_factory.mktemp("project"))
+    return compose_config.config(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ class TestEveryService:
         assert breaking(lasting, rule) == []
 
     def test_compose_has_nothing_to_complain_about(self, tmp_path: Path) -> None:
-        result = composing.run(tmp_path)
+        result = compose_config.run(tmp_path)
         assert (result.returncode, result.stderr) == (0, "")
 
 
@@ -125,7 +125,9 @@ class TestModules:
 
     @pytest.mark.parametrize("name", NAMES)
     def test_compose_runs_a_service_as_its_module_says(self, name: str, services: Services) -> None:
-        assert composing.facts(services[name]) == composing.described(descriptions.named(name))
+        assert compose_config.facts(services[name]) == compose_config.described(
+            descriptions.named(name)
+        )
 
     @pytest.mark.parametrize("name", NAMES)
     def test_a_module_that_tells_health_does_so_on_both_backends(self, name: str) -> None:
@@ -157,7 +159,7 @@ class TestRemoteServer:
         self, lines: str, scale: int, tmp_path: Path
     ) -> None:
         (tmp_path / ".env").write_text(lines)
-        services = composing.config(tmp_path)["services"]
+        services = compose_config.config(tmp_path)["services"]
         scales = {name: it.get("scale", 1) for name, it in services.items()}
         assert scales == {
             each.name: scale if each.local_server_only else 1 for each in descriptions.every()
@@ -233,7 +235,7 @@ class TestSecrets:
         if source == "file":
             text = "".join(f"{name}={value}\n" for name, value in lines.items())
             (tmp_path / ".env").write_text(text)
-        services = composing.config(tmp_path, lines if source == "shell" else None)["services"]
+        services = compose_config.config(tmp_path, lines if source == "shell" else None)["services"]
         for service in services.values():
             # Labels for Swarm: they are put on no container, which tests/docker holds.
             labels = service.pop("deploy", {"labels": {}})["labels"]
@@ -242,14 +244,14 @@ class TestSecrets:
 
     def test_server_and_worker_are_made_anew_when_the_login_changes(self, tmp_path: Path) -> None:
         first, second = (
-            composing.hashes(tmp_path, {"STACK_PASSWORD": value}) for value in ("one", "two")
+            compose_config.hashes(tmp_path, {"STACK_PASSWORD": value}) for value in ("one", "two")
         )
         changed = {name for name in first if first[name] != second[name]}
         assert changed == {"server", "worker"}
 
     def test_init_is_told_which_are_set_and_nothing_more(self, tmp_path: Path) -> None:
         given = {"STACK_PASSWORD": "hidden", "ENCRYPTION_KEY": "hidden"}
-        environment = composing.config(tmp_path, given)["services"]["init"]["environment"]
+        environment = compose_config.config(tmp_path, given)["services"]["init"]["environment"]
         assert environment[shell_secrets.VARIABLE].split() == ["STACK_PASSWORD", "ENCRYPTION_KEY"]
 
     def test_init_alone_sees_the_folder_with_the_file(
@@ -257,7 +259,7 @@ class TestSecrets:
     ) -> None:
         seeing = {
             name
-            for name, service in composing.config(tmp_path)["services"].items()
+            for name, service in compose_config.config(tmp_path)["services"].items()
             for mount in service["volumes"]
             if mount["source"] == str(tmp_path)
         }
@@ -304,7 +306,7 @@ class TestMounts:
 
 class TestSettings:
     def test_the_name_is_that_of_the_project_and_of_all_it_makes(self, tmp_path: Path) -> None:
-        config = composing.config(tmp_path, {"STACK_NAME": "mine"})
+        config = compose_config.config(tmp_path, {"STACK_NAME": "mine"})
         made = [*config["networks"].values(), *config["volumes"].values()]
         assert config["name"] == "mine"
         assert [each["name"] for each in made if not each["name"].startswith("mine_")] == []
@@ -318,13 +320,13 @@ class TestSettings:
         ],
     )
     def test_address_and_port_are_published(self, bind: str, tmp_path: Path) -> None:
-        config = composing.config(tmp_path, {"STACK_BIND": bind, "STACK_PORT": "4300"})
+        config = compose_config.config(tmp_path, {"STACK_BIND": bind, "STACK_PORT": "4300"})
         [port] = config["services"]["server"]["ports"]
         assert (port["host_ip"], port["published"], port["target"]) == (bind, "4300", 4200)
 
     def test_the_file_sets_the_same_as_the_environment(self, tmp_path: Path) -> None:
         (tmp_path / ".env").write_text("STACK_NAME=mine\nSTACK_PORT=4300\n")
-        config = composing.config(tmp_path, {"STACK_PORT": "4400"})
+        config = compose_config.config(tmp_path, {"STACK_PORT": "4400"})
         assert (config["name"], config["services"]["server"]["ports"][0]["published"]) == (
             "mine",
             "4400",

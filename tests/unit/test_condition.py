@@ -129,7 +129,7 @@ def stubborn(layout: Layout) -> Iterator[subprocess.Popen[bytes]]:
 def test_what_was_left_is_really_gone_when_it_has_been_ended(
     layout: Layout, stubborn: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.1)
     cluster = Cluster(layout.base, layout.base, layout.base, None)
     assert processes.end_all(layout, cluster) == 1
     assert not psutil.pid_exists(stubborn.pid)
@@ -155,7 +155,7 @@ while True:
 """
     env = {**os.environ, processes.MARKER: str(layout.base)}
     with contextlib.ExitStack() as stack:
-        for words in (["server", "0"], ["worker", "start", "0.5"]):
+        for words in (["server", "0"], ["worker", "start", "0.2"]):
             argv = [sys.executable, "-S", "-c", script, str(order), *words]
             started = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE)
             stack.enter_context(started)

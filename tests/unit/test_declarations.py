@@ -6,8 +6,7 @@ import pytest
 
 from server.bootstrap.world import DeclarationError
 from server.errors import MistakeError
-from server.settings import ROOT
-from tests.unit.writing import MARK, check, mistake, read, tolerate, with_line
+from tests.unit.writing import MARK, check, mistake, read, read_shipped, tolerate, with_line
 
 VALID = """\
 name: project
@@ -207,7 +206,7 @@ def test_a_reference_that_is_empty_in_a_run_is_said(tmp_path: Path) -> None:
 
 
 def test_the_file_of_the_project_is_valid() -> None:
-    names = {item.name for item in read(ROOT)["deployment"].items}
+    names = {item.name for item in read_shipped()["deployment"].items}
     assert names >= {"hello/hello", "export/export"}
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from server.errors import MistakeError
 from server.settings import dotenv
-from tests.unit import composing
+from tests.unit import compose_config
 
 HIDDEN = "hunter2"
 
@@ -103,7 +103,7 @@ class TestValues:
         file.write_text(f"services:\n  a:\n    image: a\n    environment:\n{''.join(lines)}")
         (tmp_path / ".env").write_text("".join(texts), encoding="utf-8", newline="")
 
-        found = composing.config(tmp_path, file=file)["services"]["a"]["environment"]
+        found = compose_config.config(tmp_path, file=file)["services"]["a"]["environment"]
 
         # What is printed can be read again as a file: there, two dollars stand for one.
         plain = {name: value.replace("$$", "$")[1:-1] for name, value in found.items()}

@@ -41,9 +41,9 @@ STATE_OF_0_1 = """{
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits that nobody has to wait for."""
+    """Cut the time that a command waits for a supervisor that says nothing."""
     for name in ("TOLD_SECONDS", "SILENT_SECONDS"):
-        monkeypatch.setattr(following, name, 0.3)
+        monkeypatch.setattr(following, name, 0.1)
 
 
 @pytest.fixture

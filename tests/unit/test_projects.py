@@ -18,7 +18,7 @@ from scripts.backends.embedded import layout as layouts
 from server import settings
 from server.errors import MistakeError
 from server.settings import ROOT, Settings, model, placeholders
-from tests.unit import composing
+from tests.unit import compose_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -207,7 +207,7 @@ class TestMake:
 class TestCompose:
     def test_the_project_is_mounted_and_built_from(self, project: Path, tmp_path: Path) -> None:
         (tmp_path / ".env").write_text("STACK_PROJECT=project\n")
-        services = composing.config(tmp_path)["services"]
+        services = compose_config.config(tmp_path)["services"]
         mounted = {
             (name, mount["source"], mount["target"], mount["read_only"])
             for name, service in services.items()
@@ -228,12 +228,14 @@ class TestCompose:
         self, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(model, "ROOT", tmp_path)
-        build = composing.config(tmp_path, {"STACK_PROJECT": value})["services"]["worker"]["build"]
+        build = compose_config.config(tmp_path, {"STACK_PROJECT": value})["services"]["worker"][
+            "build"
+        ]
         project = Settings(stack_project=value).project
         assert Path(build["additional_contexts"]["project"]).resolve() == project
 
     def test_a_folder_that_is_missing_is_not_made_by_docker(self, tmp_path: Path) -> None:
-        services = composing.config(tmp_path, {"STACK_PROJECT": "gone"})["services"]
+        services = compose_config.config(tmp_path, {"STACK_PROJECT": "gone"})["services"]
         binds = [
             mount
             for service in services.values()

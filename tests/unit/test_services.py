@@ -22,7 +22,7 @@ from server import secrets, services
 from server.api.client import Api
 from server.place import DOCKER
 from server.settings import ROOT, Settings
-from tests.unit import composing
+from tests.unit import compose_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,10 +85,12 @@ class TestOrder:
 class TestExample:
     def test_compose_runs_it_as_its_module_says(self, added: Example, tmp_path: Path) -> None:
         file = tmp_path / "compose.yaml"
-        text = composing.COMPOSE_FILE.read_text()
+        text = compose_config.COMPOSE_FILE.read_text()
         file.write_text(text.replace("\nservices:\n", f"\nservices:\n{added.lines}", 1))
-        read = composing.config(tmp_path, file=file)["services"]
-        assert composing.facts(read[added.name]) == composing.described(services.named(added.name))
+        read = compose_config.config(tmp_path, file=file)["services"]
+        assert compose_config.facts(read[added.name]) == compose_config.described(
+            services.named(added.name)
+        )
 
     def test_docker_waits_for_it_and_its_container_finds_it(self, added: Example) -> None:
         assert added.name in [each.name for each in Docker(SETTINGS).services]

@@ -12,7 +12,7 @@ from server.bootstrap.kinds.work_pools import merge
 from server.bootstrap.world import World
 from server.bootstrap.yaml_file import YamlFile
 from server.settings import ROOT, Settings
-from tests.unit.writing import GIVEN, MARK, NoServer, check, mistake, read
+from tests.unit.writing import GIVEN, MARK, NoServer, check, mistake, read_shipped
 
 POOL = """\
 work_pools:
@@ -117,9 +117,9 @@ def test_a_mistake_is_named_with_its_line(text: str, message: str, tmp_path: Pat
 
 
 def test_the_file_of_the_project_is_valid() -> None:
-    found = read(ROOT)
-    assert [item.name for item in found["work pool"].items] == ["default"]
-    assert found["block"].left_out == {"slack-webhook/slack": "SLACK_WEBHOOK_URL is not set"}
+    shipped = read_shipped()
+    assert [item.name for item in shipped["work pool"].items] == ["default"]
+    assert shipped["block"].left_out == {"slack-webhook/slack": "SLACK_WEBHOOK_URL is not set"}
 
 
 def test_what_requires_a_value_that_is_not_set_is_left_out(tmp_path: Path) -> None:

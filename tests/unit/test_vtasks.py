@@ -30,7 +30,7 @@ def source(tmp_path: Path) -> Path:
     (folder / "empty").mkdir(parents=True)
     (folder / "deep/er").mkdir(parents=True)
     (folder / "a.txt").write_text("first")
-    (folder / "deep/er/ü b.bin").write_bytes(os.urandom(3_000_000))
+    (folder / "deep/er/ü b.bin").write_bytes(os.urandom(archive.CHUNK + 1))  # read in two steps
     (folder / "twin.txt").hardlink_to(folder / "a.txt")
     (folder / "link").symlink_to("a.txt")
     (folder / "gone").symlink_to("nowhere")
