@@ -31,24 +31,24 @@ variables:
 
 
 class Server:
-    """It refuses what is called `bad`, with this answer, and takes all else."""
+    """Answers a variable called `bad` with `refusal`, and accepts all others."""
 
     def __init__(self, refusal: httpx.Response) -> None:
         self.refusal = refusal
-        self.made: list[str] = []
+        self.created: list[str] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         if path.endswith("/variables/"):
             if b'"bad"' in request.content:
                 return self.refusal
-            self.made.append(request.content.decode())
+            self.created.append(request.content.decode())
             return httpx.Response(201, json={"id": ID})
         return httpx.Response(200, json=[]) if request.method == "POST" else httpx.Response(404)
 
 
 class NoRecord(Record):
-    """It is not saved: that is another's claim."""
+    """A record that is not saved: no claim here is about that."""
 
     def _save(self) -> None:
         pass
@@ -61,7 +61,7 @@ def _no_csrf() -> Iterator[None]:
 
 
 def applied(folder: Path, server: Server, stack: str = STACK) -> tuple[World, list[Change]]:
-    """What becomes of the changes, and what is known to be wrong then."""
+    """Apply `stack`; return the world, which has the problems, and what became of each change."""
     (folder / "prefect.yaml").write_text("")
     (folder / "stack.yaml").write_text(stack)
     settings: dict[str, Any] = {"transport": httpx.MockTransport(server)}
@@ -78,7 +78,7 @@ def test_the_rest_is_applied(tmp_path: Path) -> None:
     server = Server(httpx.Response(422, json={"detail": REASON}))
     world, changes = applied(tmp_path, server)
     assert [(each.action, each.name) for each in changes] == [("wrong", "bad"), ("create", "good")]
-    assert len(server.made) == 1
+    assert len(server.created) == 1
     [problem] = world.problems
     assert problem.what == "stack.yaml line 2: the server does not take the variable 'bad'"
     assert problem.found == f"422 to POST /api/variables/: {REASON}"
@@ -131,12 +131,12 @@ class TestJobVariables:
         assert job_variables.environment(*layers) == {"B": "default", "C": "own", "D": "dotted"}
 
     def test_what_the_pool_does_not_take_is_named(self) -> None:
-        found = job_variables.refused(self.TEMPLATE, {"env": {"A": "5", "B": 5}})
-        assert found == (("env", "B"), "type string", 5)
-        found = job_variables.refused(PROCESS, {"env": {"A": "5", "B": 5}})
-        assert found == (("env", "B"), "type string or null", 5)
-        found = job_variables.refused(PROCESS, {"stream_output": "maybe"})
-        assert found == (("stream_output",), "type boolean or null", "maybe")
+        refusal = job_variables.refused(self.TEMPLATE, {"env": {"A": "5", "B": 5}})
+        assert refusal == (("env", "B"), "type string", 5)
+        refusal = job_variables.refused(PROCESS, {"env": {"A": "5", "B": 5}})
+        assert refusal == (("env", "B"), "type string or null", 5)
+        refusal = job_variables.refused(PROCESS, {"stream_output": "maybe"})
+        assert refusal == (("stream_output",), "type boolean or null", "maybe")
         assert job_variables.refused(PROCESS, {"env": {"A": "5"}}) is None
         assert job_variables.refused({}, {"env": {"A": 5}}) is None
 

@@ -1,6 +1,6 @@
-"""compose.yaml is policy: what holds for every service, and who is let near what.
+"""compose.yaml keeps a policy: what holds for every service, and which service reaches what.
 
-`TestModules` holds it to the modules of `server/services/`, service by service.
+`TestModules` compares it with the modules of `server/services/`, service by service.
 """
 
 import re
@@ -33,7 +33,7 @@ SECRET_FOLDERS = {
 
 
 def starts_as_root(service: Service) -> bool:
-    """Whether it is the one that reads `.env` and then becomes the user of the stack."""
+    """Whether `service` is the one that reads `.env` as root and then becomes the stack's user."""
     return bool(
         service["entrypoint"] == ["python", "-m", "server.init"]
         and service["user"] == "0:0"
@@ -94,7 +94,7 @@ def having(services: Services, text: str) -> set[str]:
 
 
 def mounts(service: Service) -> dict[str, str]:
-    """What is mounted where, by its source: a volume's name, or a path in the project."""
+    """Return the mount points by their source: a volume's name, or the name of a project's file."""
     return {
         mount["source"] if mount["type"] == "volume" else Path(mount["source"]).name: mount[
             "target"
@@ -199,8 +199,8 @@ class TestNetworks:
 class TestSecrets:
     def test_each_has_a_folder_where_the_code_looks(self, services: Services) -> None:
         for service in services.values():
-            found = {n: t for n, t in mounts(service).items() if n.startswith("secret-")}
-            assert found.items() <= SECRET_FOLDERS.items()
+            folders = {n: t for n, t in mounts(service).items() if n.startswith("secret-")}
+            assert folders.items() <= SECRET_FOLDERS.items()
 
     @pytest.mark.parametrize(
         ("volume", "names"),
@@ -237,7 +237,7 @@ class TestSecrets:
             (tmp_path / ".env").write_text(text)
         services = compose_config.config(tmp_path, lines if source == "shell" else None)["services"]
         for service in services.values():
-            # Labels for Swarm: they are put on no container, which tests/docker holds.
+            # Labels for Swarm: Docker puts them on no container, as a test of tests/docker shows.
             labels = service.pop("deploy", {"labels": {}})["labels"]
             assert labels in ({}, {"stack.login": "hidden-stack_password"})
             assert "hidden" not in str(service)
@@ -307,9 +307,9 @@ class TestMounts:
 class TestSettings:
     def test_the_name_is_that_of_the_project_and_of_all_it_makes(self, tmp_path: Path) -> None:
         config = compose_config.config(tmp_path, {"STACK_NAME": "mine"})
-        made = [*config["networks"].values(), *config["volumes"].values()]
+        resources = [*config["networks"].values(), *config["volumes"].values()]
         assert config["name"] == "mine"
-        assert [each["name"] for each in made if not each["name"].startswith("mine_")] == []
+        assert [each["name"] for each in resources if not each["name"].startswith("mine_")] == []
 
     @pytest.mark.parametrize(
         "bind",

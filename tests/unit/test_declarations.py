@@ -1,4 +1,4 @@
-"""What `prefect.yaml` may not say is refused with its line, before anything is done."""
+"""A mistake in `prefect.yaml` is refused with its line before anything is changed."""
 
 from pathlib import Path
 
@@ -113,7 +113,7 @@ MISTAKES = {
 
 @pytest.fixture(autouse=True)
 def _flows(tmp_path: Path) -> None:
-    """The flow that they name."""
+    """Write the flow that the declarations name."""
     (tmp_path / "flows").mkdir()
     text = "from prefect import flow\n\n@flow\ndef hello(name: str = 'a'): pass\n"
     (tmp_path / "flows/hello.py").write_text(text)
@@ -134,17 +134,17 @@ def test_a_mistake_tells_what_to_type(tmp_path: Path) -> None:
 
 
 class TestSeveral:
-    """One that is wrong keeps nobody else down."""
+    """A declaration that is wrong keeps no other from being applied."""
 
     WRONG = with_line(
         with_line(VALID, CRON, f'        cron: "0 2"{MARK}'), TAGS, "    tags: [a]\n    tug: b"
     )
 
     def test_what_is_right_is_kept_and_every_mistake_named(self, tmp_path: Path) -> None:
-        right = "  - {name: third, entrypoint: flows/hello.py:hello, work_pool: {name: default}}\n"
-        world, found = tolerate(tmp_path, self.WRONG + right, "variables: [{name: a, value: 1}]\n")
-        assert [item.name for item in found["deployment"].items] == ["hello/third"]
-        assert [item.name for item in found["variable"].items] == ["a"]
+        third = "  - {name: third, entrypoint: flows/hello.py:hello, work_pool: {name: default}}\n"
+        world, right = tolerate(tmp_path, self.WRONG + third, "variables: [{name: a, value: 1}]\n")
+        assert [item.name for item in right["deployment"].items] == ["hello/third"]
+        assert [item.name for item in right["variable"].items] == ["a"]
         assert [problem.what for problem in world.problems] == [
             "prefect.yaml line 7: 'cron' is not valid",
             "prefect.yaml line 14: unknown key 'tug'",
@@ -166,8 +166,8 @@ class TestSeveral:
 
     def test_of_two_of_one_name_neither_is_taken(self, tmp_path: Path) -> None:
         text = "variables: [{name: a, value: 1}, {name: a, value: 2}, {name: b, value: 3}]\n"
-        world, found = tolerate(tmp_path, "", text)
-        assert [item.name for item in found["variable"].items] == ["b"]
+        world, right = tolerate(tmp_path, "", text)
+        assert [item.name for item in right["variable"].items] == ["b"]
         assert len(world.problems) == 1
 
     def test_one_without_a_name_may_be_any_of_its_kind(self, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ class TestSeveral:
         assert not world.wrong_one("block", "a")
 
 
-# Values that YAML knows and the server cannot keep: each of them ends in an answer 500.
+# Values that YAML has and the server cannot keep: it answers 500 to each of them.
 UNKEPT = ["92233720368547760001", "[1, {a: -9223372036854775809}]", ".inf", '"a\\0b"']
 
 
@@ -197,8 +197,8 @@ def test_a_reference_that_is_empty_in_a_run_is_said(tmp_path: Path) -> None:
         "      job_variables:\n"
         '        env: {NAME: "{{ ctx.flow.name }}", OTHER: "{{ prefect.variables.a }}"}\n'
     )
-    world, found = tolerate(tmp_path, text)
-    assert len(found["deployment"].items) == 2
+    world, right = tolerate(tmp_path, text)
+    assert len(right["deployment"].items) == 2
     [note] = world.notes
     assert note.startswith(
         "prefect.yaml line 16: {{ ctx.flow.name }} in the variable NAME is empty"
@@ -243,7 +243,7 @@ class TestYaml:
 
 
 class TestAnchors:
-    """YAML's own way not to write a thing twice."""
+    """YAML's own way to write a thing only once."""
 
     SHARED = "definitions:\n  shared: &shared\n    timezone: {zone}\n"
     MERGED = "        <<: *shared"

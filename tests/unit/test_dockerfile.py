@@ -1,4 +1,4 @@
-"""Both images are made of what is locked, hold no build tools and run as nobody in particular."""
+"""Both images are built from the lock, hold no build tools and run as an ordinary user."""
 
 import re
 
@@ -14,35 +14,35 @@ BUILD_TOOLS = re.compile(r"\b(apt|apt-get|apk|gcc|g\+\+|clang|make|cmake|cargo|b
 
 
 def stages() -> dict[str, list[str]]:
-    """The instructions of each stage, a line for each, without comments."""
+    """Return the instructions of each stage, one a line, without comments."""
     text = re.sub(r"(?m)^\s*#.*\n", "", TEXT)
     lines = [line for line in re.sub(r"\s*\\\n\s*", " ", text).splitlines() if line]
-    found: dict[str, list[str]] = {}
+    by_stage: dict[str, list[str]] = {}
     name = ""
     for line in lines:
         if line.startswith("FROM "):
             name = line.split()[-1]
         if name:
-            found.setdefault(name, []).append(line)
-    return found
+            by_stage.setdefault(name, []).append(line)
+    return by_stage
 
 
 def shipped(image: str) -> list[str]:
-    """The instructions that make the layers of an image."""
-    made = stages()
-    assert made[image][0] == f"FROM common AS {image}"
-    return [*made["common"], *made[image]]
+    """Return the instructions that make the layers of an image."""
+    by_stage = stages()
+    assert by_stage[image][0] == f"FROM common AS {image}"
+    return [*by_stage["common"], *by_stage[image]]
 
 
 def copied(*names: str) -> set[str]:
-    """What these stages take from the clone and from the project, which is the clone by default."""
+    """Return what stages copy from the clone, and from the project, which may be the clone."""
     copies = [
         line.split()[1:-1] for name in names for line in stages()[name] if line.startswith("COPY ")
     ]
     own = ([] if names[0].startswith("--from") else names for names in copies)
     theirs = (names[1:] for names in copies if names[0] == "--from=project")
-    found = {re.sub(r"\[(.)\]", r"\1", name) for names in (*own, *theirs) for name in names}
-    return {name.removesuffix("/*.py") for name in found}
+    paths = {re.sub(r"\[(.)\]", r"\1", name) for names in (*own, *theirs) for name in names}
+    return {name.removesuffix("/*.py") for name in paths}
 
 
 def test_packages_are_those_of_the_lock_and_no_others() -> None:
@@ -97,8 +97,8 @@ def test_signals_reach_the_process(image: str) -> None:
 
 @EACH
 def test_what_is_mounted_there_belongs_to_its_user(image: str) -> None:
-    made = next(line for line in shipped(image) if "install -d" in line)
-    assert "install -d -o 999 -g 999 " in made
+    install = next(line for line in shipped(image) if "install -d" in line)
+    assert "install -d -o 999 -g 999 " in install
     for folder in (
         "/data",
         "/journal",
@@ -106,7 +106,7 @@ def test_what_is_mounted_there_belongs_to_its_user(image: str) -> None:
         "/run/stack/secrets/database",
         "/run/stack/secrets/api",
     ):
-        assert f" {folder}" in made
+        assert f" {folder}" in install
 
 
 def test_the_server_holds_no_flows_and_no_worker() -> None:

@@ -1,4 +1,4 @@
-"""The client that creates runs while a fault goes on knows which of them were accepted."""
+"""The client that creates runs during a fault knows which of them the server has accepted."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PACKAGES = {"server", "worker", "flows", "scripts", "benchmarks", "tests"}
-# Each with those that it may import besides itself.
+# The packages that each may import besides itself.
 ALLOWED = {
     "flows": set[str](),
     "server": set[str](),
@@ -26,7 +26,7 @@ COMMAND = "scripts/cli.py"  # `scripts/stack bench` is where the benchmarks begi
 
 
 def imported(path: Path) -> set[str]:
-    """The top-level packages that a file imports, also inside functions and for types only."""
+    """Return the top-level packages that a file imports, also in functions and for types only."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -38,18 +38,18 @@ def imported(path: Path) -> set[str]:
 
 
 def files(package: str) -> list[Path]:
-    found = sorted(path for path in (ROOT / package).rglob("*.py") if SAMPLES not in path.parts)
-    assert found
-    return found
+    paths = sorted(path for path in (ROOT / package).rglob("*.py") if SAMPLES not in path.parts)
+    assert paths
+    return paths
 
 
 @pytest.mark.parametrize("package", ALLOWED)
 def test_a_package_imports_only_those_below_it(package: str) -> None:
     forbidden = PACKAGES - ALLOWED[package] - {package}
     wrong = {
-        str(path.relative_to(ROOT)): sorted(found)
+        str(path.relative_to(ROOT)): sorted(packages)
         for path in files(package)
-        if (found := imported(path) & forbidden)
+        if (packages := imported(path) & forbidden)
     }
     assert wrong == {}
 

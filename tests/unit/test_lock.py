@@ -1,4 +1,4 @@
-"""The lock files install the same everywhere."""
+"""The lock files install the same packages everywhere."""
 
 import functools
 import re

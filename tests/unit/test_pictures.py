@@ -1,4 +1,4 @@
-"""The pictures of the documents are small, and show what was on the screen."""
+"""The pictures in the documents are small, and look like the screen that they were taken of."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ from tests.unit import compose_config
 
 LINE = re.compile(r"(?m)^(\w+) = '?([^'#\n]*[^'#\s])'?(?:  # \w+)?$")
 SETTINGS = dict(LINE.findall(postgres.CONFIGURATION.read_text()))
-# The vacuum's and the one that listens for events.
+# The server keeps these besides its pool: one for its vacuum, one that listens for events.
 SERVICES = 2
-# 3 that PostgreSQL keeps for superusers; migrate, health checks, a backup, and a person with psql.
+# PostgreSQL keeps 3 for superusers; 7 are for migrate, health checks, a backup and a person's psql.
 RESERVE = 3 + 7
 
 

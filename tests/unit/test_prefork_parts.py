@@ -1,4 +1,4 @@
-"""Groups of processes, and which packages the template of the prefork worker keeps warm."""
+"""Parts of the prefork worker that one process shows: groups, imports, random numbers, forks."""
 
 from __future__ import annotations
 

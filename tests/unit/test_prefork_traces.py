@@ -1,4 +1,4 @@
-"""What a package changes for all when it is imported is kept from runs that do not import it."""
+"""A package that changes the whole process when it is imported is not imported for all runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-# What the import of a package does, by what it then changes.
+# What a package does when it is imported, by what it changes with that.
 CHANGES = {
     "how modules are found": "import sys; sys.meta_path.append(type('Finder', (), {}))",
     "loggers of others": "import logging; logging.getLogger('httpx').setLevel(50)",
@@ -35,7 +35,7 @@ CHANGES = {
     "what is done at the end": "import atexit; atexit.register(print)",
     "what others use": "import builtins; builtins.print = lambda *_: None",
 }
-# What packages do for themselves.
+# What a package may do, since it concerns nothing but itself.
 HARMLESS = """
 import logging, os, random, uuid, warnings
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -1,4 +1,4 @@
-"""A project apart from the clone: how it is made, found and refused."""
+"""A project in a folder of its own: how it is made, found and refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project that `scripts/stack init` has made."""
+    """A project made by `scripts/stack init`."""
     return projects.make(tmp_path / "project")
 
 
@@ -41,7 +41,7 @@ def refused(folder: Path | str) -> MistakeError:
 
 @contextmanager
 def as_ordinary_user() -> Iterator[None]:
-    """Have no rights of root's meanwhile."""
+    """Give up the rights of root for a while."""
     if os.geteuid() != 0:
         yield
         return
@@ -111,15 +111,15 @@ MISSING: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 class TestRefusal:
-    @pytest.mark.parametrize(("spoil", "found"), MISSING.values(), ids=MISSING)
+    @pytest.mark.parametrize(("spoil", "missing"), MISSING.values(), ids=MISSING)
     def test_it_says_what_is_missing_and_what_to_type(
-        self, spoil: Callable[[Path], object], found: str, project: Path
+        self, spoil: Callable[[Path], object], missing: str, project: Path
     ) -> None:
         spoil(project)
         assert str(refused(project)) == (
             f"STACK_PROJECT={project} is not a project\n"
             "  expected: a folder with flows/, prefect.yaml, stack.yaml and requirements.txt\n"
-            f"  found:    {found.format(project)}\n"
+            f"  found:    {missing.format(project)}\n"
             "  do:       correct STACK_PROJECT, or make one: scripts/stack init DIR"
         )
 
@@ -146,10 +146,10 @@ class TestRefusal:
             (project / name).chmod(0)
             Path(folder, ".env").write_text(f"STACK_PROJECT={project}\nWAREHOUSE_TOKEN=x\n")
             with as_ordinary_user():
-                found = refused(project).found
+                reason = refused(project).found
                 settings.load(Path(folder, ".env"))  # so that a stack can be stopped
             (project / name).chmod(0o755)
-        assert found == f"{project / name}: Permission denied"
+        assert reason == f"{project / name}: Permission denied"
 
 
 class TestMake:
@@ -187,7 +187,7 @@ class TestMake:
         assert (project / "prefect.yaml").read_text() == "mine"
 
     @pytest.mark.parametrize(
-        ("folder", "found"),
+        ("folder", "reason"),
         [
             (ROOT, "not empty"),
             (ROOT / ".stack/mine", "inside .stack"),
@@ -195,8 +195,8 @@ class TestMake:
         ],
         ids=["clone", "stack", "file"],
     )
-    def test_a_place_of_the_product_is_refused(self, folder: Path, found: str) -> None:
-        with pytest.raises(MistakeError, match=found):
+    def test_a_place_of_the_product_is_refused(self, folder: Path, reason: str) -> None:
+        with pytest.raises(MistakeError, match=reason):
             projects.make(folder)
 
     def test_a_place_that_cannot_be_written_is_refused_with_the_reason(self) -> None:
@@ -247,7 +247,7 @@ class TestCompose:
 
 
 class TestEnvironment:
-    """`scripts/python` reads the setting too, before there is a Python that could."""
+    """`scripts/python` reads the setting itself: there may be no Python yet that could."""
 
     @pytest.mark.parametrize(
         ("line", "given"),
@@ -268,7 +268,7 @@ class TestEnvironment:
         (tmp_path / "mine").mkdir()
         wanted = tmp_path / "mine/requirements.txt"
         wanted.touch()
-        assert self.found(tmp_path, line.format(tmp_path), given) == str(wanted)
+        assert self.answer(tmp_path, line.format(tmp_path), given) == str(wanted)
 
     @pytest.mark.parametrize(
         ("line", "given"), [("", {}), ("STACK_PROJECT=mine", {"STACK_PROJECT": ""})]
@@ -278,7 +278,7 @@ class TestEnvironment:
     ) -> None:
         (tmp_path / "flows").mkdir()
         (tmp_path / "flows/requirements.txt").touch()
-        path = Path(self.found(tmp_path, line, given))
+        path = Path(self.answer(tmp_path, line, given))
         assert path.resolve() == tmp_path / "flows/requirements.txt"
 
     def test_a_project_that_is_not_there_does_not_change_the_environment(
@@ -288,18 +288,18 @@ class TestEnvironment:
         (venv / "bin").mkdir(parents=True)
         (venv / "bin/python").symlink_to("/bin/true")
         (venv / "stamp-requirements.lock").write_text("of the project that was there before")
-        assert self.found(tmp_path, "STACK_PROJECT=gone", {}, "has_packages && echo kept") == "kept"
+        kept = self.answer(tmp_path, "STACK_PROJECT=gone", {}, "has_packages && echo kept")
+        assert kept == "kept"
 
     @staticmethod
-    def found(
+    def answer(
         clone: Path, line: str, given: dict[str, str], then: str = 'echo "$requirements"'
     ) -> str:
-        """What the script answers to `then` before it makes an environment."""
+        """Return what `then` prints where the script would go on to look for a Python."""
         (clone / ".env").write_text(f"{line}\n")
         (clone / "scripts").mkdir()
-        text, _, _ = (
-            (ROOT / "scripts/python").read_text().partition("\n# Exits with 0 for a Python")
-        )
+        text, cut, _ = (ROOT / "scripts/python").read_text().partition("\nfits=")
+        assert cut
         script = clone / "scripts/python"
         script.write_text(f"{text}\n{then}\n")
         result = subprocess.run(

@@ -1,4 +1,4 @@
-"""Schedules are told apart by their slugs, and one that a person paused is never woken."""
+"""Schedules are matched by their slugs, and one that a person has paused stays paused."""
 
 import datetime as dt
 from typing import Any
@@ -24,7 +24,7 @@ def live(
     active: bool = True,
     parameters: dict[str, Any] | None = None,
 ) -> DeploymentSchedule:
-    """A schedule as the server holds it."""
+    """Return a schedule as the server holds it."""
     return DeploymentSchedule(
         id=uuid4(),
         deployment_id=DEPLOYMENT,
@@ -39,9 +39,9 @@ def declared(slug: str = "nightly", **fields: Any) -> Schedule:
     return Schedule(slug=slug, **(fields or {"cron": "0 2 * * *", "timezone": "UTC"}))
 
 
-def plan(wanted: list[Schedule], found: list[DeploymentSchedule]) -> list[str]:
-    """What the plan says."""
-    return [step.name for step in schedules.plan(wanted, found)]
+def plan(wanted: list[Schedule], live_ones: list[DeploymentSchedule]) -> list[str]:
+    """Return the names of the planned steps."""
+    return [step.name for step in schedules.plan(wanted, live_ones)]
 
 
 class TestSame:
@@ -53,19 +53,19 @@ class TestSame:
         assert schedules.same(declared(cron="0 2 * * *"), live())
 
     def test_an_interval_is_anchored_where_the_server_put_it(self) -> None:
-        found = live(IntervalSchedule(interval=dt.timedelta(minutes=5), anchor_date=ANCHOR))
-        assert schedules.same(declared(interval=300), found)
+        held = live(IntervalSchedule(interval=dt.timedelta(minutes=5), anchor_date=ANCHOR))
+        assert schedules.same(declared(interval=300), held)
 
     def test_a_declared_anchor_is_compared(self) -> None:
-        found = live(IntervalSchedule(interval=dt.timedelta(minutes=5), anchor_date=ANCHOR))
-        assert schedules.same(declared(interval=300, anchor_date=ANCHOR), found)
+        held = live(IntervalSchedule(interval=dt.timedelta(minutes=5), anchor_date=ANCHOR))
+        assert schedules.same(declared(interval=300, anchor_date=ANCHOR), held)
         later = ANCHOR + dt.timedelta(seconds=1)
-        assert not schedules.same(declared(interval=300, anchor_date=later), found)
+        assert not schedules.same(declared(interval=300, anchor_date=later), held)
 
     def test_a_rule_is_compared(self) -> None:
-        found = live(RRuleSchedule(rrule="FREQ=DAILY", timezone="UTC"))
-        assert schedules.same(declared(rrule="FREQ=DAILY"), found)
-        assert not schedules.same(declared(rrule="FREQ=WEEKLY"), found)
+        held = live(RRuleSchedule(rrule="FREQ=DAILY", timezone="UTC"))
+        assert schedules.same(declared(rrule="FREQ=DAILY"), held)
+        assert not schedules.same(declared(rrule="FREQ=WEEKLY"), held)
 
     @pytest.mark.parametrize(
         "changed",
@@ -104,19 +104,19 @@ class TestPlan:
 
     @pytest.mark.parametrize("active", [True, False])
     def test_a_changed_one_is_neither_woken_nor_paused(self, *, active: bool) -> None:
-        found = live(active=not active)
+        held = live(active=not active)
         wanted = declared(cron="0 3 * * *", active=active, parameters={"env": "pro"})
-        [step] = schedules.plan([wanted], [found])
+        [step] = schedules.plan([wanted], [held])
         assert step.name == "schedule nightly"
-        assert (step.method, step.path) == ("PATCH", f"/{found.id}")
+        assert (step.method, step.path) == ("PATCH", f"/{held.id}")
         assert set(step.body) == {"schedule", "parameters"}
         assert step.body["schedule"]["cron"] == "0 3 * * *"
         assert step.body["parameters"] == {"env": "pro"}
 
     def test_one_whose_slug_is_gone_is_deleted(self) -> None:
-        found = live()
-        [step] = schedules.plan([], [found])
-        assert step == Step("schedule nightly is gone", "DELETE", f"/{found.id}")
+        held = live()
+        [step] = schedules.plan([], [held])
+        assert step == Step("schedule nightly is gone", "DELETE", f"/{held.id}")
 
     def test_one_without_a_slug_was_made_by_hand_and_is_left_alone(self) -> None:
         assert plan([], [live(slug=None)]) == []
@@ -133,6 +133,6 @@ class TestPlan:
 
     def test_each_of_several_is_compared_with_its_own(self) -> None:
         hourly = CronSchedule(cron="0 * * * *", timezone="UTC")
-        found = [live(), live(hourly, "hourly"), live(slug=None)]
-        [step] = schedules.plan([declared("hourly", cron="30 * * * *"), declared()], found)
-        assert (step.name, step.path) == ("schedule hourly", f"/{found[1].id}")
+        held = [live(), live(hourly, "hourly"), live(slug=None)]
+        [step] = schedules.plan([declared("hourly", cron="30 * * * *"), declared()], held)
+        assert (step.name, step.path) == ("schedule hourly", f"/{held[1].id}")

@@ -138,7 +138,9 @@ class TestBootstrap:
         its = supervised(
             one_shot(layout, "bootstrap", wrong), service(layout, lambda: start(LIVES))
         )
-        told = its.told(lambda it: it.phase == "running", "running stack")
+        told = its.told(
+            lambda it: it.phase == "running" and it.services[-1].healthy, "healthy service"
+        )
         shown = {each.name: each for each in told.services}
         assert shown["one"].healthy
         assert (shown["bootstrap"].status, shown["bootstrap"].exit_code) == ("failed", 2)

@@ -21,13 +21,13 @@ WAITS = "import sys; sys.stdout.write('in\\n'); sys.stdout.flush(); sys.stdin.re
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where a clone would have `.stack`."""
+    """Takes the place of a clone's `.stack`."""
     return tmp_path / ".stack"
 
 
 @pytest.fixture
 def first(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A command in another process that holds its turn until it is told to go on."""
+    """A command in another process that holds its turn until it is sent a line."""
     with command(folder, "up") as process:
         assert said(process) == "in"
         yield process
@@ -35,7 +35,7 @@ def first(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def command(folder: Path, verb: str) -> subprocess.Popen[str]:
-    """A process that takes its turn, says `in`, and waits for a line."""
+    """Start a process that takes its turn, prints `in`, and waits for a line."""
     script = (
         "import sys\nfrom pathlib import Path\nfrom scripts.turns import turn\n"
         f"with turn('unit', {verb!r}, Path({str(folder)!r})):\n  {WAITS}\n"
@@ -51,7 +51,7 @@ def command(folder: Path, verb: str) -> subprocess.Popen[str]:
 
 
 def said(process: subprocess.Popen[str]) -> str:
-    """The next line that the process prints."""
+    """Return the next line that the process prints."""
     assert process.stdout
     return process.stdout.readline().strip()
 
