@@ -1,4 +1,4 @@
-"""Two commands at once, on a stack that is down."""
+"""Two commands at once on the same stack."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECONDS = 180
 
 
 def typed(stack: Stack, *arguments: str) -> subprocess.Popen[str]:
-    """A command that goes on; what it prints is kept."""
+    """Start a command; `heard` returns what it prints."""
     return subprocess.Popen(
         ["scripts/stack", *arguments],
         cwd=stack.root,
@@ -37,9 +37,9 @@ def typed(stack: Stack, *arguments: str) -> subprocess.Popen[str]:
 
 
 def heard(process: subprocess.Popen[str]) -> str:
-    """What it printed until its end, but for the login: a failure is kept on the page."""
+    """Wait for a command; return what it printed, without the login, which no page may show."""
     lines = process.communicate(timeout=SECONDS)[0].splitlines()
-    return "\n".join(each for each in lines if not each.startswith("login"))
+    return "\n".join(line for line in lines if not line.startswith("login"))
 
 
 @pytest.mark.fault(
