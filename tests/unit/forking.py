@@ -45,8 +45,8 @@ class Forks:
             "PREFECT_HOME": str(home),
             "PREFECT_API_URL": NOBODY,
             "PREFECT_CLIENT_MAX_RETRIES": "0",
-            # A process sends the rest of its log at its end, but waits between two batches.
-            "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.01",
+            # Nobody takes the logs, and a process that sends some spends seconds on it at its end.
+            "PREFECT_LOGGING_TO_API_ENABLED": "false",
         }
         self._runner = asyncio.Runner()
         self._templates = Templates(logger)
