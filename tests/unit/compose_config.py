@@ -84,6 +84,18 @@ def hashes(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
     return dict(line.split() for line in result.stdout.splitlines())
 
 
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The configuration of a stack without an `.env`."""
+    return config(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def services(shipped: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The services of a stack without an `.env`, by name."""
+    return dict(shipped["services"])
+
+
 def facts(service: Mapping[str, Any]) -> dict[str, Any]:
     """Return what Compose has read about a service, as far as its module says the same."""
     waits = service.get("depends_on", {})

@@ -172,12 +172,7 @@ class TestLength:
         secrets.ensure(settings(stack_password="a", stack_auth="off"), tmp_path)
 
 
-DAMAGE = {
-    "emptied": b"",
-    "a line of blanks": b" \n",
-    "no text": b"\xff\xfe\x00",
-    "two lines": b"a\nb",
-}
+DAMAGE = {"emptied": b"", "blank": b" \n", "no text": b"\xff\xfe\x00", "two lines": b"a\nb"}
 
 
 class TestDamage:
@@ -291,14 +286,13 @@ def overwrite(path: Path, content: bytes) -> Path:
 
 class TestFaults:
     def test_a_folder_that_cannot_be_made_is_one_message(self, tmp_path: Path) -> None:
-        (tmp_path / "file").write_text("")
+        folder = tmp_path / "file/secrets"
+        folder.parent.write_text("")
         with pytest.raises(MistakeError) as error:
-            secrets.ensure(Settings(), tmp_path / "file" / "secrets")
+            secrets.ensure(Settings(), folder)
         assert error.value.exit_code == 2
         lines = str(error.value).splitlines()
-        assert lines[0] == (
-            f"the folder for secrets, {tmp_path}/file/secrets/database, cannot be written"
-        )
+        assert lines[0] == f"the folder for secrets, {folder}/database, cannot be written"
         assert lines[3] == "  do:       correct its owner or its mode, then start the stack again"
 
     def test_a_secret_that_cannot_be_written_whole_is_not_there(self, tmp_path: Path) -> None:
