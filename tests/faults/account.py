@@ -109,8 +109,8 @@ def make(  # noqa: PLR0913 - an account is made of all of these
     for key, run_id in accepted.items():
         run = runs.get(run_id, {"state_type": "UNKNOWN", "state": {"name": "unknown"}})
         state, done = run["state_type"], ledger.ends[key] > 0
-        # Running counts as begun, whether or not the code came to its first line: the server does
-        # not let such a run begin again.
+        # Running counts as begun, whether or not the code came to its first line: a run that was
+        # Running may not be started again.
         begun = ledger.starts[key] > 0 or run.get("start_time") is not None
         pid = ledger.pids.get(key) or int(run.get("infrastructure_pid") or 0)
         killed = begun and pid in ended

@@ -60,7 +60,7 @@ def _no_csrf() -> Iterator[None]:
         yield
 
 
-def applied(folder: Path, server: Server, stack: str = STACK) -> tuple[World, list[Change]]:
+def apply(folder: Path, server: Server, stack: str = STACK) -> tuple[World, list[Change]]:
     """Apply `stack`; return the world, which has the problems, and what became of each change."""
     (folder / "prefect.yaml").write_text("")
     (folder / "stack.yaml").write_text(stack)
@@ -76,7 +76,7 @@ def applied(folder: Path, server: Server, stack: str = STACK) -> tuple[World, li
 
 def test_the_rest_is_applied(tmp_path: Path) -> None:
     server = Server(httpx.Response(422, json={"detail": REASON}))
-    world, changes = applied(tmp_path, server)
+    world, changes = apply(tmp_path, server)
     assert [(each.action, each.name) for each in changes] == [("wrong", "bad"), ("create", "good")]
     assert len(server.created) == 1
     [problem] = world.problems
@@ -93,7 +93,7 @@ def test_the_rest_is_applied(tmp_path: Path) -> None:
     ids=["places", "text"],
 )
 def test_an_answer_of_any_form_is_one_message(answer: httpx.Response, tmp_path: Path) -> None:
-    world, _ = applied(tmp_path, Server(answer))
+    world, _ = apply(tmp_path, Server(answer))
     [problem] = world.problems
     assert str(problem.found).startswith(f"{answer.status_code} to POST")
 
@@ -101,13 +101,13 @@ def test_an_answer_of_any_form_is_one_message(answer: httpx.Response, tmp_path: 
 def test_a_reason_that_may_repeat_a_secret_is_not_shown(tmp_path: Path) -> None:
     stack = STACK.replace("bad, value: 1", "bad, value: '{{ $TOKEN }}'")
     answer = httpx.Response(422, json={"detail": f"{GIVEN['TOKEN']} is not valid"})
-    world, _ = applied(tmp_path, Server(answer), stack)
+    world, _ = apply(tmp_path, Server(answer), stack)
     assert GIVEN["TOKEN"] not in str(world.problems[0])
 
 
 def test_a_server_that_fails_is_no_mistake_of_the_declaration(tmp_path: Path) -> None:
     with pytest.raises(httpx.HTTPStatusError):
-        applied(tmp_path, Server(httpx.Response(500)))
+        apply(tmp_path, Server(httpx.Response(500)))
 
 
 class TestJobVariables:

@@ -33,8 +33,8 @@ def layout(tmp_path: Path) -> Layout:
     return Layout("unit", tmp_path)
 
 
-def written(phase: state.Phase = "running", error: str | None = None) -> StackState:
-    """Return the state of a stack that is well, or in another `phase`."""
+def state_with(phase: state.Phase = "running", error: str | None = None) -> StackState:
+    """Return a state in which every service is well."""
     services = [
         ServiceState(name="bootstrap", status="done", healthy=True),
         ServiceState(name="worker", status="running", healthy=True, pid=1),
@@ -42,7 +42,7 @@ def written(phase: state.Phase = "running", error: str | None = None) -> StackSt
     return StackState(pid=1, fingerprint="", phase=phase, services=services, error=error)
 
 
-def shown(layout: Layout, *, alive: bool) -> StackStatus:
+def status_of(layout: Layout, *, alive: bool) -> StackStatus:
     """Return the status of a stack whose supervisor is alive or gone."""
     held: AbstractContextManager[None] = state.locked(layout) if alive else nullcontext()
     with held:
@@ -50,13 +50,13 @@ def shown(layout: Layout, *, alive: bool) -> StackStatus:
 
 
 def test_all_is_well(layout: Layout) -> None:
-    state.write(layout, written())
-    status = shown(layout, alive=True)
+    state.write(layout, state_with())
+    status = status_of(layout, alive=True)
     assert (status.running, status.problem) == (True, None)
 
 
 def test_without_state_and_supervisor_there_is_no_stack(layout: Layout) -> None:
-    assert shown(layout, alive=False).backend == "none"
+    assert status_of(layout, alive=False).backend == "none"
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"pid": 1}', "\x00"])
@@ -64,49 +64,49 @@ def test_a_damaged_state_of_a_supervisor_that_lives_is_no_stack_that_is_down(
     layout: Layout, text: str
 ) -> None:
     layout.state.write_text(text)
-    status = shown(layout, alive=True)
+    status = status_of(layout, alive=True)
     assert (status.backend, status.running) == ("embedded", False)
     assert "is damaged" in str(status.problem)
     assert "scripts/stack up" in str(status.problem)
 
 
 def test_a_supervisor_that_is_gone_is_told_with_what_to_type(layout: Layout) -> None:
-    for text in (written().model_dump_json(), "damaged"):
+    for text in (state_with().model_dump_json(), "damaged"):
         layout.state.write_text(text)
-        status = shown(layout, alive=False)
+        status = status_of(layout, alive=False)
         assert not status.running
         assert "the supervisor is gone" in str(status.problem)
         assert "Type scripts/stack up" in str(status.problem)
 
 
 def test_a_start_that_failed_says_why(layout: Layout) -> None:
-    state.write(layout, written("failed", "postgres did not become healthy"))
-    status = shown(layout, alive=False)
+    state.write(layout, state_with("failed", "postgres did not become healthy"))
+    status = status_of(layout, alive=False)
     assert "postgres did not become healthy" in str(status.problem)
     assert "unknown" not in status.services[1].status
 
 
 def test_an_old_state_is_not_well_whatever_it_says(layout: Layout) -> None:
-    old = written()
+    old = state_with()
     old.written_at = time.monotonic() - 2 * condition.STALE_SECONDS
     state.replace(layout.state, old)
-    status = shown(layout, alive=True)
+    status = status_of(layout, alive=True)
     assert not status.running
     assert "could not write its state" in str(status.problem)
     assert "df -h" in str(status.problem)
 
 
 def test_a_later_bootstrap_is_shown_instead_of_that_of_the_start(layout: Layout) -> None:
-    state.write(layout, written())
+    state.write(layout, state_with())
     outcome.keep(layout, MistakeError("prefect.yaml line 3: wrong"), 1.0)
-    status = shown(layout, alive=True)
+    status = status_of(layout, alive=True)
     assert not status.running
     assert (status.services[0].status, status.services[0].healthy) == ("failed", False)
     assert status.services[0].detail == "prefect.yaml line 3: wrong"
     outcome.keep(layout, None, 1.0)
-    assert shown(layout, alive=True).running
+    assert status_of(layout, alive=True).running
     outcome.forget(layout)
-    assert shown(layout, alive=True).running
+    assert status_of(layout, alive=True).running
 
 
 @pytest.fixture

@@ -27,14 +27,14 @@ def stages() -> dict[str, list[str]]:
     return by_stage
 
 
-def shipped(image: str) -> list[str]:
+def layers(image: str) -> list[str]:
     """Return the instructions that make the layers of an image."""
     by_stage = stages()
     assert by_stage[image][0] == f"FROM common AS {image}"
     return [*by_stage["common"], *by_stage[image]]
 
 
-def copied(*names: str) -> set[str]:
+def paths_copied(*names: str) -> set[str]:
     """Return what stages copy from the clone, and from the project, which may be the clone."""
     copies = [
         line.split()[1:-1] for name in names for line in stages()[name] if line.startswith("COPY ")
@@ -54,7 +54,7 @@ def test_packages_are_those_of_the_lock_and_no_others() -> None:
 
 @EACH
 def test_it_runs_as_the_user_of_the_stack(image: str) -> None:
-    lines = shipped(image)
+    lines = layers(image)
     assert [line for line in lines if line.startswith("USER ")] == ["USER 999:999"]
     assert lines[-1] == "USER 999:999"
 
@@ -73,17 +73,17 @@ def test_no_image_is_the_latest() -> None:
 
 @EACH
 def test_the_shipped_image_has_no_build_tools(image: str) -> None:
-    assert [line for line in shipped(image) if BUILD_TOOLS.search(line)] == []
+    assert [line for line in layers(image) if BUILD_TOOLS.search(line)] == []
 
 
 @EACH
 def test_the_shipped_image_installs_nothing_from_the_network(image: str) -> None:
-    installs = [line for line in shipped(image) if re.search(r"pip\b.*\binstall\b", line)]
+    installs = [line for line in layers(image) if re.search(r"pip\b.*\binstall\b", line)]
     assert [line for line in installs if "--no-index" not in line] == []
 
 
 def test_the_worker_type_is_a_package_of_the_worker_image_not_a_folder_beside_it() -> None:
-    lines = shipped("worker")
+    lines = layers("worker")
     [install] = [line for line in lines if line.endswith(" prefect-prefork")]
     assert "from=prefork" in install
     assert "COPY worker/*.py /stack/worker/" in lines  # without its folders
@@ -91,13 +91,13 @@ def test_the_worker_type_is_a_package_of_the_worker_image_not_a_folder_beside_it
 
 @EACH
 def test_signals_reach_the_process(image: str) -> None:
-    entrypoints = [line for line in shipped(image) if line.startswith("ENTRYPOINT")]
+    entrypoints = [line for line in layers(image) if line.startswith("ENTRYPOINT")]
     assert entrypoints == ['ENTRYPOINT ["python", "-m", "server.entrypoint"]']
 
 
 @EACH
 def test_what_is_mounted_there_belongs_to_its_user(image: str) -> None:
-    install = next(line for line in shipped(image) if "install -d" in line)
+    install = next(line for line in layers(image) if "install -d" in line)
     assert "install -d -o 999 -g 999 " in install
     for folder in (
         "/data",
@@ -110,7 +110,7 @@ def test_what_is_mounted_there_belongs_to_its_user(image: str) -> None:
 
 
 def test_the_server_holds_no_flows_and_no_worker() -> None:
-    assert copied("environment", "common", "server") == {"requirements.lock", "server"}
+    assert paths_copied("environment", "common", "server") == {"requirements.lock", "server"}
 
 
 def test_only_what_is_copied_goes_to_the_builder() -> None:
@@ -118,7 +118,7 @@ def test_only_what_is_copied_goes_to_the_builder() -> None:
     patterns = [line for line in lines if line and not line.startswith("#")]
     let_through = {line.removeprefix("!") for line in patterns if line.startswith("!")}
     assert patterns[0] == "*"
-    assert let_through == copied(*stages())
+    assert let_through == paths_copied(*stages())
     optional = {"requirements.txt"}  # of a project apart from the clone
     assert [name for name in let_through - optional if not (ROOT / name).exists()] == []
     assert "**/__pycache__" in patterns[patterns.index("!server") :]

@@ -32,7 +32,7 @@ def modules() -> dict[str, Path]:
     return paths
 
 
-def imported(path: Path) -> Iterator[str]:
+def imports_of(path: Path) -> Iterator[str]:
     """Yield the full names of what a file imports, also inside functions and for types only."""
     package = path.parent.relative_to(ROOT).parts
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -49,7 +49,7 @@ def test_no_imports_go_round_in_a_circle() -> None:
     graph: dict[str, set[str]] = {}
     for name, path in known.items():
         # A name that is not a module is one that a module defines.
-        targets = (each if each in known else each.rpartition(".")[0] for each in imported(path))
+        targets = (each if each in known else each.rpartition(".")[0] for each in imports_of(path))
         graph[name] = {each for each in targets if each in known and each != name}
     assert len(graph) > 100
     try:

@@ -25,7 +25,7 @@ SAMPLES = "project_files"  # what `scripts/stack init` copies; it is code of ano
 COMMAND = "scripts/cli.py"  # `scripts/stack bench` is where the benchmarks begin
 
 
-def imported(path: Path) -> set[str]:
+def imports_of(path: Path) -> set[str]:
     """Return the top-level packages that a file imports, also in functions and for types only."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -49,17 +49,17 @@ def test_a_package_imports_only_those_below_it(package: str) -> None:
     wrong = {
         str(path.relative_to(ROOT)): sorted(packages)
         for path in files(package)
-        if (packages := imported(path) & forbidden)
+        if (packages := imports_of(path) & forbidden)
     }
     assert wrong == {}
 
 
 def test_only_the_command_imports_the_benchmarks() -> None:
-    wanting = [path for path in files("scripts") if "benchmarks" in imported(path)]
+    wanting = [path for path in files("scripts") if "benchmarks" in imports_of(path)]
     assert [str(path.relative_to(ROOT)) for path in wanting] == [COMMAND]
 
 
 def test_an_import_inside_a_function_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "late.py"
     path.write_text("def late():\n    from tests.images import standins\n    import os.path\n")
-    assert imported(path) == {"tests", "os"}
+    assert imports_of(path) == {"tests", "os"}

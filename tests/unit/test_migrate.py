@@ -23,7 +23,7 @@ def _postgresql(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def shipped() -> set[str]:
+def shipped_revisions() -> set[str]:
     """Return the revisions that the files of Prefect's migrations for PostgreSQL name."""
     folder = Path(prefect.server.database.__path__[0]) / "_migrations/versions/postgresql"
     text = "\n".join(path.read_text() for path in folder.glob("*.py"))
@@ -33,7 +33,7 @@ def shipped() -> set[str]:
 def test_an_empty_database_lacks_every_revision() -> None:
     revisions = migrate.pending(None)
     assert len(revisions) > 100
-    assert set(revisions) == shipped()
+    assert set(revisions) == shipped_revisions()
 
 
 def test_the_oldest_revision_comes_first() -> None:

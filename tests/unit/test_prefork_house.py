@@ -35,7 +35,7 @@ def files(folder: Path) -> dict[str, Path]:
     return paths
 
 
-def imported(path: Path, *, for_types: bool) -> set[str]:
+def imports_of(path: Path, *, for_types: bool) -> set[str]:
     """Return the full names of its imports; those that only types need if `for_types`."""
     names: set[str] = set()
 
@@ -62,7 +62,7 @@ def test_it_imports_prefect_what_comes_with_it_and_the_standard_library() -> Non
     foreign = {
         f"{name} imports {each}"
         for name, path in files(SOURCE).items()
-        for each in imported(path, for_types=True)
+        for each in imports_of(path, for_types=True)
         if (top := each.partition(".")[0]) not in ALLOWED and top not in sys.stdlib_module_names
     }
     assert foreign == set()
@@ -83,7 +83,7 @@ def test_its_imports_have_no_circle() -> None:
     graph = {
         name: {
             target
-            for each in imported(path, for_types=False)
+            for each in imports_of(path, for_types=False)
             for target in (each, each.rpartition(".")[0])
             if target in modules and target != name and modules[target].name != "__init__.py"
         }

@@ -1,4 +1,4 @@
-"""Parts of the prefork worker that one process shows: groups, imports, random numbers, forks."""
+"""Small parts of the prefork worker: process groups, warm packages, random numbers, lost forks."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def flow_run() -> FlowRun:
     return FlowRun(id=uuid4(), flow_id=uuid4(), state=Running())
 
 
-def started(
+def start_and_wait(
     folder: Path, flow_run: FlowRun, said: Sequence[FromRun], code: int
 ) -> tuple[ForkStarter, Forking, ForkedHooks]:
     """Start a process and wait for its end; return its starter, the templates and the hooks."""
@@ -93,7 +93,7 @@ def started(
 def test_what_a_crashed_run_has_started_ends_with_it(
     tmp_path: Path, flow_run: FlowRun, code: int, *, lives: bool
 ) -> None:
-    started(tmp_path, flow_run, [], code)
+    start_and_wait(tmp_path, flow_run, [], code)
     child = psutil.Process(int((tmp_path / "child").read_text()))
     try:
         if not lives:
@@ -111,7 +111,7 @@ def test_why_a_flow_could_not_be_loaded_is_in_the_log_once_and_known_to_the_work
     flow_run: FlowRun,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    starter, _, _ = started(tmp_path, flow_run, [BROUGHT, PROBLEM], 1)
+    starter, _, _ = start_and_wait(tmp_path, flow_run, [BROUGHT, PROBLEM], 1)
     assert starter.problem == PROBLEM.message
     assert [each.getMessage() for each in caplog.records if each.name == "of a run"] == [
         f"{PROBLEM.message}\n{PROBLEM.traceback}"
@@ -132,7 +132,7 @@ def test_why_a_flow_could_not_be_loaded_is_in_the_log_once_and_known_to_the_work
 def test_a_process_for_hooks_is_started_only_of_a_flow_that_may_have_them(
     tmp_path: Path, flow_run: FlowRun, said: list[FromRun], forks: int
 ) -> None:
-    _, templates, of_runs = started(tmp_path, flow_run, said, 1)
+    _, templates, of_runs = start_and_wait(tmp_path, flow_run, said, 1)
     del templates.asked[:]
     asyncio.run(of_runs.run_crashed_hooks(flow_run, Crashed()))
     assert [(each.hooks, each.brought) for each in templates.asked] == forks * [

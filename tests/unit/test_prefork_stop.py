@@ -1,4 +1,4 @@
-"""No run is left without an end by a stop of the worker, a dead one's folder or a cancellation."""
+"""Stops, takeovers of a journal and cancellations leave no run without an end."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ print(json.dumps([kept, reasons]), file=stdout)
 """
 
 
-def kept_warm(folder: Path, names: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def keep_warm(folder: Path, names: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("PYTHONPATH", str(folder))
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(folder), *names],
@@ -76,7 +76,7 @@ def test_a_package_that_changes_what_all_share_is_left_to_each_run(
     for name, what in names.items():
         (tmp_path / f"{name}.py").write_text(CHANGES[what])
     expected = [f"{name} changes {what} when it is imported" for name, what in names.items()]
-    assert kept_warm(tmp_path, list(names), monkeypatch) == expected
+    assert keep_warm(tmp_path, list(names), monkeypatch) == expected
 
 
 def test_a_package_that_sets_up_only_itself_is_kept_warm(
@@ -84,4 +84,4 @@ def test_a_package_that_sets_up_only_itself_is_kept_warm(
 ) -> None:
     (tmp_path / "package.py").write_text(HARMLESS)
     names = ["package", "multiprocessing.util", "concurrent.futures.process", "requests"]
-    assert kept_warm(tmp_path, names, monkeypatch) == names
+    assert keep_warm(tmp_path, names, monkeypatch) == names

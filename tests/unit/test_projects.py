@@ -32,7 +32,7 @@ def project(tmp_path: Path) -> Path:
     return projects.make(tmp_path / "project")
 
 
-def refused(folder: Path | str) -> MistakeError:
+def refusal(folder: Path | str) -> MistakeError:
     with pytest.raises(MistakeError) as error:
         projects.check(Settings(stack_project=str(folder)))
     assert error.value.exit_code == 2
@@ -116,7 +116,7 @@ class TestRefusal:
         self, spoil: Callable[[Path], object], missing: str, project: Path
     ) -> None:
         spoil(project)
-        assert str(refused(project)) == (
+        assert str(refusal(project)) == (
             f"STACK_PROJECT={project} is not a project\n"
             "  expected: a folder with flows/, prefect.yaml, stack.yaml and requirements.txt\n"
             f"  found:    {missing.format(project)}\n"
@@ -125,17 +125,17 @@ class TestRefusal:
 
     def test_a_link_to_itself_is_none(self, tmp_path: Path) -> None:
         (tmp_path / "loop").symlink_to("loop")
-        assert refused(tmp_path / "loop").found == f"no folder {tmp_path}/loop"
+        assert refusal(tmp_path / "loop").found == f"no folder {tmp_path}/loop"
         with pytest.raises(MistakeError):
             projects.make(tmp_path / "loop")
 
     def test_a_folder_of_the_stacks_is_none(self) -> None:
-        assert "inside .stack" in str(refused(".stack/prefect-stack/data"))
+        assert "inside .stack" in str(refusal(".stack/prefect-stack/data"))
 
     def test_a_folder_in_place_of_a_file_is_none(self, project: Path) -> None:
         (project / "prefect.yaml").unlink()
         (project / "prefect.yaml").mkdir()
-        assert refused(project).found == f"{project}/prefect.yaml: Is a directory"
+        assert refusal(project).found == f"{project}/prefect.yaml: Is a directory"
 
     @pytest.mark.parametrize("name", [".", "flows", "prefect.yaml"])
     def test_one_that_cannot_be_read_is_none(self, name: str) -> None:
@@ -146,7 +146,7 @@ class TestRefusal:
             (project / name).chmod(0)
             Path(folder, ".env").write_text(f"STACK_PROJECT={project}\nWAREHOUSE_TOKEN=x\n")
             with as_ordinary_user():
-                reason = refused(project).found
+                reason = refusal(project).found
                 settings.load(Path(folder, ".env"))  # so that a stack can be stopped
             (project / name).chmod(0o755)
         assert reason == f"{project / name}: Permission denied"
@@ -228,9 +228,8 @@ class TestCompose:
         self, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(model, "ROOT", tmp_path)
-        build = compose_config.config(tmp_path, {"STACK_PROJECT": value})["services"]["worker"][
-            "build"
-        ]
+        services = compose_config.config(tmp_path, {"STACK_PROJECT": value})["services"]
+        build = services["worker"]["build"]
         project = Settings(stack_project=value).project
         assert Path(build["additional_contexts"]["project"]).resolve() == project
 

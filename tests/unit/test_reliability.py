@@ -99,7 +99,7 @@ def test_a_line_of_the_ledger_that_is_being_written_is_not_read(tmp_path: Path) 
     assert (written.starts, written.ends) == ({"a": 1, "b": 2}, {"a": 1})
 
 
-def counted(state: str, starts: int, ends: int, ended: Collection[int] = ()) -> Account:
+def account_of(state: str, starts: int, ends: int, ended: Collection[int] = ()) -> Account:
     """Return the account of one run in `state` that wrote so many starts and ends to the ledger."""
     written = Ledger()
     written.starts["key"], written.ends["key"], written.pids["key"] = starts, ends, 7
@@ -136,7 +136,7 @@ def counted(state: str, starts: int, ends: int, ended: Collection[int] = ()) -> 
 def test_each_end_that_no_fault_excuses_is_counted(
     state: str, starts: int, ends: int, lost: dict[str, int]
 ) -> None:
-    assert counted(state, starts, ends).lost() == lost
+    assert account_of(state, starts, ends).lost() == lost
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_each_end_that_no_fault_excuses_is_counted(
 def test_what_the_fault_itself_has_ended_may_be_crashed_and_nothing_else(
     state: str, lost: dict[str, int]
 ) -> None:
-    assert counted(state, 1, 0, ended={7}).lost() == lost
+    assert account_of(state, 1, 0, ended={7}).lost() == lost
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 def first(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A command in another process that holds its turn until it is sent a line."""
     with command(folder, "up") as process:
-        assert said(process) == "in"
+        assert next_line(process) == "in"
         yield process
         process.kill()
 
@@ -50,7 +50,7 @@ def command(folder: Path, verb: str) -> subprocess.Popen[str]:
     )
 
 
-def said(process: subprocess.Popen[str]) -> str:
+def next_line(process: subprocess.Popen[str]) -> str:
     """Return the next line that the process prints."""
     assert process.stdout
     return process.stdout.readline().strip()
@@ -68,7 +68,7 @@ def test_the_second_says_whom_it_waits_for_and_then_has_its_turn(
         )
         assert second.poll() is None
         assert first.communicate("\n") == ("", "")
-        assert said(second) == "in"
+        assert next_line(second) == "in"
         second.communicate("\n")
     assert (first.returncode, second.returncode) == (0, 0)
     assert list(folder.iterdir()) == []
