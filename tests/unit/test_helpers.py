@@ -1,4 +1,4 @@
-"""What the helpers for flows refuse, without a server."""
+"""What the helpers for flows do and refuse without a server."""
 
 import datetime as dt
 from pathlib import Path
@@ -63,7 +63,7 @@ class TestAppearing:
 
 
 def _server(monkeypatch: pytest.MonkeyPatch, answers: dict[str, httpx.Response]) -> None:
-    """A client of a server that gives these answers, by the end of the path."""
+    """Let `past_runs` ask a server that gives these answers, by the last part of the path."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         return answers[request.url.path.rsplit("/", 1)[-1]]

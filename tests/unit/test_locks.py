@@ -21,21 +21,21 @@ WAITS = "import sys; sys.stdout.write('in\\n'); sys.stdout.flush(); sys.stdin.re
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where a clone would have `.stack`."""
+    """Takes the place of a clone's `.stack`."""
     return tmp_path / ".stack"
 
 
 @pytest.fixture
 def first(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A command in another process that holds its turn until it is told to go on."""
+    """A command in another process that holds its turn until it is sent a line."""
     with command(folder, "up") as process:
-        assert said(process) == "in"
+        assert next_line(process) == "in"
         yield process
         process.kill()
 
 
 def command(folder: Path, verb: str) -> subprocess.Popen[str]:
-    """A process that takes its turn, says `in`, and waits for a line."""
+    """Start a process that takes its turn, prints `in`, and waits for a line."""
     script = (
         "import sys\nfrom pathlib import Path\nfrom scripts.locks import hold\n"
         f"with hold('unit', {verb!r}, Path({str(folder)!r})):\n  {WAITS}\n"
@@ -50,8 +50,8 @@ def command(folder: Path, verb: str) -> subprocess.Popen[str]:
     )
 
 
-def said(process: subprocess.Popen[str]) -> str:
-    """The next line that the process prints."""
+def next_line(process: subprocess.Popen[str]) -> str:
+    """Return the next line that the process prints."""
     assert process.stdout
     return process.stdout.readline().strip()
 
@@ -68,7 +68,7 @@ def test_the_second_says_whom_it_waits_for_and_then_has_its_turn(
         )
         assert second.poll() is None
         assert first.communicate("\n") == ("", "")
-        assert said(second) == "in"
+        assert next_line(second) == "in"
         second.communicate("\n")
     assert (first.returncode, second.returncode) == (0, 0)
     assert list(folder.iterdir()) == []

@@ -1,4 +1,4 @@
-"""What runs say to the worker is heard, and holds up nobody, whatever a flow sends."""
+"""The worker receives what its runs send, and none of them can hold it up, whatever it sends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 LOGGER = logging.getLogger(__name__)
 LEARNT = Learnt(names=["wave", "mailbox"])
-# A process that begins a message and sends one byte of it after the other, for ever.
+# A process that begins a message and then sends one byte after another for ever.
 TRICKLES = """
 import socket, sys, time
 line = socket.socket(fileno=int(sys.argv[1]))
@@ -37,7 +37,7 @@ while True:
 
 
 class Heard:
-    """What was told of one run."""
+    """A run, and the messages of it that its listener has received."""
 
     def __init__(self) -> None:
         self.ours, self.theirs = framing.pair()
@@ -50,7 +50,7 @@ class Heard:
         self.came.set()
 
     async def next(self) -> FromRun:
-        """The message that comes next."""
+        """Wait for a message and return it."""
         await self.came.wait()
         self.came.clear()
         return self.messages[-1]

@@ -1,4 +1,4 @@
-"""Groups of processes, and which packages the template of the prefork worker keeps warm."""
+"""Small parts of the prefork worker: process groups, warm packages, random numbers, lost forks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a database refuses leaves no run: neither in its states nor in the lines of its log."""
+"""A run sends no text that the database refuses, neither in its states nor in its log."""
 
 from __future__ import annotations
 
