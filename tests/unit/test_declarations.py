@@ -1,4 +1,4 @@
-"""A mistake in `prefect.yaml` is refused with its line before anything is changed."""
+"""What `prefect.yaml` may not say is refused with its line, before anything is done."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import pytest
 
 from server.bootstrap.world import DeclarationError
 from server.errors import MistakeError
-from tests.unit.writing import MARK, check, mistake, read, read_shipped, tolerate, with_line
+from server.settings import ROOT
+from tests.unit.writing import MARK, check, mistake, read, tolerate, with_line
 
 VALID = """\
 name: project
@@ -95,8 +96,8 @@ MISTAKES = {
         f"{TIMEZONE}\n      - interval: 60\n        slug: nightly{MARK}",
         (
             "slug 'nightly' is used twice in 'first'\n"
-            "  expected: a slug for each schedule\n"
-            "  found:    two of one name"
+            "  expected: a different slug for each schedule\n"
+            "  found:    two schedules with the same slug"
         ),
     ),
     "a deployment that is declared twice": (
@@ -104,7 +105,7 @@ MISTAKES = {
         f"  - name: first{MARK}",
         (
             "the deployment 'flows/hello.py:hello/first' is declared twice\n"
-            "  expected: one of a name\n"
+            "  expected: one declaration with this name\n"
             "  found:    two"
         ),
     ),
@@ -113,7 +114,7 @@ MISTAKES = {
 
 @pytest.fixture(autouse=True)
 def _flows(tmp_path: Path) -> None:
-    """Write the flow that the declarations name."""
+    """The flow that they name."""
     (tmp_path / "flows").mkdir()
     text = "from prefect import flow\n\n@flow\ndef hello(name: str = 'a'): pass\n"
     (tmp_path / "flows/hello.py").write_text(text)
@@ -134,17 +135,17 @@ def test_a_mistake_tells_what_to_type(tmp_path: Path) -> None:
 
 
 class TestSeveral:
-    """A declaration that is wrong keeps no other from being applied."""
+    """One that is wrong keeps nobody else down."""
 
     WRONG = with_line(
         with_line(VALID, CRON, f'        cron: "0 2"{MARK}'), TAGS, "    tags: [a]\n    tug: b"
     )
 
     def test_what_is_right_is_kept_and_every_mistake_named(self, tmp_path: Path) -> None:
-        third = "  - {name: third, entrypoint: flows/hello.py:hello, work_pool: {name: default}}\n"
-        world, right = tolerate(tmp_path, self.WRONG + third, "variables: [{name: a, value: 1}]\n")
-        assert [item.name for item in right["deployment"].items] == ["hello/third"]
-        assert [item.name for item in right["variable"].items] == ["a"]
+        right = "  - {name: third, entrypoint: flows/hello.py:hello, work_pool: {name: default}}\n"
+        world, found = tolerate(tmp_path, self.WRONG + right, "variables: [{name: a, value: 1}]\n")
+        assert [item.name for item in found["deployment"].items] == ["hello/third"]
+        assert [item.name for item in found["variable"].items] == ["a"]
         assert [problem.what for problem in world.problems] == [
             "prefect.yaml line 7: 'cron' is not valid",
             "prefect.yaml line 14: unknown key 'tug'",
@@ -166,8 +167,8 @@ class TestSeveral:
 
     def test_of_two_of_one_name_neither_is_taken(self, tmp_path: Path) -> None:
         text = "variables: [{name: a, value: 1}, {name: a, value: 2}, {name: b, value: 3}]\n"
-        world, right = tolerate(tmp_path, "", text)
-        assert [item.name for item in right["variable"].items] == ["b"]
+        world, found = tolerate(tmp_path, "", text)
+        assert [item.name for item in found["variable"].items] == ["b"]
         assert len(world.problems) == 1
 
     def test_one_without_a_name_may_be_any_of_its_kind(self, tmp_path: Path) -> None:
@@ -177,14 +178,14 @@ class TestSeveral:
         assert not world.wrong_declaration("block", "a")
 
 
-# Values that YAML has and the server cannot keep: it answers 500 to each of them.
+# Values that YAML knows and the server cannot store: each of them ends in an answer 500.
 UNKEPT = ["92233720368547760001", "[1, {a: -9223372036854775809}]", ".inf", '"a\\0b"']
 
 
 @pytest.mark.parametrize("value", UNKEPT)
 def test_a_value_that_the_server_cannot_keep_is_refused(value: str, tmp_path: Path) -> None:
     text = with_line(VALID, TAGS, f"    parameters:\n      name: {value}{MARK}")
-    assert "the server cannot keep this " in mistake(tmp_path, text)
+    assert "the server cannot store this " in mistake(tmp_path, text)
 
 
 def test_the_largest_that_it_keeps_is_taken(tmp_path: Path) -> None:
@@ -197,8 +198,8 @@ def test_a_reference_that_is_empty_in_a_run_is_said(tmp_path: Path) -> None:
         "      job_variables:\n"
         '        env: {NAME: "{{ ctx.flow.name }}", OTHER: "{{ prefect.variables.a }}"}\n'
     )
-    world, right = tolerate(tmp_path, text)
-    assert len(right["deployment"].items) == 2
+    world, found = tolerate(tmp_path, text)
+    assert len(found["deployment"].items) == 2
     [note] = world.notes
     assert note.startswith(
         "prefect.yaml line 16: {{ ctx.flow.name }} in the variable NAME is empty"
@@ -206,7 +207,7 @@ def test_a_reference_that_is_empty_in_a_run_is_said(tmp_path: Path) -> None:
 
 
 def test_the_file_of_the_project_is_valid() -> None:
-    names = {item.name for item in read_shipped()["deployment"].items}
+    names = {item.name for item in read(ROOT)["deployment"].items}
     assert names >= {"hello/hello", "export/export"}
 
 
@@ -228,7 +229,7 @@ class TestYaml:
 
     @pytest.mark.parametrize("text", ["- a\n", "word\n"], ids=["list", "word"])
     def test_what_is_no_mapping_is_refused(self, text: str, tmp_path: Path) -> None:
-        with pytest.raises(MistakeError, match=r"^prefect\.yaml holds no mapping\n"):
+        with pytest.raises(MistakeError, match=r"^prefect\.yaml is not a mapping\n"):
             check(tmp_path, text)
 
     @pytest.mark.parametrize("content", [b"name: \xff\n", b"name: \0\n"], ids=["bytes", "zero"])
@@ -243,7 +244,7 @@ class TestYaml:
 
 
 class TestAnchors:
-    """YAML's own way to write a thing only once."""
+    """YAML's own way not to write a thing twice."""
 
     SHARED = "definitions:\n  shared: &shared\n    timezone: {zone}\n"
     MERGED = "        <<: *shared"
