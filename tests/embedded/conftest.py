@@ -11,7 +11,7 @@ from tests import claims
 from tests import project as projects
 from tests import stack as stacks
 from tests.embedded import two_workers
-from tests.embedded.everything import TOKEN
+from tests.embedded.all_kinds import TOKEN
 from tests.embedded.processes import processes
 from tests.embedded.two_workers import PREFORK, STOCK
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.relay import relaying
 from tests import project as projects
-from tests.embedded.everything import BLOCKS, TOKEN, automation, names, write_everything
+from tests.embedded.all_kinds import BLOCKS, TOKEN, automation, names, write_everything
 from tests.project import FLOW, Project
 from tests.stack import deployment, get, post
 

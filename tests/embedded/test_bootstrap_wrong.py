@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from tests.embedded.everything import TOKEN, automation, names, write_everything
+from tests.embedded.all_kinds import TOKEN, automation, names, write_everything
 from tests.project import FLOW
 from tests.stack import deployment, get
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tests.embedded.probing import probe
+from tests.embedded.flow_probes import probe
 from tests.embedded.runs import logged, set_state
 from tests.stack import get, log, post
 

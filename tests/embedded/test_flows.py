@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.embedded.probing import probe
+from tests.embedded.flow_probes import probe
 from tests.embedded.runs import logged
 from tests.stack import complete, deployment, finished, get, post, start_run, wait_for
 

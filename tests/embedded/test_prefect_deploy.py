@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from tests import project as projects
-from tests.embedded.everything import DEPLOYMENTS
+from tests.embedded.all_kinds import DEPLOYMENTS
 from tests.project import FLOW
 from tests.stack import SOURCE, get, post
 

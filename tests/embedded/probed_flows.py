@@ -1,7 +1,7 @@
-"""Flows that are not shipped, to ask the helpers of a real server.
+"""Flows that exercise the helpers in `flows/helpers` against a real server.
 
-Run in a clone, as `python -m tests.embedded.probes NAME`, in an environment that
-`scripts/stack env` has set; the last line that is printed is the answer, in JSON.
+Each `probe_NAME` runs in a clone as `python -m tests.embedded.probed_flows NAME ARGUMENT…`, with
+the variables that `scripts/stack env` prints. Its answer is the last line of output, as JSON.
 """
 
 from __future__ import annotations
