@@ -56,13 +56,13 @@ def waits(response: httpx.Response) -> bool:
 
 def a_flow(server: Server) -> str:
     """The id of a new flow."""
-    return str(server.made("/flows/", {"name": str(uuid.uuid4())})["id"])
+    return str(server.post_json("/flows/", {"name": str(uuid.uuid4())})["id"])
 
 
 def a_run(server: Server, **fields: Any) -> str:
     """The id of a new run, which is running."""
-    run = str(server.made("/flow_runs/", {"flow_id": a_flow(server), **fields})["id"])
-    server.made(f"/flow_runs/{run}/set_state", {"state": RUNNING, "force": True})
+    run = str(server.post_json("/flow_runs/", {"flow_id": a_flow(server), **fields})["id"])
+    server.post_json(f"/flow_runs/{run}/set_state", {"state": RUNNING, "force": True})
     return run
 
 
@@ -84,7 +84,7 @@ class TestOutage:
             postgresql.start()
         wait_for("answer", lambda: server.post("/flows/filter", {}).status_code == 200, 10)
         assert server.post("/flow_runs/", {"flow_id": flow}).status_code == 201
-        assert len(server.made("/flow_runs/filter", {"flows": {"id": {"any_": [flow]}}})) == 1
+        assert len(server.post_json("/flow_runs/filter", {"flows": {"id": {"any_": [flow]}}})) == 1
 
     def test_what_was_under_way_is_told_to_wait_too(
         self, server: Server, postgresql: Database
@@ -178,12 +178,12 @@ class TestSlots:
     ) -> None:
         names = [f"limit-{uuid.uuid4()}" for _ in range(2)]
         for name in names:
-            server.made("/v2/concurrency_limits/", {"name": name, "limit": 2})
+            server.post_json("/v2/concurrency_limits/", {"name": name, "limit": 2})
         lives, dies = a_run(server), a_run(server)
         for run in (lives, dies):
             holder = {"type": "flow_run", "id": run}
             body = {"names": names[:1], "slots": 1, "lease_duration": 300, "holder": holder}
-            server.made("/v2/concurrency_limits/increment-with-lease", body)
+            server.post_json("/v2/concurrency_limits/increment-with-lease", body)
         # What a server leaves that is killed before it has kept the lease.
         postgresql.execute(
             "update concurrency_limit_v2 set active_slots = 2 where name = %s", names[1]
@@ -191,23 +191,23 @@ class TestSlots:
         server.end(signal.SIGKILL)
         server.start()
         assert in_use(server, names[0]) == 2
-        server.made(f"/flow_runs/{dies}/set_state", {"state": CRASHED, "force": True})
+        server.post_json(f"/flow_runs/{dies}/set_state", {"state": CRASHED, "force": True})
         wait_for("free slot", lambda: in_use(server, names[0]) == 1, 60)
         wait_for("free slots", lambda: in_use(server, names[1]) == 0, 60)
         assert in_use(server, names[0]) == 1  # the run that lives still holds its own
 
     def test_a_crashed_run_frees_the_place_of_its_deployment_at_once(self, server: Server) -> None:
-        deployment = server.made(
+        deployment = server.post_json(
             "/deployments/",
             {"name": "x", "flow_id": a_flow(server), "concurrency_limit": 1},
         )["id"]
-        run = server.made(f"/deployments/{deployment}/create_flow_run", {})["id"]
+        run = server.post_json(f"/deployments/{deployment}/create_flow_run", {})["id"]
         for state in ("PENDING", "RUNNING"):
             body = {"state": {"type": state}}
-            assert server.made(f"/flow_runs/{run}/set_state", body)["status"] == "ACCEPT"
+            assert server.post_json(f"/flow_runs/{run}/set_state", body)["status"] == "ACCEPT"
         limit = f"deployment:{deployment}"
         assert in_use(server, limit) == 1
-        server.made(f"/flow_runs/{run}/set_state", {"state": CRASHED, "force": True})
+        server.post_json(f"/flow_runs/{run}/set_state", {"state": CRASHED, "force": True})
         assert in_use(server, limit) == 0
 
 
