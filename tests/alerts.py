@@ -1,4 +1,4 @@
-"""What holds for the alerts on either backend, and a stack whose Slack is a stand-in."""
+"""What holds for alerts on either backend, and a stack with a stand-in for Slack."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.slack.inbox import Inbox
 
 FIND = "find-runs-without-heartbeat"
-PATIENCE = 240  # seconds; a loaded machine takes its time to start a run
+PATIENCE = 240  # seconds; starting a run is slow on a loaded machine
 
 FLOWS = '''
 import time
@@ -76,23 +76,25 @@ NAMES = (
 
 @dataclass(kw_only=True)
 class AlertingStack(Stack):
-    """A stack that sends its messages to `inbox`."""
+    """A stack whose messages to Slack arrive in `inbox`."""
 
     inbox: Inbox
 
     def prepare(self) -> None:
-        """Give the clone flows that end badly, and the webhook."""
+        """Write the webhook and the flows that end badly into the clone."""
         (self.root / ".env").write_text(f"SLACK_WEBHOOK_URL={URL}\n")
         (self.root / "flows/ending.py").write_text(FLOWS)
         declared = {"name": "test", "pull": [], "deployments": [_deployment(n) for n in NAMES]}
-        (self.root / "prefect.yaml").write_text(json.dumps(declared))  # which is YAML too
+        (self.root / "prefect.yaml").write_text(json.dumps(declared))  # JSON is YAML
 
     @contextmanager
     def shortened(self, times: dict[str, int]) -> Iterator[None]:
-        """Meanwhile, these automations wait for so many seconds only: all else is as shipped."""
+        """Meanwhile shorten `within` of these automations to the given seconds, and only that."""
         path = self.root / "stack.yaml"
         shipped = path.read_text()
-        self.edit("stack.yaml", lambda text: edited_yaml(text, lambda found: _cut(found, times)))
+        self.edit(
+            "stack.yaml", lambda text: edited_yaml(text, lambda declared: _shorten(declared, times))
+        )
         try:
             self._bootstrap(f"{len(times)} updated")
             yield
@@ -105,19 +107,19 @@ class AlertingStack(Stack):
         assert outcome in result.stdout, self.said[-1]
 
     def link(self, run: dict[str, Any]) -> str:
-        """A run's name and address, as Slack shows a link."""
+        """Return the link to a run in the UI, in Slack's markup."""
         return f"<{self.url}/v2/runs/flow-run/{run['id']}|{run['name']}>"
 
     def message(self, run: dict[str, Any], seconds: float = PATIENCE) -> str:
-        """Wait for a message about `run`."""
+        """Wait for a message that links to `run`; return its text."""
         link = self.link(run)
         return str(wait_for(f"message about {link}", lambda: self.inbox.about(link), seconds)[0])
 
     def report(self) -> str:
-        """All that came to Slack, and the server's log, with the rest."""
-        came = "\n".join(json.dumps(each) for each in self.inbox.requests())
+        """Return the usual report, the end of the server's log and every request to Slack."""
+        received = "\n".join(json.dumps(request) for request in self.inbox.requests())
         log = self.run("scripts/stack", "logs", "server").stdout
-        return f"{super().report()}\n--- server\n{log[-12000:]}\n--- what came to Slack\n{came}"
+        return f"{super().report()}\n--- server\n{log[-12000:]}\n--- requests to Slack\n{received}"
 
 
 class FailedRuns(ABC):
@@ -125,11 +127,11 @@ class FailedRuns(ABC):
 
     @abstractmethod
     def kill_worker(self, stack: AlertingStack) -> None:
-        """End the worker's process with SIGKILL; something starts another."""
+        """Kill the worker with SIGKILL; the backend is expected to start another."""
 
     @abstractmethod
     def signal_run(self, stack: AlertingStack, pid: int, number: signal.Signals) -> None:
-        """Send a signal to a run, of the pid that the server knows."""
+        """Send a signal to a run's process; `pid` is the one that the server knows."""
 
     def test_each_run_that_fails_or_times_out_puts_one_message_there(
         self, stack: AlertingStack
@@ -146,13 +148,13 @@ class FailedRuns(ABC):
             said = stack.message(late)
             assert said.splitlines()[0] == "takes-too-long: TimedOut"
             assert late["state_type"] == "FAILED"
-            # Messages come in the order of the runs: a second one about the first run, or one
-            # about the run that completed, would be there before the last.
+            # Messages arrive in the order of the runs: a second one about the first run, or one
+            # about the completed run, would arrive before the last.
             last = failed(client, "fails/fails")
             stack.message(last)
-            came = stack.inbox.messages()[before:]
+            received = stack.inbox.messages()[before:]
             links = [stack.link(run) for run in (first, late, last)]
-            assert [link in text for link, text in zip(links, came, strict=True)] == [True] * 3
+            assert [link in text for link, text in zip(links, received, strict=True)] == [True] * 3
             assert stack.inbox.about(completed["id"]) == []
 
     def test_the_link_of_a_message_opens_the_ui(self, stack: AlertingStack) -> None:
@@ -183,13 +185,13 @@ class FailedRuns(ABC):
             self.kill_worker(stack)
             crashed = finished(client, run, PATIENCE)
             assert stack.message(crashed).splitlines()[0] == "sleeps: Crashed"
-            stack.message(failed(client, "fails/fails"))  # the worker is there again
+            stack.message(failed(client, "fails/fails"))  # the worker is back
             assert len(stack.inbox.about(run)) == 1
 
     def test_a_run_that_falls_silent_puts_one_message_there_and_one_that_waits_does_not(
         self, stack: AlertingStack
     ) -> None:
-        # A run sends a heartbeat every 30 s.
+        # A run sends a heartbeat every 30 seconds.
         with stack.shortened({FIND: 60}), stack.client() as client:
             suspended = start_run(client, "waits-for-a-person/waits_for_a_person")
             retrying = start_run(client, "tries-again-in-an-hour/tries_again_in_an_hour")
@@ -209,16 +211,18 @@ class FailedRuns(ABC):
             said = stack.message(crashed)
             assert said.splitlines()[0] == "sleeps: Crashed"
             assert "No heartbeat" in said
-            # What waits without heartbeats has waited longer by now.
+            # By now the two waiting runs have sent no heartbeat for longer than the crashed one.
             stack.message(failed(client, "fails/fails"))
             assert len(stack.inbox.about(run)) == 1
-            states = [get(client, f"/flow_runs/{each}")["state"] for each in (suspended, retrying)]
+            states = [
+                get(client, f"/flow_runs/{waiting}")["state"] for waiting in (suspended, retrying)
+            ]
             assert [state["name"] for state in states] == ["Suspended", "AwaitingRetry"]
             assert stack.inbox.about(suspended) + stack.inbox.about(retrying) == []
 
 
 def edited_yaml(text: str, change: Callable[[Any], None]) -> str:
-    """The document in `text` after `change`, with its comments and anchors."""
+    """Return the YAML `text` after `change`, with its comments and anchors kept."""
     yaml = YAML()
     document = yaml.load(text)
     change(document)
@@ -228,17 +232,17 @@ def edited_yaml(text: str, change: Callable[[Any], None]) -> str:
 
 
 def reaches(client: httpx.Client, run_id: str, state: str, seconds: float = PATIENCE) -> None:
-    """Wait until a run is in the state of this name."""
+    """Wait until a run is in the state that is called `state`."""
 
     def probe() -> bool:
-        found = get(client, f"/flow_runs/{run_id}")["state"]
-        return bool(found["name"] == state)
+        current = get(client, f"/flow_runs/{run_id}")["state"]
+        return bool(current["name"] == state)
 
     wait_for(f"state {state} of run {run_id}", probe, seconds)
 
 
 def happened(client: httpx.Client, prefix: str, resource: str | None = None) -> list[Any]:
-    """The events whose names begin with `prefix`, about `resource` if given, the newest first."""
+    """Return the events whose names begin with `prefix`, of `resource` if given, newest first."""
     body: dict[str, Any] = {"filter": {"event": {"prefix": [prefix]}, "order": "DESC"}}
     if resource:
         body["filter"]["any_resource"] = {"id": [resource]}
@@ -246,7 +250,7 @@ def happened(client: httpx.Client, prefix: str, resource: str | None = None) -> 
 
 
 def failed(client: httpx.Client, name: str) -> dict[str, Any]:
-    """Run a deployment to its end, which has to be of type Failed; the run."""
+    """Run a deployment until its state is of type FAILED, and no other; return the run."""
     run = finished(client, start_run(client, name), PATIENCE)
     assert run["state_type"] == "FAILED", run["state"]
     return run
@@ -257,8 +261,8 @@ def _deployment(name: str) -> dict[str, Any]:
     return {"name": name, "entrypoint": f"flows/ending.py:{name}", "work_pool": pool}
 
 
-def _cut(declared: Any, times: dict[str, int]) -> None:
-    found = {each["name"]: each["trigger"] for each in declared["automations"]}
+def _shorten(declared: Any, times: dict[str, int]) -> None:
+    triggers = {automation["name"]: automation["trigger"] for automation in declared["automations"]}
     for name, seconds in times.items():
-        assert found[name]["within"] > seconds
-        found[name]["within"] = seconds
+        assert triggers[name]["within"] > seconds
+        triggers[name]["within"] = seconds

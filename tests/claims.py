@@ -1,4 +1,4 @@
-"""What holds for a running stack on either backend; the folders give the fixture `stack`."""
+"""What holds for a running stack on either backend; each folder has its own fixture `stack`."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 OPEN = {"/health", "/ready"}
 SLUG = "often"
-# What the log of a service has in it at least; while all is well, the server logs nothing.
+# What the log of each service contains; the server logs nothing while all is well.
 LOGGED = {
     "postgres": "database system is ready to accept connections",
     "server": "",
     "bootstrap": "hello/hello",
     "worker": "Worker",
 }
-# See `write_env`.
+# The warning about the permissions that `write_env` gives to the file of an embedded stack.
 OPEN_FILE = "other users of this machine can read STACK_PASSWORD in .env: chmod 600 .env"
 
 
 class RunningStack:
-    """Claims that leave the stack as it was."""
+    """Claims that leave the stack as they found it."""
 
     def test_hello_runs_to_completion_and_its_log_is_there(self, stack: Stack) -> None:
         with stack.client() as client:
@@ -42,9 +42,9 @@ class RunningStack:
         with stack.client() as client:
             run = complete(client, "export/export", {"env": "pro", "select": "orders"})
             body = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
-            made = post(client, "/artifacts/filter", body)
-        tables = [each for each in made if each["key"] == "export"]
-        assert [each["type"] for each in tables] == ["table"]
+            artifacts = post(client, "/artifacts/filter", body)
+        tables = [artifact for artifact in artifacts if artifact["key"] == "export"]
+        assert [table["type"] for table in tables] == ["table"]
         assert "orders" in str(tables[0]["data"])
 
     def test_a_schedule_makes_runs_and_they_complete(self, stack: Stack) -> None:
@@ -119,9 +119,9 @@ class RunningStack:
 
     def test_a_schedule_that_was_paused_stays_paused(self, stack: Stack) -> None:
         with stack.client() as client:
-            found = deployment(client)
-            schedule = found["schedules"][0]
-            path = f"/deployments/{found['id']}/schedules/{schedule['id']}"
+            hello = deployment(client)
+            schedule = hello["schedules"][0]
+            path = f"/deployments/{hello['id']}/schedules/{schedule['id']}"
             client.patch(path, json={"active": False}).raise_for_status()
             try:
                 assert "nothing changed" in stack.run("scripts/bootstrap.py").stdout
@@ -169,7 +169,7 @@ class RunningStack:
 
 
 class RestartedStack:
-    """Claims that stop or kill parts of the stack; it is up again after each of them."""
+    """Claims that stop or kill parts of the stack, which is brought up again after each test."""
 
     @pytest.fixture(autouse=True)
     def _up_afterwards(self, stack: Stack) -> Iterator[None]:
@@ -199,7 +199,7 @@ class RestartedStack:
             with stack.client() as client:
                 complete(client, "hello/hello")
                 assert _kept(client) == before
-            # Prefect's own worker says so, of a pool that was made for ours.
+            # Prefect's own worker warns when it polls a pool of the type prefork.
             assert "Worker type mismatch" in stack.command("logs", "worker")
         finally:
             del stack.variables["WORKER_TYPE"]
@@ -211,36 +211,36 @@ class RestartedStack:
 
 
 def base64_login() -> str:
-    """The login as a request carries it."""
+    """Return the login as the header of a request carries it."""
     return base64.b64encode(f"admin:{NASTY}".encode()).decode()
 
 
 def heals(stack: Stack, service: str) -> None:
-    """Wait until the stack is whole after a kill of `service`, and runs a flow."""
-    wait_for(f"stack that is whole after the end of {service}", lambda: _whole(stack), 60)
+    """Wait until `status` is healthy after a kill of `service`; then run a flow."""
+    wait_for(f"healthy stack after the end of {service}", lambda: _whole(stack), 60)
     with stack.client() as client:
         complete(client, "hello/hello")
 
 
 def restarts(stack: Stack, service: str) -> int:
-    """How often `status` says that `service` was started again."""
+    """Return how often `service` was restarted, as `status` counts it."""
     details = {each["name"]: str(each["detail"]) for each in stack.status()["services"]}
     counted = re.search(r"(\d+) restarts", details[service])
     return int(counted[1]) if counted else 0
 
 
 @contextmanager
-def running(made: Stack) -> Iterator[Stack]:
-    """`made` with passwords that hold any character and a schedule to wait for, up and running."""
-    write_env(made)
-    schedule_often(made)
-    with stacks.stack(made):
-        made.up()
-        yield made
+def running(tested: Stack) -> Iterator[Stack]:
+    """Start `tested` with passwords of special characters and a schedule to wait for; yield it."""
+    write_env(tested)
+    schedule_often(tested)
+    with stacks.stack(tested):
+        tested.up()
+        yield tested
 
 
 def schedule_often(stack: Stack) -> None:
-    """Give the clone one more deployment of hello, with a schedule that a test can wait for."""
+    """Declare one deployment that runs every 20 seconds, and one that sets every key."""
     extra = f"""
   - name: scheduled
     entrypoint: flows/hello.py:hello
@@ -251,7 +251,7 @@ def schedule_often(stack: Stack) -> None:
     work_pool:
       name: default
 
-  # All that can be declared, so that a second bootstrap finds it as the server has kept it.
+  # Every key, so that a second bootstrap compares each with what the server has stored.
   - name: everything
     entrypoint: flows/export.py:export
     description: of everything
@@ -278,7 +278,7 @@ def schedule_often(stack: Stack) -> None:
 
 
 def write_env(stack: Stack) -> None:
-    """Give the clone an `.env` with the nastiest passwords, and a webhook."""
+    """Write an `.env` with passwords of special characters, a concurrency and a webhook."""
     path = stack.root / ".env"
     path.write_text(
         f"STACK_PASSWORD={stacks.single_quoted(NASTY)}\n"
@@ -286,7 +286,7 @@ def write_env(stack: Stack) -> None:
         "WORKER_CONCURRENCY=7\n"
         "SLACK_WEBHOOK_URL=https://hooks.slack.com/services/T00000000/B00000000/xxxx\n"
     )
-    # In Docker, closed to the user that containers run as.
+    # In Docker, `init` reads the file as root; the user of the containers must not need to.
     path.chmod(0o600 if stack.backend == "docker" else 0o644)
 
 
@@ -297,7 +297,7 @@ def _whole(stack: Stack) -> bool:
 def _kept(client: httpx.Client) -> dict[str, list[str]]:
     names = {}
     for kind in ("deployments", "block_documents", "work_pools"):
-        found = post(client, f"/{kind}/filter", {})
-        names[kind] = sorted(f"{each['id']} {each['name']}" for each in found)
-    assert any("slack" in each for each in names["block_documents"])
+        resources = post(client, f"/{kind}/filter", {})
+        names[kind] = sorted(f"{resource['id']} {resource['name']}" for resource in resources)
+    assert any("slack" in name for name in names["block_documents"])
     return names

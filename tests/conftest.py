@@ -1,4 +1,4 @@
-"""Fixtures and hooks that all tests share."""
+"""Hooks that all tests share."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# A shell starts what it puts into the background with Ctrl-C ignored, children inherit that, and
-# Prefect's own worker, which passes SIGTERM on to itself as SIGINT, would never stop.
+# A shell starts background jobs with SIGINT ignored, and children inherit that. Prefect's own
+# worker, which turns SIGTERM into a SIGINT to itself, would then never stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Files that take minutes are started first, the longest one before all, so that no process is left
-# alone with one of them at the end. A file that is not named here takes its turn by name.
+# Files that take minutes start first, longest first, so that no process is left alone with one of
+# them at the end. Files that are not listed follow in the order of collection.
 LONGEST_FIRST = (
     "tests/docker/test_stack.py",
     "tests/docker/test_remote.py",
@@ -51,15 +51,15 @@ BROWSER = "tests/browser"  # its files share two stacks
 
 
 class WholeFiles(LoadScopeScheduling):  # type: ignore[misc]
-    """One process runs a file, since a file shares a stack; the browser's files go together."""
+    """Gives each process whole files, since a file shares a stack; the browser's stay together."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         return BROWSER if file.startswith(f"{BROWSER}/") else file
 
     def _reschedule(self, node: WorkerController) -> None:
-        # xdist hands out the next file while two tests of the present one are left, and so leaves a
-        # file of minutes waiting behind a test of minutes. One has to be left: a process runs its
+        # xdist hands out the next file while two tests of the current one are left, so a file of
+        # minutes may wait behind a test of minutes. One test has to be left: a process runs its
         # last test only when it knows what comes next.
         if not self.workqueue or self._pending_of(self.assigned_work[node]) <= 1:
             super()._reschedule(node)
@@ -67,12 +67,12 @@ class WholeFiles(LoadScopeScheduling):  # type: ignore[misc]
 
 @pytest.hookimpl(optionalhook=True)  # pytest may run without xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Hand out whole files."""
+    """Replace the scheduler of xdist with one that hands out whole files."""
     return WholeFiles(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that take longest first; xdist hands them out in this order."""
+    """Sort the longest files first; xdist hands them out in this order."""
     rank = {name: place for place, name in enumerate(LONGEST_FIRST)}
 
     def key(item: pytest.Item) -> int:
@@ -85,7 +85,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add state, health and logs of the stacks that a failed test used."""
+    """Add status and logs of the stacks that a failed test used to its report."""
     report = yield
     if report.failed and call.when != "teardown":
         for name, value in getattr(item, "funcargs", {}).items():

@@ -1,7 +1,7 @@
-"""Runs `python -m server.bootstrap` in a fork of a process that has imported it already.
+"""Runs `python -m server.bootstrap` in a fork of a process that has already imported it.
 
-Importing Prefect takes longer than a whole bootstrap. The stacks under test and
-`scripts/bootstrap.py` start it in a new interpreter, as users do.
+Importing Prefect takes longer than a whole bootstrap. The stacks under test, and
+`scripts/bootstrap.py`, still start it in a new interpreter, as users do.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def run(
     """Run bootstrap in `folder` with nothing but `env` as its environment.
 
     Raises:
-        subprocess.TimeoutExpired: it takes longer than `seconds`.
+        subprocess.TimeoutExpired: bootstrap takes longer than `seconds`, and is killed.
     """
     with tempfile.TemporaryDirectory() as temporary:
         out, err = Path(temporary) / "out", Path(temporary) / "err"
@@ -55,5 +55,5 @@ def _run(arguments: Sequence[str], folder: Path, env: dict[str, str], out: Path,
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
-    context.root_settings_context().__enter__()  # those of this environment
+    context.root_settings_context().__enter__()  # reads the settings anew
     exit_with(lambda: app(list(arguments), prog_name=PROGRAM))

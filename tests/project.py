@@ -1,4 +1,4 @@
-"""Declarations of a test's own, bootstrapped onto the server of a running stack."""
+"""Projects with their own declarations, bootstrapped onto the server of a running stack."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def {name}(who: str = "world", times: int = 1) -> None:
 
 @dataclass
 class Project:
-    """A folder with `prefect.yaml`, `stack.yaml` and `flows/`, of a stack name of its own.
+    """A folder with `prefect.yaml`, `stack.yaml` and `flows/`, and a stack name of its own.
 
-    Bootstrap tells by that name what it has made, so that tests share a server.
+    Bootstrap marks what it creates with that name, so tests can share a server.
     """
 
     folder: Path
@@ -47,7 +47,7 @@ class Project:
     def write(
         self, *, stack: str = "", prefect: str = "", flows: Mapping[str, str] | None = None
     ) -> None:
-        """Declare this and nothing else."""
+        """Replace `stack.yaml` and `prefect.yaml`, and write `flows` by name into `flows/`."""
         (self.folder / "stack.yaml").write_text(stack)
         (self.folder / "prefect.yaml").write_text(prefect)
         (self.folder / "flows").mkdir(exist_ok=True)
@@ -55,7 +55,7 @@ class Project:
             (self.folder / "flows" / name).write_text(text)
 
     def environment(self, api: str | None = None) -> dict[str, str]:
-        """What bootstrap finds there."""
+        """Return the environment of bootstrap, for the API at `api` or that of the stack."""
         here = dataclasses.replace(place.DOCKER, root=self.folder)
         return {
             **environment.COMMON,
@@ -73,34 +73,34 @@ class Project:
     def bootstrap(
         self, *arguments: str, api: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run it; what it printed is kept for a failure's report."""
+        """Run bootstrap and keep its output for the report of a failed test."""
         result = forked_bootstrap.run(arguments, self.folder, self.environment(api), 300)
         said = f"$ bootstrap {' '.join(arguments)} -> {result.returncode}\n"
         self.stack.said.append(f"{said}{result.stdout}{result.stderr}")
         return result
 
     def apply(self, *arguments: str) -> str:
-        """Run it, which has to end with 0; what it printed."""
+        """Run bootstrap, which has to exit with 0; return its standard output."""
         result = self.bootstrap(*arguments)
         assert result.returncode == 0, self.stack.said[-1]
         return result.stdout
 
     def changes(self, *arguments: str) -> dict[str, dict[str, Any]]:
-        """What `--plan --json` says of each resource, by its kind and name."""
-        found = json.loads(self.apply("--plan", "--json", *arguments))
-        return {f"{each['kind']} {each['name']}": each for each in found["changes"]}
+        """Return the entry of `--plan --json` for each resource, by "KIND NAME"."""
+        plan = json.loads(self.apply("--plan", "--json", *arguments))
+        return {f"{change['kind']} {change['name']}": change for change in plan["changes"]}
 
     def ours(self, *arguments: str) -> dict[str, str]:
-        """The action for each resource that is ours or declared."""
+        """Return the planned action for each resource, but for those that others own."""
         return {
-            name: each["action"]
-            for name, each in self.changes(*arguments).items()
-            if each["action"] != "not-ours"
+            name: change["action"]
+            for name, change in self.changes(*arguments).items()
+            if change["action"] != "not-ours"
         }
 
 
 def make(folder: Path, stack: Stack, name: str) -> Project:
-    """A project that declares nothing yet, for the server of `stack`."""
+    """Return a project in `folder` that declares nothing yet, for the server of `stack`."""
     script = 'eval "$(scripts/stack env)"; printf "%s" "$PREFECT_API_AUTH_STRING"'
     project = Project(folder, stack, name, stack.run("sh", "-c", script).stdout)
     project.write()

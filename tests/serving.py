@@ -1,4 +1,4 @@
-"""The server's app in the test's own process, asked without a network."""
+"""The server's ASGI app in the test's own process, called without a network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOGIN = "ada:correct horse"
 
 @contextmanager
 def settings(database_url: str, home: Path, login: str | None = LOGIN) -> Iterator[None]:
-    """The settings of Prefect that the server of a stack with this `login` has."""
+    """Apply the Prefect settings that the server of a stack with this `login` runs with."""
     values = {
         "PREFECT_HOME": home,
         "PREFECT_API_DATABASE_CONNECTION_URL": database_url,
@@ -36,20 +36,20 @@ def settings(database_url: str, home: Path, login: str | None = LOGIN) -> Iterat
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "server.app.leases",
     }
     settings = {getattr(prefect_settings, k): v for k, v in values.items()}
-    # Prefect keeps the first database that it is asked for, for the life of the process.
+    # Otherwise Prefect keeps the first database configuration for the life of the process.
     with temporary_settings(settings), temporary_database_config(None):
         yield
 
 
 @contextmanager
 def app(database_url: str, home: Path, login: str | None = LOGIN) -> Iterator[ASGIApp]:
-    """The app with these settings; its lifespan does not run."""
+    """Yield the app with these settings applied; its lifespan does not run."""
     with settings(database_url, home, login):
         yield build(frozenset({"server"}) if login is None else None)
 
 
 def ask(app: ASGIApp, method: str, path: str, **given: Any) -> httpx.Response:
-    """Send one request to `app`; an exception that comes out of it fails the test."""
+    """Send one request to `app`; an exception that the app does not handle is raised here."""
 
     async def send() -> httpx.Response:
         transport = httpx.ASGITransport(app)

@@ -1,4 +1,4 @@
-"""A real stack in a clone of its own, driven by the commands that a person types."""
+"""A real stack in its own clone of this repository, driven by the commands that a user types."""
 
 from __future__ import annotations
 
@@ -26,16 +26,15 @@ if TYPE_CHECKING:
 SOURCE = Path(__file__).resolve().parents[1]
 # Every character that has ever broken somebody's connection string, shell or YAML.
 NASTY = """p@:/ #%$'" w"""
-# A client loads the certificates of all authorities, for plain HTTP too, which takes 26 ms of CPU.
+# By default a client loads every CA certificate, even for plain HTTP, which takes 26 ms of CPU.
 NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
 def free_port() -> int:
-    """A port on loopback that nothing listens on.
+    """Return a loopback port that nothing listens on.
 
-    The kernel gives none of these to a connection, so that a stack finds its own free again when it
-    comes back.
+    It is below the kernel's ephemeral range, so no connection takes it while its stack is down.
     """
     while True:
         port = random.randrange(15_000, 32_000)  # noqa: S311 - no secret
@@ -44,12 +43,12 @@ def free_port() -> int:
 
 
 def single_quoted(value: str) -> str:
-    """`value` as `.env` takes it."""
+    """Quote `value` for a line of `.env`."""
     return "'" + value.replace("'", "\\'") + "'"
 
 
 def clone(folder: Path) -> Path:
-    """The files of this checkout, as they are, in `folder`; the environment is shared with it."""
+    """Copy this checkout to `folder`, uncommitted changes included; `.venv` is a link to ours."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"],
         check=True,
@@ -73,18 +72,18 @@ class Stack:
     name: str
     port: int
     backend: str  # "embedded" or "docker"
-    user: str | None = None  # who types the commands; None: whoever runs the tests
+    user: str | None = None  # who runs the commands; None: whoever runs the tests
     variables: dict[str, str] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
-    _login: tuple[object, str] | None = None  # what it depends on, and the login
+    _login: tuple[object, str] | None = None  # cache: the settings it depends on, the login
 
     @property
     def url(self) -> str:
-        """The address of UI and API."""
+        """The base address of the UI and the API."""
         return f"http://127.0.0.1:{self.port}"
 
     def environment(self) -> dict[str, str]:
-        """An empty environment, but for what names this stack."""
+        """Return an environment that names this stack and inherits nothing but PATH."""
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.root),
@@ -96,7 +95,7 @@ class Stack:
     def run(
         self, *argv: str, timeout: float = 300, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in the clone; what it printed is kept for a failure's report."""
+        """Run a command in the clone; `said` keeps its output for the report of a failed test."""
         if argv[1:2] in {("up",), ("down",)}:
             self._login = None
         result = subprocess.run(
@@ -117,26 +116,26 @@ class Stack:
         return result
 
     def command(self, verb: str, *arguments: str, timeout: float = 300) -> str:
-        """Run `scripts/stack VERB`, which has to end with 0; what it printed."""
+        """Run `scripts/stack VERB`, which has to exit with 0; return its standard output."""
         result = self.run("scripts/stack", verb, *arguments, timeout=timeout)
         assert result.returncode == 0, self.said[-1]
         return result.stdout
 
     def up(self) -> str:
-        """Start it on its backend."""
+        """Start the stack on its backend."""
         return self.command("up", f"--{self.backend}")
 
     def down(self, *arguments: str) -> str:
-        """Stop it."""
+        """Stop the stack."""
         return self.command("down", *arguments)
 
     def status(self) -> dict[str, Any]:
-        """What `scripts/stack status --json` says, whatever its exit code."""
+        """Return what `scripts/stack status --json` prints, whatever its exit code."""
         result = self.run("scripts/stack", "status", "--json")
         return dict(json.loads(result.stdout))
 
     def client(self) -> httpx.Client:
-        """An API client with the login that `scripts/stack env` prints."""
+        """Return an API client with the login that `scripts/stack env` prints."""
         login = self._read_login()
         user, _, password = login.partition(":")
         return httpx.Client(
@@ -147,7 +146,7 @@ class Stack:
         )
 
     def _read_login(self) -> str:
-        """The login; asked for once, for as long as no command has changed the stack."""
+        """Return the login; cached until `up`, `down`, `.env` or `variables` may change it."""
         dotenv = self.root / ".env"
         key = (dotenv.read_text() if dotenv.exists() else "", dict(self.variables))
         if self._login is None or self._login[0] != key:
@@ -156,7 +155,7 @@ class Stack:
         return self._login[1]
 
     def edit(self, name: str, change: Callable[[str], str]) -> None:
-        """Change a file of the clone, as an editor does: replaced whole."""
+        """Rewrite a file of the clone; `change` gets its text and has to return a different one."""
         path = self.root / name
         text = path.read_text()
         changed = change(text)
@@ -164,14 +163,14 @@ class Stack:
         path.write_text(changed)
 
     def report(self) -> str:
-        """State, health and logs, for a test that failed."""
+        """Return the stack's status and logs, and its last commands, to explain a failed test."""
         self.run("scripts/stack", "status")
         self.run("scripts/stack", "logs")
         return "\n".join(part[-6000:] for part in self.said[-6:])
 
 
 def wait_for(what: str, probe: Callable[[], Any], seconds: float = 90) -> Any:
-    """The first true answer of `probe`; a failed test that names `what` when there is none."""
+    """Return the first true answer of `probe`; fail, naming `what`, if there is none in time."""
     deadline = time.monotonic() + seconds
     pause, last = 0.2, None
     while time.monotonic() < deadline:
@@ -183,43 +182,43 @@ def wait_for(what: str, probe: Callable[[], Any], seconds: float = 90) -> Any:
             if last:
                 return last
         time.sleep(pause)
-        # Who waits for long asks less often: an answer costs the server what the stack could use.
+        # Ask less often the longer it takes: each answer costs CPU that the stack could use.
         pause = min(pause * 1.2, 1)
     raise AssertionError(f"no {what} within {seconds:.0f} s; last: {last!r}")
 
 
 def post(client: httpx.Client, path: str, body: object) -> Any:
-    """POST and read the answer, which has to be one."""
+    """POST `body`; return the JSON of a successful answer, raise `HTTPStatusError` otherwise."""
     answer = client.post(path, json=body)
     answer.raise_for_status()
     return answer.json() if answer.content else None
 
 
 def get(client: httpx.Client, path: str) -> Any:
-    """GET and read the answer, which has to be one."""
+    """GET `path`; return the JSON of a successful answer, raise `HTTPStatusError` otherwise."""
     answer = client.get(path)
     answer.raise_for_status()
     return answer.json()
 
 
 def deployment(client: httpx.Client, name: str = "hello/hello") -> dict[str, Any]:
-    """A deployment by its full name."""
+    """Return a deployment by its full name, `flow/deployment`."""
     return dict(get(client, f"/deployments/name/{name}"))
 
 
 def start_run(client: httpx.Client, name: str, parameters: dict[str, Any] | None = None) -> str:
-    """Ask for a run of a deployment; its id."""
-    found = deployment(client, name)["id"]
+    """Create a flow run of a deployment; return its id."""
+    deployment_id = deployment(client, name)["id"]
     body = {"parameters": parameters or {}, "state": {"type": "SCHEDULED"}}
-    return str(post(client, f"/deployments/{found}/create_flow_run", body)["id"])
+    return str(post(client, f"/deployments/{deployment_id}/create_flow_run", body)["id"])
 
 
 def finished(client: httpx.Client, run_id: str, seconds: float = 240) -> dict[str, Any]:
-    """Wait until a run has ended; the run."""
+    """Wait until a run is in a terminal state; return the run."""
 
     def probe() -> dict[str, Any] | None:
-        found: dict[str, Any] = get(client, f"/flow_runs/{run_id}")
-        return found if found["state_type"] in TERMINAL else None
+        run: dict[str, Any] = get(client, f"/flow_runs/{run_id}")
+        return run if run["state_type"] in TERMINAL else None
 
     return dict(wait_for(f"end of run {run_id}", probe, seconds))
 
@@ -227,34 +226,34 @@ def finished(client: httpx.Client, run_id: str, seconds: float = 240) -> dict[st
 def complete(
     client: httpx.Client, name: str, parameters: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Run a deployment to its end, which has to be Completed; the run."""
-    found = finished(client, start_run(client, name, parameters))
-    assert found["state_type"] == "COMPLETED", found["state"]
-    return found
+    """Run a deployment until it is Completed, and nothing else; return the run."""
+    run = finished(client, start_run(client, name, parameters))
+    assert run["state_type"] == "COMPLETED", run["state"]
+    return run
 
 
 def log(client: httpx.Client, run_id: str) -> list[dict[str, Any]]:
-    """The first 200 entries of a run's log, by time."""
+    """Return the first 200 entries of a run's log, the oldest first."""
     body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC"}
     return list(post(client, "/logs/filter", body))
 
 
 def has_logged(client: httpx.Client, run_id: str, text: str) -> bool:
-    """Whether an entry of a run's log has `text` in it by now."""
-    return any(text in each["message"] for each in log(client, run_id))
+    """Tell whether any of the first 200 entries of a run's log contains `text` by now."""
+    return any(text in entry["message"] for entry in log(client, run_id))
 
 
 def make(factory: pytest.TempPathFactory, name: str) -> Stack:
-    """An embedded stack in a clone of its own, not started."""
+    """Return an embedded stack in its own clone; it is not started."""
     return Stack(clone(factory.mktemp(name)), f"test-{name}-{os.getpid()}", free_port(), "embedded")
 
 
 @contextmanager
-def stack(made: Stack) -> Iterator[Stack]:
-    """`made`, and nothing of it left afterwards."""
+def stack(tested: Stack) -> Iterator[Stack]:
+    """Yield `tested`; afterwards stop it and delete its data."""
     try:
-        yield made
+        yield tested
     finally:
-        (made.root / ".env").unlink(missing_ok=True)  # it may hold the mistake that was tested
-        result = made.run("scripts/stack", "down", "--volumes")
-    assert result.returncode == 0, made.said[-1]
+        (tested.root / ".env").unlink(missing_ok=True)  # it may hold the mistake that was tested
+        result = tested.run("scripts/stack", "down", "--volumes")
+    assert result.returncode == 0, tested.said[-1]

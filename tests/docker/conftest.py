@@ -1,4 +1,4 @@
-"""The base images, and one stack in Docker for the claims that share it."""
+"""The base images, one stack in Docker that tests share, and single stacks."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ WORKER_IMAGE = "prefect-stack-test/worker"
 
 @pytest.fixture(scope="session")
 def base_images() -> None:
-    """Both base images, built as stand-ins where they cannot be pulled."""
+    """Both base images; they are built as stand-ins if they cannot be pulled."""
     try:
         docker.system.info()
     except DockerException as error:
         pytest.skip(f"no Docker engine answers: {error}")
-    # Every process of the tests asks for them, and one of them makes them.
+    # Several processes of the tests ask for them; the first one makes them.
     with (Path(tempfile.gettempdir()) / "prefect-stack-images.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         standins.ensure(_default("python_image"), _default("postgres_image"), print)
 
 
 def make(tmp_path_factory: pytest.TempPathFactory, name: str) -> Stack:
-    """A stack in a clone of its own, not started, with images of the tests' own."""
+    """Return a stack in its own clone with images of the tests; it is not started."""
     root = stacks.clone(tmp_path_factory.mktemp(name))
-    made = Stack(root, f"test-{name}-{os.getpid()}", stacks.free_port(), "docker")
-    made.variables |= {"SERVER_IMAGE": SERVER_IMAGE, "WORKER_IMAGE": WORKER_IMAGE}
-    return made
+    stack = Stack(root, f"test-{name}-{os.getpid()}", stacks.free_port(), "docker")
+    stack.variables |= {"SERVER_IMAGE": SERVER_IMAGE, "WORKER_IMAGE": WORKER_IMAGE}
+    return stack
 
 
 @pytest.fixture(scope="session")
 def stack(base_images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A running stack with passwords that hold any character."""
-    with claims.running(make(tmp_path_factory, "docker")) as made:
-        yield made
+    """A running stack with passwords of special characters."""
+    with claims.running(make(tmp_path_factory, "docker")) as stack:
+        yield stack
 
 
 @pytest.fixture
 def unstarted(base_images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack in a clone of its own that is not started; nothing of it is left afterwards."""
-    with stacks.stack(make(tmp_path_factory, "single")) as made:
-        yield made
+    """A stack in its own clone, not started; it is stopped and deleted afterwards."""
+    with stacks.stack(make(tmp_path_factory, "single")) as stack:
+        yield stack
 
 
 def _default(name: str) -> str:

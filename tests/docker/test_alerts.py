@@ -1,4 +1,4 @@
-"""Alerts come to Slack from the containers; what they reach by its name is a container too."""
+"""Alerts reach Slack from the containers; Slack is one more container, with Slack's host name."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# What the automations do is claimed of an embedded stack in each run of the tests; this is the way
-# of a message out of a container.
+# Every run of the tests checks what the automations do, with an embedded stack. What these add is
+# the way of a message out of a container.
 pytestmark = pytest.mark.slow
 CA = "/test/ca.pem"
 
 
 @pytest.fixture(scope="module")
 def stack(base_images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AlertingStack]:
-    """A running stack with one service more, which has Slack's name."""
+    """A running stack with one more service, which has Slack's host name."""
     inbox = inboxes.make(tmp_path_factory.mktemp("inbox"))
-    made = AlertingStack(**vars(make(tmp_path_factory, "alerts")), inbox=inbox)
-    made.prepare()
-    made.edit(
+    stack = AlertingStack(**vars(make(tmp_path_factory, "alerts")), inbox=inbox)
+    stack.prepare()
+    stack.edit(
         "compose.yaml",
         lambda text: edited_yaml(text, lambda declared: _add_slack(declared, inbox.folder)),
     )
-    with stacks.stack(made):
-        made.up()
-        yield made
+    with stacks.stack(stack):
+        stack.up()
+        yield stack
 
 
 class TestAlerts(FailedRuns):
-    """All that holds for both backends."""
+    """What holds for both backends."""
 
     def kill_worker(self, stack: AlertingStack) -> None:
-        """Its runs die with it: it is the first process of its container."""
-        # From outside: `docker kill` counts as a stop by hand, which nothing heals.
+        """The worker's runs die with it, since it is the first process of its container."""
+        # Killed from the host: after `docker kill`, a stop by hand, Docker restarts nothing.
         os.kill(inspect(stack, "worker")["State"]["Pid"], signal.SIGKILL)
 
     def signal_run(self, stack: AlertingStack, pid: int, number: signal.Signals) -> None:
-        """From inside its container."""
+        """Send it inside the container, whose pids the server knows."""
         execute(stack, "worker", "python", "-c", f"import os; os.kill({pid}, {int(number)})")
 
 

@@ -1,4 +1,4 @@
-"""Mistakes that Docker's own services find, with plain `docker compose` too."""
+"""Mistakes that the containers find themselves, so also with plain `docker compose`."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_password_changed_after_the_database_was_made_is_refused(unstarted: St
     assert "names a flow that does not exist" in result.stderr
     assert f"{unstarted.name} is up, but not every declaration could be applied" in result.stderr
     status = unstarted.status()
-    shown = {each["name"]: each for each in status["services"]}
+    shown = {service["name"]: service for service in status["services"]}
     assert not status["running"]
     assert shown["bootstrap"]["status"] == "failed"
     assert "names a flow that does not exist" in shown["bootstrap"]["detail"]
@@ -88,7 +88,7 @@ def _refused(stack: Stack) -> str:
 
 
 def _in_volumes(stack: Stack, script: str) -> None:
-    """Run `script` where the volumes of secrets are folders."""
+    """Run a shell script in a folder in which each volume of secrets is mounted by its name."""
     names = ("database", "encryption", "api")
     volumes = [f"--volume={stack.name}_secret-{name}:/secrets/{name}" for name in names]
     argv = ["docker", "run", "--rm", "--workdir", "/secrets", *volumes, "--entrypoint", "sh"]
@@ -113,7 +113,7 @@ def test_a_volume_that_cannot_be_written_is_named(unstarted: Stack) -> None:
     volume = f"{unstarted.name}_secret-database:/secrets"
     image = unstarted.variables["SERVER_IMAGE"]
     argv = ["docker", "run", "--rm", "--user", "0", "--volume", volume, "--entrypoint", "sh"]
-    # Docker gives a volume that is empty to the user whom the image names.
+    # Docker gives an empty volume to the user of the image, so this one gets a file.
     script = "touch /secrets/somebody-elses && chown 0:0 /secrets"
     subprocess.run([*argv, image, "-c", script], check=True)
     result = unstarted.run("scripts/stack", "up", "--docker")

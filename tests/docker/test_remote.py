@@ -1,4 +1,4 @@
-"""In Docker without a server of its own: bootstrap and worker use one on this machine."""
+"""A stack in Docker without its own server: bootstrap and worker use one on this machine."""
 
 from __future__ import annotations
 
@@ -25,58 +25,58 @@ LINE = "LOCAL_SERVER=0\n"
 
 @pytest.fixture(scope="module")
 def gateway(base_images: None) -> str:
-    """The address of this machine that containers reach."""
+    """The address under which containers reach this machine."""
     argv = ["docker", "network", "inspect", "bridge"]
-    found = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
-    return str(json.loads(found)[0]["IPAM"]["Config"][0]["Gateway"])
+    networks = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    return str(json.loads(networks)[0]["IPAM"]["Config"][0]["Gateway"])
 
 
 @pytest.fixture(scope="module")
 def server(gateway: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack without Docker that listens where containers reach it."""
-    made = stacks.make(tmp_path_factory, "server")
-    made.variables["STACK_BIND"] = gateway
-    (made.root / ".env").write_text(f"STACK_PASSWORD={single_quoted(NASTY)}\n")
-    with serving(made):
-        yield made
+    """A running stack without Docker that listens where containers reach it."""
+    stack = stacks.make(tmp_path_factory, "server")
+    stack.variables["STACK_BIND"] = gateway
+    (stack.root / ".env").write_text(f"STACK_PASSWORD={single_quoted(NASTY)}\n")
+    with serving(stack):
+        yield stack
 
 
 @pytest.fixture(scope="module")
 def clone(base_images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack in Docker that is to use another's server."""
-    made = make(tmp_path_factory, "using")
-    made.variables |= LEFT_OVER
-    with stacks.stack(made):
-        yield made
+    """A stack in Docker that is to use the server of another; tests start and stop it."""
+    stack = make(tmp_path_factory, "using")
+    stack.variables |= LEFT_OVER
+    with stacks.stack(stack):
+        yield stack
 
 
 @pytest.fixture
 def using(clone: Stack) -> Stack:
-    """The same, not running."""
+    """The same stack, stopped."""
     compose(clone, "down")
     return clone
 
 
 def write_env(using: Stack, url: str, *lines: str) -> None:
-    """Name a server in `.env`."""
+    """Write an `.env` that names a server, and further lines."""
     (using.root / ".env").write_text("\n".join([f"PREFECT_API_URL={url}", *lines]) + "\n")
 
 
 def compose(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `docker compose` in the clone, as a person does."""
+    """Run `docker compose` in the clone, as users do."""
     return stack.run("docker", "compose", *arguments)
 
 
 def services(stack: Stack, *arguments: str) -> set[str]:
-    """The services that have a container, running ones only unless told otherwise."""
+    """Return the services with a running container, or with `--all` with any."""
     return set(compose(stack, "ps", "--services", *arguments).stdout.split())
 
 
 def client(server: Stack, gateway: str) -> httpx.Client:
-    """An API client that goes where the server listens."""
-    made = server.client()
-    made.base_url = f"http://{gateway}:{server.port}/api"
-    return made
+    """Return an API client of the address that the server listens on."""
+    client = server.client()
+    client.base_url = f"http://{gateway}:{server.port}/api"
+    return client
 
 
 def test_flows_run_here_and_only_the_worker_is_here(
@@ -96,14 +96,14 @@ def test_flows_run_here_and_only_the_worker_is_here(
     status = using.status()
     assert (status["running"], status["url"]) == (True, url.removesuffix("/api"))
 
-    # The worker is given the login by a file, since Compose would prefer the shell's.
+    # The worker gets the login in a file, since Compose would prefer a variable of the shell.
     container = compose(using, "ps", "--quiet", "worker").stdout.strip()
     inspected = subprocess.run(
         ["docker", "inspect", container], check=True, capture_output=True, text=True
     ).stdout
     assert json.dumps(NASTY)[1:-1] not in inspected
-    found = compose(using, "exec", "-T", "worker", "find", str(DOCKER.secrets), "-type", "f")
-    assert str(DOCKER.secrets / remote.FILE) in found.stdout.split()
+    files = compose(using, "exec", "-T", "worker", "find", str(DOCKER.secrets), "-type", "f")
+    assert str(DOCKER.secrets / remote.FILE) in files.stdout.split()
 
     by_hand = using.run("scripts/bootstrap.py")
     assert "nothing changed" in by_hand.stdout, using.said[-1]
@@ -141,7 +141,7 @@ def test_a_wrong_login_ends_it_with_nothing_left_running(
     assert services(using) == set()
 
 
-@pytest.mark.slow  # `up` gives the server and the worker minutes to be well
+@pytest.mark.slow  # `up` waits minutes for the server and the worker to become healthy
 def test_a_server_that_is_not_there_ends_it_with_nothing_left_running(
     using: Stack, gateway: str
 ) -> None:
@@ -169,7 +169,7 @@ def test_back_home_the_key_is_gone_from_where_it_was_kept(
     (using.root / ".env").unlink()
     assert compose(using, "up", "--wait").returncode == 0, using.said[-1]
     assert services(using) == {"postgres", "server", "worker"}
-    found = compose(using, "exec", "-T", "worker", "find", str(DOCKER.secrets), "-type", "f")
-    assert str(DOCKER.secrets / remote.FILE) not in found.stdout.split()
+    files = compose(using, "exec", "-T", "worker", "find", str(DOCKER.secrets), "-type", "f")
+    assert str(DOCKER.secrets / remote.FILE) not in files.stdout.split()
     with using.client() as asking:
         completes(asking)

@@ -27,7 +27,7 @@ MAX_IMAGE = 400 * MEGABYTE
 
 
 class TestRunning(RunningStack):
-    """All that holds for both backends, and what is special in Docker."""
+    """What holds for both backends, and what is special in Docker."""
 
     @pytest.mark.parametrize("service", LONG_RUNNING)
     def test_a_container_is_not_root_and_can_do_nothing(self, stack: Stack, service: str) -> None:
@@ -44,7 +44,7 @@ class TestRunning(RunningStack):
         ports = {
             service: inspect(stack, service)["NetworkSettings"]["Ports"] for service in LONG_RUNNING
         }
-        published = {name: [b for b in each.values() if b] for name, each in ports.items()}
+        published = {name: [b for b in by_port.values() if b] for name, by_port in ports.items()}
         assert published == {
             "postgres": [],
             "server": [[{"HostIp": "127.0.0.1", "HostPort": str(stack.port)}]],
@@ -64,8 +64,8 @@ class TestRunning(RunningStack):
 
     @pytest.mark.parametrize("service", ["worker"])
     def test_the_worker_holds_no_secret_but_the_login(self, stack: Stack, service: str) -> None:
-        found = execute(stack, service, "find", str(DOCKER.secrets), "-type", "f")
-        assert found.split() == [str(DOCKER.secrets / secrets.API_PASSWORD)]
+        files = execute(stack, service, "find", str(DOCKER.secrets), "-type", "f")
+        assert files.split() == [str(DOCKER.secrets / secrets.API_PASSWORD)]
 
     @pytest.mark.parametrize("service", LONG_RUNNING)
     def test_a_generated_secret_is_in_no_configuration(self, stack: Stack, service: str) -> None:
@@ -74,13 +74,13 @@ class TestRunning(RunningStack):
         assert key not in json.dumps(inspect(stack, service))
 
     def test_a_secret_of_env_is_in_no_configuration(self, stack: Stack) -> None:
-        found = compose(stack, "ps", "--all", "--quiet").stdout.split()
-        assert len(found) == 6
-        inspected = docker("inspect", *found)
+        containers = compose(stack, "ps", "--all", "--quiet").stdout.split()
+        assert len(containers) == 6
+        inspected = docker("inspect", *containers)
         hidden = [NASTY, "hooks.slack.com", base64.b64encode(f"admin:{NASTY}".encode()).decode()]
         for secret in hidden:
             assert json.dumps(secret)[1:-1] not in inspected
-        assert f'"STACK_PORT={stack.port}"' in inspected  # as what is no secret would be
+        assert f'"STACK_PORT={stack.port}"' in inspected  # where a value that is no secret is shown
 
     def test_what_has_read_env_is_root_no_longer(self, stack: Stack) -> None:
         script = "from server import init; from server.settings import env_file as e; "
@@ -95,16 +95,16 @@ class TestRunning(RunningStack):
         assert {fields[name].strip() for name in ("CapEff", "CapPrm", "CapInh")} == {"0" * 16}
 
     def test_secrets_are_for_their_owner_only(self, stack: Stack) -> None:
-        found = execute(
+        files = execute(
             stack, "server", "find", str(DOCKER.secrets), "-type", "f", "-printf", "%m %u\n"
         )
-        assert sorted(found.splitlines()) == ["400 stack"] * 3
+        assert sorted(files.splitlines()) == ["400 stack"] * 3
 
     @pytest.mark.parametrize("name", ["SERVER_IMAGE", "WORKER_IMAGE"])
     def test_an_image_is_small_and_holds_no_build_tool(self, stack: Stack, name: str) -> None:
         image = stack.variables[name]
-        found = json.loads(docker("image", "inspect", image))[0]
-        assert found["Size"] < MAX_IMAGE
+        inspected = json.loads(docker("image", "inspect", image))[0]
+        assert inspected["Size"] < MAX_IMAGE
         script = "for tool in gcc cc make git uv; do command -v $tool && exit 1; done; exit 0"
         docker("run", "--rm", "--entrypoint", "sh", image, "-c", script)
 
@@ -131,18 +131,18 @@ class TestRunning(RunningStack):
 
 
 class TestRestarted(RestartedStack):
-    """All that holds for both backends after a restart, and kills of single processes."""
+    """What holds for both backends after a restart, and after kills of single processes."""
 
     @pytest.mark.parametrize("service", LONG_RUNNING)
     def test_a_service_that_was_killed_comes_back(self, stack: Stack, service: str) -> None:
         before = inspect(stack, service)
-        # From outside: `docker kill` counts as a stop by hand, which nothing heals.
+        # Killed from the host: after `docker kill`, a stop by hand, Docker restarts nothing.
         os.kill(before["State"]["Pid"], signal.SIGKILL)
         wait_for("another process", lambda: running_pid(stack, service) != before["State"]["Pid"])
         heals(stack, service)
         assert inspect(stack, service)["RestartCount"] == before["RestartCount"] + 1
 
-    @pytest.mark.slow  # three starts; an embedded stack does it in each run of the tests
+    @pytest.mark.slow  # three starts; every run of the tests does it with an embedded stack
     def test_one_setting_changes_the_type_of_worker_there_and_back(self, stack: Stack) -> None:
         super().test_one_setting_changes_the_type_of_worker_there_and_back(stack)
 
@@ -198,29 +198,29 @@ def test_a_user_package_is_in_the_worker(project: str, file: str, tmp_path: Path
 
 
 def compose(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `docker compose` in the clone, as a person does."""
+    """Run `docker compose` in the clone, as users do."""
     return stack.run("docker", "compose", *arguments)
 
 
 def execute(stack: Stack, service: str, *argv: str) -> str:
-    """What a command prints inside a container; it has to end with 0."""
+    """Run a command inside a container, which has to exit with 0; return its standard output."""
     result = compose(stack, "exec", "-T", service, *argv)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
 
 def docker(*arguments: str) -> str:
-    """What `docker` prints; it has to end with 0."""
+    """Run `docker`, which has to exit with 0; return its standard output."""
     return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout
 
 
 def inspect(stack: Stack, service: str) -> dict[str, Any]:
-    """What the engine knows of a service's container."""
+    """Return what `docker inspect` says of a service's container."""
     container = compose(stack, "ps", "--all", "--quiet", service).stdout.strip()
     return dict(json.loads(docker("inspect", container))[0])
 
 
 def running_pid(stack: Stack, service: str) -> int | None:
-    """The main process of a container that runs."""
+    """Return the pid of a container's main process on the host; None if it does not run."""
     state = inspect(stack, service)["State"]
     return int(str(state["Pid"])) if state["Running"] else None

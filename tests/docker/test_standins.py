@@ -1,4 +1,4 @@
-"""The base images, pulled or built, do what the project's own images and compose.yaml rely on."""
+"""The base images, pulled or built, do what the Dockerfiles and compose.yaml rely on."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ def images() -> None:
 
 @dataclass(frozen=True)
 class Database:
-    """One PostgreSQL, whose container, network and volume share a name."""
+    """A PostgreSQL whose container, network and volume have the same name."""
 
     name: str
     password_file: Path
 
     def start(self) -> Container:
-        """A new container on the volume, as locked down as in compose.yaml."""
+        """Start a container on the volume, restricted as in compose.yaml."""
         return docker.run(
             POSTGRES_IMAGE,
             detach=True,
@@ -51,7 +51,7 @@ class Database:
         )
 
     def query(self, sql: str, password: str = PASSWORD) -> str:
-        """What psql prints in a container of its own, over TCP."""
+        """Run SQL with psql over TCP, in a container of its own; return what it prints."""
         return docker.run(
             POSTGRES_IMAGE,
             ["psql", "--tuples-only", "--no-align", "-h", self.name, "-U", "postgres", "-c", sql],
@@ -112,11 +112,11 @@ def test_data_survive_a_new_container_and_are_not_initialised_again(database: Da
 
 
 def test_the_python_image_has_no_compiler() -> None:
-    found = docker.run(
+    compilers = docker.run(
         PYTHON_IMAGE, ["sh", "-c", "command -v cc gcc c++ g++ clang make || true"], remove=True
     )
 
-    assert found == ""
+    assert compilers == ""
 
 
 def test_the_python_image_installs_packages() -> None:

@@ -1,4 +1,4 @@
-"""What only a container can show of the worker: the kernel's end for a greedy run, and its stop."""
+"""What only a container shows of the worker: runs out of memory, and how the container stops."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ DEPLOYMENT = """
 
 @pytest.fixture(scope="module")
 def stack(base_images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A running stack with flows that behave badly."""
-    made = make(tmp_path_factory, "worker")
-    (made.root / "flows/behave.py").write_text(FLOWS)
-    added = "".join(DEPLOYMENT.format(name=each) for each in ("eats", "sleeps"))
-    made.edit("prefect.yaml", lambda text: text.rstrip() + "\n" + added)
-    with stacks.stack(made):
-        made.up()
-        yield made
+    """A running stack, plus a flow that takes all memory and one that sleeps."""
+    stack = make(tmp_path_factory, "worker")
+    (stack.root / "flows/behave.py").write_text(FLOWS)
+    added = "".join(DEPLOYMENT.format(name=flow) for flow in ("eats", "sleeps"))
+    stack.edit("prefect.yaml", lambda text: text.rstrip() + "\n" + added)
+    with stacks.stack(stack):
+        stack.up()
+        yield stack
 
 
 def test_runs_are_forked_from_the_template(stack: Stack) -> None:

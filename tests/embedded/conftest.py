@@ -1,4 +1,4 @@
-"""One embedded stack for the claims that share it."""
+"""One embedded stack that most files share, single stacks, projects and types of worker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests import claims
 from tests import project as projects
 from tests import stack as stacks
 from tests.embedded import two_workers
-from tests.embedded.everything import TOKEN
+from tests.embedded.all_kinds import TOKEN
 from tests.embedded.processes import processes
 from tests.embedded.two_workers import PREFORK, STOCK
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A running stack with passwords that hold any character."""
+    """A running stack with passwords of special characters."""
     with claims.running(stacks.make(tmp_path_factory, "embedded")) as made:
         yield made
 
 
 @pytest.fixture
 def unstarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack in a clone of its own for commands that must start nothing."""
+    """A stack in its own clone, for commands that must not start anything."""
     made = stacks.make(tmp_path_factory, "single")
     yield made
     assert processes(made) == []
@@ -40,7 +40,7 @@ def unstarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def project(stack: Stack, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Project]:
-    """A project of the test's own, with names of its own; nothing of it is left afterwards."""
+    """A project with names of its own on the shared stack; all of it is pruned afterwards."""
     name = f"t{zlib.crc32(request.node.name.encode())}"
     made = projects.make(tmp_path, stack, name)
     made.variables["TOKEN"] = TOKEN
@@ -51,15 +51,15 @@ def project(stack: Stack, tmp_path: Path, request: pytest.FixtureRequest) -> Ite
 
 @pytest.fixture(scope="module")
 def stock_worker(stack: Stack) -> Iterator[None]:
-    """A worker of Prefect's own type beside that of ours."""
+    """A worker of Prefect's own type `process`, beside ours."""
     with two_workers.worker(stack, STOCK, STOCK):
         yield
 
 
-# Prefect's own worker starts an interpreter for each run, so that what it does takes minutes.
+# Prefect's own worker starts an interpreter for each run, so tests with it take minutes.
 @pytest.fixture(params=[PREFORK, pytest.param(STOCK, marks=pytest.mark.slow)])
 def kind(request: pytest.FixtureRequest) -> str:
-    """Each type of worker; its pool and its deployments have this name too."""
+    """Each type of worker; its pool, its worker and its deployments have the same name."""
     if request.param == STOCK:
         request.getfixturevalue("stock_worker")
     return str(request.param)
@@ -71,7 +71,7 @@ def kind(request: pytest.FixtureRequest) -> str:
     ids=["prefork", "both"],
 )
 def kinds(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """The types of worker that a test runs its flows with: ours only, or both."""
+    """The types of worker that a test runs its flows with and compares: ours only, or both."""
     if STOCK in request.param:
         request.getfixturevalue("stock_worker")
     return tuple(request.param)

@@ -1,4 +1,4 @@
-"""A PostgreSQL and a server of a test's own, without a supervisor: to be stopped and killed."""
+"""A PostgreSQL and a server without a supervisor, which a test may stop and kill."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Database:
-    """A cluster with an empty database."""
+    """A PostgreSQL cluster with an empty database."""
 
     cluster: Cluster
     place: Place
@@ -49,19 +49,19 @@ class Database:
         wait_for("database", lambda: postgres.check(self.place) is None, 30)
 
     def stop(self) -> None:
-        """Stop it without waiting for its clients, if it runs."""
+        """Stop PostgreSQL, if it runs, without waiting for its clients to disconnect."""
         if self.process:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(30)
             self.process = None
 
     def execute(self, statement: str, *values: object) -> list[Any]:
-        """Run one statement; the rows that it gives."""
+        """Run one statement; return its rows, if it has any."""
         return execute(self.place, statement, *values)
 
 
 def execute(place: Place, statement: str, *values: object) -> list[Any]:
-    """Run one statement in the database at `place`; the rows that it gives."""
+    """Run one statement in the database at `place`; return its rows, if it has any."""
     with database.connect(place, "test") as connection, connection.cursor() as cursor:
         cursor.execute(statement, values or None)
         return cursor.fetchall() if cursor.description else []
@@ -69,39 +69,39 @@ def execute(place: Place, statement: str, *values: object) -> list[Any]:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Database]:
-    """A running PostgreSQL with an empty database, all of it in `folder`."""
-    with started(layouts.Layout("database", folder / "stack")) as made:
+    """Yield a running PostgreSQL with an empty database in `folder`; delete it afterwards."""
+    with started(layouts.Layout("database", folder / "stack")) as postgresql:
         try:
-            yield made
+            yield postgresql
         finally:
-            made.stop()
-            shutil.rmtree(made.cluster.home)
-            shutil.rmtree(made.cluster.socket, ignore_errors=True)
+            postgresql.stop()
+            shutil.rmtree(postgresql.cluster.home)
+            shutil.rmtree(postgresql.cluster.socket, ignore_errors=True)
 
 
 @contextmanager
 def started(layout: Layout) -> Iterator[Database]:
-    """A running PostgreSQL with an empty database, whose data stay in `layout`."""
+    """Yield a running PostgreSQL with an empty database; its data stay in `layout`."""
     layout.make()
     secrets.ensure(Settings(), layout.secrets)
     cluster = clusters.of(layout)
     place = layouts.place(layout, Settings(), cluster.socket)
     place = replace(place, listen_port=free_port())
     clusters.make(layout, cluster, secrets.database_password(layout.secrets))
-    made = Database(cluster, place, layout.logs)
+    postgresql = Database(cluster, place, layout.logs)
     try:
-        made.start()
-        yield made
+        postgresql.start()
+        yield postgresql
     finally:
-        made.stop()
+        postgresql.stop()
 
 
 def start(name: str, place: Place, log: Path) -> subprocess.Popen[bytes]:
-    """Start the process of the service `name`, as the supervisor does."""
+    """Start the process of a service as the supervisor does; `log` gets its output."""
     settings, service = Settings(), services.named(name)
     own = service.environment(settings, place)
     env = {**os.environ, **own, VARIABLE: place.dump(), "PYTHONPATH": str(ROOT)}
-    env["PREFECT_SERVER_UI_ENABLED"] = "false"  # its files are copied for seconds
+    env["PREFECT_SERVER_UI_ENABLED"] = "false"  # copying its files takes seconds
     argv = service.command(settings, place)
     return spawn(Start(argv, env, lambda _pid: None), ROOT, log)
 
@@ -115,7 +115,6 @@ class Server:
     client: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make its client."""
         place = self.database.place
         user, _, password = environment.login(Settings(), place).partition(":")
         self.client = httpx.Client(
@@ -125,24 +124,24 @@ class Server:
         )
 
     def start(self) -> None:
-        """Start it and wait until it is ready."""
+        """Start the server and wait until it is ready."""
         place = self.database.place
         self.process = start("server", place, self.database.logs / "server.log")
         wait_for("server", lambda: self.client.get("/ready").status_code == httpx.codes.OK)
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Send it a signal and wait until it is gone."""
+        """Send a signal to the server, if it runs, and wait until it has ended."""
         if self.process:
             self.process.send_signal(how)
             self.process.wait(60)
             self.process = None
 
     def post(self, path: str, body: object) -> httpx.Response:
-        """POST, whatever the answer."""
+        """POST `body`; return the answer, whatever its status."""
         return self.client.post(path, json=body)
 
-    def made(self, path: str, body: object) -> Any:
-        """POST and read the answer, which has to be good."""
+    def post_json(self, path: str, body: object) -> Any:
+        """POST `body`; return the JSON of the answer, which has to be a success."""
         answer = self.post(path, body)
         assert answer.is_success, answer.text
         return answer.json()

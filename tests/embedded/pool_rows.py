@@ -1,4 +1,4 @@
-"""Rows of a work pool and its runs, put into a database without a server."""
+"""Rows of a work pool and its runs, inserted into a database that no server uses."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 
 
 class PoolRows:
-    """A pool with two places, its worker, a deployment, and what a test adds."""
+    """A pool with a concurrency limit of 2, a worker, a deployment and runs."""
 
     def __init__(self, place: Place, pool: str = "default") -> None:
-        """Insert pool, queue, flow and deployment."""
         self.place = place
         self.pool, self.queue, self.flow, self.deployment = (str(uuid.uuid4()) for _ in range(4))
         self.execute(
@@ -42,18 +41,20 @@ class PoolRows:
         )
 
     def execute(self, statement: str, *values: object) -> None:
-        """Run one statement."""
         databases.execute(self.place, statement, *values)
 
     def run(self, state: str, name: str = "", minutes: float = 0, beat: float | None = None) -> str:
-        """A run that is in a state for so many minutes; its last heartbeat was `beat` ago."""
-        made = str(uuid.uuid4())
+        """Insert a run that has been in `state` for `minutes`; return its id.
+
+        Its last heartbeat was `beat` minutes ago; None: it has never sent one.
+        """
+        run_id = str(uuid.uuid4())
         self.execute(
             "insert into flow_run (id, flow_id, deployment_id, work_queue_id, name, state_type, "
             "state_name, state_timestamp, start_time, next_scheduled_start_time) "
             "values (%s, %s, %s, %s, 'x', %s, %s, now() - %s::interval, "
             "case when %s then now() - %s::interval end, now() - %s::interval)",
-            *(made, self.flow, self.deployment, self.queue, state, name or state.title()),
+            *(run_id, self.flow, self.deployment, self.queue, state, name or state.title()),
             *(f"{minutes} minutes", state == "RUNNING", *[f"{minutes} minutes"] * 2),
         )
         if beat is not None:
@@ -61,17 +62,17 @@ class PoolRows:
                 "insert into events (id, occurred, event, resource_id, resource, payload, "
                 "received, recorded) values (%s, now() - %s::interval, "
                 "'prefect.flow-run.heartbeat', %s, '{}', '{}', now(), now())",
-                *(str(uuid.uuid4()), f"{beat} minutes", f"prefect.flow-run.{made}"),
+                *(str(uuid.uuid4()), f"{beat} minutes", f"prefect.flow-run.{run_id}"),
             )
-        return made
+        return run_id
 
     def fill(self, state: str, minutes: float, beat: float | None = None) -> None:
-        """Take both places."""
+        """Insert as many such runs as the pool may run at once."""
         for _ in range(2):
             self.run(state, minutes=minutes, beat=beat)
 
     def schedule(self, schedule: dict[str, object]) -> None:
-        """Give the deployment one more schedule."""
+        """Add an active schedule to the deployment."""
         self.execute(
             "insert into deployment_schedule (id, deployment_id, schedule, active, updated) "
             "values (%s, %s, %s, true, now() - interval '10 minutes')",
@@ -79,11 +80,11 @@ class PoolRows:
         )
 
     def health(self) -> str:
-        """What the health check says; nothing when all is well."""
+        """Return what the health check complains about; empty when the stack is healthy."""
         return health.check_services(self.place) or ""
 
     def remove(self) -> None:
-        """Delete what was inserted."""
+        """Delete all rows that were inserted, and every event."""
         self.execute("delete from flow where id = %s", self.flow)
         self.execute("delete from work_pool where id = %s", self.pool)
         self.execute("delete from events")

@@ -12,29 +12,29 @@ if TYPE_CHECKING:
 
 
 def processes(stack: Stack) -> list[psutil.Process]:
-    """All processes of the stack, supervisor and PostgreSQL's children included."""
+    """Return all processes of the stack, its supervisor and PostgreSQL's children included."""
     base = str(stack.root / ".stack" / stack.name)
-    found = []
+    matching = []
     for process in psutil.process_iter():
         try:
             marked = process.environ().get("STACK_SUPERVISED") == base
             if marked or any(base in part for part in process.cmdline()):
-                found += [process, *process.children(recursive=True)]
+                matching += [process, *process.children(recursive=True)]
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
-    return list(set(found))
+    return list(set(matching))
 
 
 def facts(stack: Stack, *names: str) -> list[dict[str, Any]]:
-    """What `psutil` knows by these names of each of them that does not end while it is asked."""
-    found = []
+    """Return these attributes, named as in `psutil`, of each process that is still there."""
+    attributes = []
     for process in processes(stack):
         with suppress(psutil.NoSuchProcess):
-            found.append(process.as_dict(names, ad_value=""))
-    return found
+            attributes.append(process.as_dict(names, ad_value=""))
+    return attributes
 
 
 def service(stack: Stack, name: str) -> psutil.Process:
-    """The main process of a service, from what `status` says."""
-    found = {each["name"]: each["detail"] for each in stack.status()["services"]}
-    return psutil.Process(int(found[name].split(",")[0].removeprefix("pid ")))
+    """Return the main process of a service, by the pid that `status` shows."""
+    details = {shown["name"]: shown["detail"] for shown in stack.status()["services"]}
+    return psutil.Process(int(details[name].split(",")[0].removeprefix("pid ")))

@@ -1,4 +1,4 @@
-"""Every automation that ships fires on the real server, and its message comes to Slack."""
+"""Every shipped automation fires on a real server, and its message arrives at Slack."""
 
 from __future__ import annotations
 
@@ -40,35 +40,34 @@ def script():
 with prefect.tags(sys.argv[1]):
     script()
 """
-# Seconds: a run may be silent for 300; 60 later, Prefect by itself forgets that it waits for it.
-POWER_CUT = 370
+# A run may be silent for 300 seconds; 60 later, Prefect itself forgets that it was expecting it.
+POWER_CUT = 370  # seconds
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AlertingStack]:
-    """A running stack whose way to Slack ends at the tests' proxy."""
+    """A running stack whose messages to Slack end at the tests' proxy."""
     inbox = inboxes.make(tmp_path_factory.mktemp("inbox"))
-    made = AlertingStack(**vars(make(tmp_path_factory, "alerts")), inbox=inbox)
-    made.prepare()
-    with inboxes.proxy(inbox) as proxy, stacks.stack(made):
-        made.variables |= {
+    stack = AlertingStack(**vars(make(tmp_path_factory, "alerts")), inbox=inbox)
+    stack.prepare()
+    with inboxes.proxy(inbox) as proxy, stacks.stack(stack):
+        stack.variables |= {
             "HTTPS_PROXY": proxy,
             "NO_PROXY": "127.0.0.1",
             "REQUESTS_CA_BUNDLE": str(inbox.ca),
         }
-        made.up()
-        yield made
+        stack.up()
+        yield stack
 
 
 class TestAlerts(FailedRuns):
-    """All that holds for both backends, and each of the other automations."""
+    """What holds for both backends, and the remaining automations."""
 
     def kill_worker(self, stack: AlertingStack) -> None:
-        """Its runs end with it: the kernel tells them when it dies."""
+        """The worker's runs end with it, since the kernel signals them when it dies."""
         service(stack, "worker").kill()
 
     def signal_run(self, stack: AlertingStack, pid: int, number: signal.Signals) -> None:  # noqa: ARG002
-        """As any process of this machine."""
         os.kill(pid, number)
 
     def test_late_runs_and_a_pool_without_worker_put_one_message_each_there(
@@ -76,7 +75,7 @@ class TestAlerts(FailedRuns):
     ) -> None:
         pool, late_runs = "alert-on-work-pool-without-worker", "alert-on-late-runs"
         with stack.shortened({pool: 10, late_runs: 60, FIND: 60}), stack.client() as client:
-            # Longer than a run may be silent: it lives, and nobody but itself says so.
+            # It runs for longer than a run may be silent, and its own heartbeats keep it alive.
             lives = start_run(client, "sleeps/sleeps", {"seconds": 100})
             reaches(client, lives, "Running")
             with _stopped(service(stack, "worker")):
@@ -115,11 +114,11 @@ class TestAlerts(FailedRuns):
             event = "prefect.automation.action.failed"
 
             def refused() -> list[object]:
-                found = happened(client, event, f"prefect.flow-run.{run['id']}")
-                return [each for each in found if each["resource"]["prefect.resource.name"] == FIND]
+                failures = happened(client, event, f"prefect.flow-run.{run['id']}")
+                return [e for e in failures if e["resource"]["prefect.resource.name"] == FIND]
 
-            found = wait_for("refused change", refused, PATIENCE)
-            assert "already in terminal state COMPLETED" in str(found[0]["payload"])
+            refusals = wait_for("refused change", refused, PATIENCE)
+            assert "already in terminal state COMPLETED" in str(refusals[0]["payload"])
             assert get(client, f"/flow_runs/{run['id']}")["state_type"] == "COMPLETED"
             assert stack.inbox.about(run["id"]) == []
 
@@ -161,7 +160,7 @@ class TestAlerts(FailedRuns):
 
     def test_nothing_went_anywhere_but_to_slack(self, stack: AlertingStack) -> None:
         assert stack.inbox.requests()
-        assert [each for each in stack.inbox.requests() if "refused" in each] == []
+        assert [request for request in stack.inbox.requests() if "refused" in request] == []
 
     def test_a_run_that_a_power_cut_ended_is_crashed_when_the_worker_is_back(
         self, stack: AlertingStack
@@ -172,9 +171,9 @@ class TestAlerts(FailedRuns):
             crashed = finished(client, run, PATIENCE)
             assert crashed["state_type"] == "CRASHED", crashed["state"]
             assert "The worker was killed" in crashed["state"]["message"]
-        # Its message comes within 15 minutes: the server has forgotten the event before.
+        # Its message may take 15 minutes: the server no longer knows the event before it.
 
-    @pytest.mark.slow  # six minutes; tests/alerts.py has a run that falls silent, in one
+    @pytest.mark.slow  # six minutes; a run that falls silent, in tests/alerts.py, takes one
     @pytest.mark.timeout(1200)
     def test_a_run_whose_machine_never_came_back_is_crashed_by_the_server(
         self, stack: AlertingStack
@@ -182,7 +181,7 @@ class TestAlerts(FailedRuns):
         run = _cut_power_from_a_run(stack)
         shutil.rmtree(
             stack.root / ".stack" / stack.name / "scratch/journal"
-        )  # what the worker knew of its runs
+        )  # the worker's record of its runs
         over = time.monotonic() + POWER_CUT
         wait_for("end of the power cut", lambda: time.monotonic() > over, 2 * POWER_CUT)
         stack.up()
@@ -195,18 +194,21 @@ def _cut_power_from_a_run(stack: AlertingStack) -> str:
     with stack.client() as client:
         run = start_run(client, "sleeps/sleeps", {"seconds": 3600})
         reaches(client, run, "Running")
-    found = processes(stack)
-    for number in (signal.SIGSTOP, signal.SIGKILL):  # none is to see another die
-        for process in found:
+    stack_processes = processes(stack)
+    for number in (
+        signal.SIGSTOP,
+        signal.SIGKILL,
+    ):  # stopped first, so that none reacts to the death of another
+        for process in stack_processes:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
-    assert psutil.wait_procs(found, 60)[1] == []
+    assert psutil.wait_procs(stack_processes, 60)[1] == []
     return run
 
 
 @contextmanager
 def _stopped(process: psutil.Process) -> Iterator[None]:
-    """Meanwhile, the process stands still, as if its machine had gone."""
+    """Suspend the process meanwhile, as if its machine were gone."""
     process.send_signal(signal.SIGSTOP)
     try:
         yield
@@ -215,13 +217,15 @@ def _stopped(process: psutil.Process) -> Iterator[None]:
 
 
 def _not_sent(client: httpx.Client) -> list[object]:
-    """The events of messages that Slack did not take."""
-    found = happened(client, "prefect.automation.action.failed")
-    return [each for each in found if each["payload"]["reason"] == "Notification failed"]
+    """Return the events of the messages that Slack did not accept."""
+    failures = happened(client, "prefect.automation.action.failed")
+    return [
+        failure for failure in failures if failure["payload"]["reason"] == "Notification failed"
+    ]
 
 
 def _heartbeat(client: httpx.Client, run_id: str) -> dict[str, object]:
-    """What a run sends that is slow to end, as in PrefectHQ/prefect issue 18653."""
+    """Return the heartbeat that a run sends if it is slow to end: PrefectHQ/prefect issue 18653."""
     pool = get(client, "/work_pools/default")["id"]
     return {
         "id": str(uuid4()),

@@ -1,6 +1,6 @@
-"""What cannot be declared is one message with file and line, exit code 2, and not written.
+"""A wrong declaration is one message with file and line, and exit code 2; it is not applied.
 
-All else is applied.
+That everything else is applied is claimed in test_bootstrap_wrong.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MARK = "  # here"
 TOKEN = "OfNobodyElsesBusiness"
-# Stands before each mistake, and is right.
+# A correct declaration before each mistake.
 FINE = "variables: [{name: bad_fine, value: 1}]\n"
 FLOWS = {
     "fine.py": FLOW.format(name="fine"),
@@ -34,11 +34,11 @@ FINE_DEPLOYMENT = (
 
 
 def deployed(rest: str) -> str:
-    """A deployment with `rest` after what has to be there."""
+    """Return a correct deployment, and one with a name, followed by the lines of `rest`."""
     return f"{FINE_DEPLOYMENT}  - name: b\n{rest}"
 
 
-# The two files, with the wrong line marked, and what the message says after file and line.
+# `stack.yaml`, `prefect.yaml`, one with the wrong line marked, and the message after its place.
 MISTAKES = {
     "an unknown kind": (f"variable: []{MARK}\n", "", "unknown key 'variable'"),
     "an unknown type of block": (
@@ -194,10 +194,10 @@ MISTAKES = {
 
 @pytest.fixture
 def project(stack: Stack, tmp_path: Path) -> Project:
-    """A project of the test's own."""
-    made = projects.make(tmp_path, stack, "bad-declarations")
-    made.variables["TOKEN"] = TOKEN
-    return made
+    """A project on the shared stack; none of the tests writes to its server."""
+    project = projects.make(tmp_path, stack, "bad-declarations")
+    project.variables["TOKEN"] = TOKEN
+    return project
 
 
 @pytest.mark.parametrize(("stack_yaml", "prefect_yaml", "message"), MISTAKES.values(), ids=MISTAKES)

@@ -1,4 +1,4 @@
-"""Every mistake ends in one message and exit code 2, and nothing is made of it."""
+"""Every mistake ends in one message and exit code 2, before anything is created."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def refused(stack: Stack, *argv: str, env: dict[str, str] | None = None) -> str:
-    """Run a command that has to end with 2 and one message; the message."""
+    """Run a command that has to exit with 2 and one message; return the message."""
     result = stack.run(*(argv or ("scripts/stack", "up", "--embedded")), env=env)
     assert result.returncode == 2, stack.said[-1]
     assert "Traceback" not in result.stdout + result.stderr
@@ -31,7 +31,7 @@ def refused(stack: Stack, *argv: str, env: dict[str, str] | None = None) -> str:
 
 
 def nothing_made(stack: Stack) -> bool:
-    """Whether there is no process and no data of the stack."""
+    """Tell whether the stack has neither a state nor a database."""
     base = stack.root / ".stack" / stack.name
     return not (base / "state.json").exists() and not (base / "postgres").exists()
 
@@ -125,26 +125,26 @@ def test_a_python_without_venv_is_refused(unstarted: Stack, tmp_path: Path) -> N
 
 
 def programs(folder: Path, script: str) -> None:
-    """Put a `python3` that runs `script` into `folder`, and the tools that a shell needs."""
+    """Put a `python3` that runs the shell `script`, and the tools of a shell, into `folder`."""
     names = ["sh", "dirname", "cat", "cksum", "mktemp", "rm", "tail", "sed", "head", "flock"]
     for name in names:
-        found = next(p for p in os.get_exec_path() if os.access(f"{p}/{name}", os.X_OK))
-        (folder / name).symlink_to(f"{found}/{name}")
+        directory = next(p for p in os.get_exec_path() if os.access(f"{p}/{name}", os.X_OK))
+        (folder / name).symlink_to(f"{directory}/{name}")
     (folder / "python3").write_text(f"#!/bin/sh\n{script}\n")
     (folder / "python3").chmod(0o755)
 
 
 def without_environment(folder: Path) -> dict[str, str]:
-    """Only the programs of `folder`, and a lock that .venv does not hold."""
+    """Return an environment with the programs of `folder` only, for which .venv is out of date."""
     return {"PATH": str(folder), "STACK_LOCK": "requirements.lock", "STACK_PYTHON": "python3"}
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack that was up once."""
-    with stacks.stack(make(tmp_path_factory, "built")) as made:
-        made.up()
-        yield made
+    """A stack that has been up, so that it has an environment and a database."""
+    with stacks.stack(make(tmp_path_factory, "built")) as stack:
+        stack.up()
+        yield stack
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_data_of_another_version_of_postgresql_are_refused(built: Stack) -> None
 
 
 def _up_with(stack: Stack, name: str, content: str) -> subprocess.CompletedProcess[str]:
-    """Have `up` find something else in a file of the database, which is put back then."""
+    """Run `up` while a file of the database has other content, and restore the file."""
     stack.down()
     home = next(Path("/").glob(f"var/lib/prefect-stack/{stack.name}-*"), None)
     path = (home or stack.root / ".stack" / stack.name) / "postgres" / name
@@ -249,7 +249,7 @@ def test_a_database_newer_than_the_code_is_refused(built: Stack) -> None:
     built.up()
     path = built.root / ".stack" / built.name / "secrets/database/password"
     cluster = next(
-        each["detail"] for each in built.status()["services"] if each["name"] == "postgres"
+        service["detail"] for service in built.status()["services"] if service["name"] == "postgres"
     )
     socket_folder = _socket_folder(int(cluster.split(",")[0].removeprefix("pid ")))
     connection = psycopg2.connect(
@@ -266,6 +266,6 @@ def test_a_database_newer_than_the_code_is_refused(built: Stack) -> None:
 
 
 def _socket_folder(pid: int) -> str:
-    with open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123 - not a file of ours
+    with open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123 - a file of /proc
         arguments = file.read().decode().split("\0")
     return next(a.partition("=")[2] for a in arguments if a.startswith("unix_socket_directories"))

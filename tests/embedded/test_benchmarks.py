@@ -1,4 +1,4 @@
-"""The harness measures the real things; the sizes are tiny and no figure is held to a clock."""
+"""The benchmarks run end to end; sizes are tiny, and no figure has to be fast."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MEASURED = {
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The raw figures of a run of two contenders."""
+    """The file of raw figures of a run of two contenders."""
     to = tmp_path_factory.mktemp("bench") / "raw.json"
     sizes = Sizes(rounds=1, starts=2, burst=4)
     bench.run(CONTENDERS, WANTED, sizes, to)
@@ -51,7 +51,7 @@ def test_a_stack_is_measured_from_its_start_to_its_end(tmp_path: Path) -> None:
 
 @pytest.mark.slow  # several stacks, one after the other
 class TestTwoContenders:
-    """Every measure of two contenders that differ most."""
+    """Every measure, of the two contenders that differ most."""
 
     def test_nobody_is_left_out_and_every_measure_is_taken(self, results: Results) -> None:
         assert results.left_out == {}
@@ -64,7 +64,7 @@ class TestTwoContenders:
             assert len(results.values(name, "burst")) == 1
 
     def test_no_figure_is_zero_or_less(self, results: Results) -> None:
-        # A thread more may free as much as it takes.
+        # One more thread may free as much memory as it takes.
         may = ("task-serve", "memory-run")
         wrong = [each for each in results.samples if min(each.values) <= 0]
         assert [each for each in wrong if (each.contender, each.measure) != may] == []
@@ -91,7 +91,7 @@ class TestTwoContenders:
 
 
 def left_running() -> list[psutil.Process]:
-    """The processes of a stack that this process has measured."""
+    """Return the processes that are left of the stacks which this process has measured."""
     left = []
     for process in psutil.process_iter():
         try:

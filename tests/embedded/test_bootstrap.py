@@ -1,4 +1,4 @@
-"""Bootstrap against a real server: every kind made, compared, changed, removed."""
+"""Bootstrap creates, compares, updates and removes resources of every kind on a real server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.relay import relaying
 from tests import project as projects
-from tests.embedded.everything import BLOCKS, TOKEN, automation, names, write_everything
+from tests.embedded.all_kinds import BLOCKS, TOKEN, automation, names, write_everything
 from tests.project import FLOW, Project
 from tests.stack import deployment, get, post
 
@@ -49,27 +49,29 @@ class TestEverything:
             )
             assert secret["data"] == {"value": TOKEN}
             queues = post(client, f"/work_pools/{name}-pool/queues/filter", {})
-            assert {each["name"]: each["priority"] for each in queues} == {
+            assert {queue["name"]: queue["priority"] for queue in queues} == {
                 "urgent": 1,
                 "default": 2,
                 "low": 3,
             }
-            found = deployment(client, f"{name}_first/main")
-            assert found["parameters"] == {"who": TOKEN}
+            first = deployment(client, f"{name}_first/main")
+            assert first["parameters"] == {"who": TOKEN}
             follow = automation(client, f"{name}-follow")
-            assert follow["actions"][0]["deployment_id"] == found["id"]
+            assert follow["actions"][0]["deployment_id"] == first["id"]
             pool = get(client, f"/work_pools/{name}-pool")
             assert follow["actions"][1]["work_pool_id"] == pool["id"]
 
     def test_no_secret_is_ever_printed(self, project: Project) -> None:
         write_everything(project)
-        said = [project.bootstrap(*flags) for flags in ([], ["--plan"], ["--json"])]
+        results = [project.bootstrap(*flags) for flags in ([], ["--plan"], ["--json"])]
         project.variables["TOKEN"] = "AnotherOne"
-        said += [project.bootstrap(*flags) for flags in (["--plan"], ["--check"], ["--json"], [])]
-        assert "update" in said[3].stdout
-        for each in said:
+        results += [
+            project.bootstrap(*flags) for flags in (["--plan"], ["--check"], ["--json"], [])
+        ]
+        assert "update" in results[3].stdout
+        for result in results:
             for secret in (TOKEN, "AnotherOne"):
-                assert secret not in each.stdout + each.stderr
+                assert secret not in result.stdout + result.stderr
 
 
 class TestPlan:
@@ -98,9 +100,9 @@ class TestPlan:
             text = text.replace(old, new)
         (project.folder / "stack.yaml").write_text(text)
         updates = {
-            name.replace(project.name, ""): each["fields"]
-            for name, each in project.changes().items()
-            if each["action"] == "update"
+            name.replace(project.name, ""): change["fields"]
+            for name, change in project.changes().items()
+            if change["action"] == "update"
         }
         assert updates == {
             "concurrency limit -database": ["limit"],
@@ -152,11 +154,11 @@ class TestCheck:
     def test_as_json_it_says_the_same(self, project: Project) -> None:
         write_everything(project)
         result = project.bootstrap("--check", "--json")
-        found = json.loads(result.stdout)
-        assert (result.returncode, found["applied"], found["drift"]) == (2, False, 17)
+        plan = json.loads(result.stdout)
+        assert (result.returncode, plan["applied"], plan["drift"]) == (2, False, 17)
         assert json.loads(project.apply("--json"))["applied"]
-        found = json.loads(project.apply("--check", "--json"))
-        assert (found["drift"], {each["action"] for each in found["changes"]}) == (
+        plan = json.loads(project.apply("--check", "--json"))
+        assert (plan["drift"], {change["action"] for change in plan["changes"]}) == (
             0,
             {"unchanged", "not-ours"},
         )
@@ -176,7 +178,7 @@ class TestPrune:
             before = names(client)
             assert project.apply("--prune").splitlines()[-1] == "16 removed"
             gone = before - names(client)
-            # The default queue goes with its pool, the limit of a deployment with it.
+            # A pool takes its default queue with it, and a deployment its concurrency limit.
             [limit] = [each for each in gone if "/deployment:" in each]
             name = project.name
             assert gone - {limit} == {
@@ -240,7 +242,7 @@ class TestHalfWay:
         self, writes: int, project: Project
     ) -> None:
         write_everything(project)
-        # A client asks again for a minute, which bridges a restart; this server stays dead.
+        # By default a client retries for a minute, which bridges a restart; this server stays down.
         project.variables["PREFECT_CLIENT_MAX_RETRIES"] = "0"
         with relaying(project.stack.port, last_write=writes) as seen:
             broken = project.bootstrap(api=f"{seen.address}/api")
@@ -248,8 +250,8 @@ class TestHalfWay:
         assert broken.returncode == 1
         assert "Traceback" not in broken.stderr
         assert "it goes on where it stopped" in broken.stderr
-        made = [each for each in project.ours().values() if each == "unchanged"]
-        assert len(made) < 17
+        unchanged = [action for action in project.ours().values() if action == "unchanged"]
+        assert len(unchanged) < 17
         project.apply()
         assert set(project.ours().values()) == {"unchanged"}
         project.write()

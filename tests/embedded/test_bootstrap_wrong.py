@@ -1,4 +1,4 @@
-"""Bootstrap where something is wrong: in a declaration, or by hand on the server."""
+"""Bootstrap when a declaration is wrong, or when somebody has changed the server by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from tests.embedded.everything import TOKEN, automation, names, write_everything
+from tests.embedded.all_kinds import TOKEN, automation, names, write_everything
 from tests.project import FLOW
 from tests.stack import deployment, get
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class TestWrong:
-    """What is wrong is left as it is, and keeps nothing else from being applied."""
+    """What is wrong is not touched, and everything else is applied."""
 
     def test_what_is_right_is_applied_and_what_names_what_is_wrong_is_left_out(
         self, project: Project
@@ -55,7 +55,9 @@ class TestWrong:
         result = project.bootstrap("--json")
         assert result.returncode == 2, project.stack.said[-1]
         said = json.loads(result.stdout)
-        actions = {f"{each['kind']} {each['name']}": each["action"] for each in said["changes"]}
+        actions = {
+            f"{change['kind']} {change['name']}": change["action"] for change in said["changes"]
+        }
         name = project.name
         assert actions[f"work pool {name}-pool"] == "wrong"
         assert actions[f"work queue {name}-pool/low"] == "wrong"
@@ -107,8 +109,8 @@ class TestByHand:
             client.delete(f"/work_pools/{name}-pool").raise_for_status()
             project.apply()
             assert set(project.ours().values()) == {"unchanged"}
-            found = deployment(client, f"{name}_first/main")
-            assert (found["work_pool_name"], found["work_queue_name"]) == (f"{name}-pool", "urgent")
+            first = deployment(client, f"{name}_first/main")
+            assert (first["work_pool_name"], first["work_queue_name"]) == (f"{name}-pool", "urgent")
             pool = get(client, f"/work_pools/{name}-pool")
             follow = automation(client, f"{name}-follow")
             assert follow["actions"][1]["work_pool_id"] == pool["id"]

@@ -40,18 +40,18 @@ update deployment set concurrency_limit_id = (select id from made)
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A running PostgreSQL with an empty database."""
-    with databases.running(tmp_path_factory.mktemp("database")) as made:
-        yield made.place
+    with databases.running(tmp_path_factory.mktemp("database")) as postgresql:
+        yield postgresql.place
 
 
 @pytest.fixture
 def long_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the health check take the stack for one that has been up for long."""
+    """Make the health check believe that the stack has been up for a long time."""
     monkeypatch.setattr(pools, "JUST_STARTED", "select false")
 
 
 def start_migration(place: Place) -> subprocess.Popen[str]:
-    """The one-shot `migrate`, as the supervisor starts it."""
+    """Start the one-shot service `migrate` as the supervisor does."""
     settings = Settings()
     own = migrate.SERVICE.environment(settings, place)
     env = {**os.environ, **own, VARIABLE: place.dump(), "PYTHONPATH": str(ROOT)}
@@ -62,16 +62,16 @@ def start_migration(place: Place) -> subprocess.Popen[str]:
 
 def test_three_migrations_at_once_on_an_empty_database_all_succeed(place: Place) -> None:
     started = [start_migration(place) for _ in range(3)]
-    said = [process.communicate(timeout=120)[0] for process in started]
-    assert [process.returncode for process in started] == [0, 0, 0], said
-    assert sum("migrating from an empty database" in each for each in said) == 1, said
-    assert sum("is no longer a superuser" in each for each in said) == 1, said
+    outputs = [process.communicate(timeout=120)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], outputs
+    assert sum("migrating from an empty database" in output for output in outputs) == 1, outputs
+    assert sum("is no longer a superuser" in output for output in outputs) == 1, outputs
     again = start_migration(place).communicate(timeout=60)[0]
     assert again.startswith("database is at "), again
 
 
 def superuser(place: Place, statement: str) -> list[tuple[object, ...]]:
-    """What PostgreSQL answers its superuser, as whom only the supervisor's user is let in."""
+    """Run one statement as the superuser, whom only the supervisor's user may log in as."""
     connection = psycopg2.connect(
         host=place.database_host, user=roles.SUPERUSER, dbname=DATABASE_NAME
     )
@@ -98,7 +98,7 @@ def test_the_login_of_the_stack_is_a_plain_owner(place: Place) -> None:
 def test_a_stack_that_was_made_with_a_superuser_keeps_its_data_and_loses_the_right(
     place: Place,
 ) -> None:
-    # As an older release left it: one role, the bootstrap superuser, that owns everything.
+    # The state that an older release left: one role, the bootstrap superuser, owns everything.
     databases.execute(
         place, "create type mood as enum ('a'); create view moods as select 'a'::mood as x"
     )
@@ -210,8 +210,8 @@ def test_schedules_without_any_run_ahead_show_that_the_scheduler_stands_still(
         "(%s, %s, %s, true, now() - interval '10 minutes')",
         *(str(uuid.uuid4()), deployment, json.dumps(schedule)),
     )
-    found = health.check_services(place)
-    assert (found is not None and "the scheduler stands still" in found) == ill, found
+    problem = health.check_services(place)
+    assert (problem is not None and "the scheduler stands still" in problem) == ill, problem
     databases.execute(
         place,
         "insert into flow_run (id, flow_id, deployment_id, name, auto_scheduled, "
@@ -242,10 +242,10 @@ def test_in_the_first_minutes_no_schedule_and_no_run_makes_the_stack_ill(place: 
 
 @pytest.fixture
 def rows(place: Place, long_up: None) -> Iterator[PoolRows]:
-    """The stack's own pool in a stack that has been up for long."""
-    made = PoolRows(place)
-    yield made
-    made.remove()
+    """The pool `default` of a stack that has been up for a long time."""
+    rows = PoolRows(place)
+    yield rows
+    rows.remove()
 
 
 class TestPools:

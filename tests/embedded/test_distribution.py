@@ -1,4 +1,4 @@
-"""`prefect-prefork` works for anybody: in a fresh environment, with plain Prefect and no stack."""
+"""`prefect-prefork` works without the stack: in a fresh environment with plain Prefect."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = Path(sysconfig.get_path("purelib"))
 NOT_LINKED = ("prefect_prefork", "prefect_stack", "pip", "__pycache__")
-# The user's module has the name of a package of the stack.
+# The module of the user, `worker.py`, has the name of a package of the stack.
 FLOW = """
 import os, sys
 from pathlib import Path
@@ -35,7 +35,7 @@ def says():
 
 
 class Machine:
-    """A folder of a user, an environment in it, and a port."""
+    """A user's folder with a Python environment in it, and the address of a server to start."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,7 +53,7 @@ class Machine:
         }
 
     def run(self, *argv: str) -> str:
-        """Run the environment's Python to its end; what it printed."""
+        """Run the environment's Python, which has to exit with 0; return its standard output."""
         done = subprocess.run(
             [str(self.python), *argv],
             check=False,
@@ -67,7 +67,7 @@ class Machine:
 
     @contextmanager
     def running(self, name: str, *argv: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run `prefect ARGV` meanwhile; its output is in a failure's report."""
+        """Run `prefect ARGV` meanwhile; print its output if the test fails."""
         log = self.folder / f"{name}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -93,19 +93,19 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    """An environment that has Prefect, and what builds packages, but nothing of the stack.
+    """An environment with Prefect and tools to build packages, but nothing of the stack.
 
-    The packages are links to those of this environment, so that nothing is downloaded.
+    Its packages are links to those of this environment, so nothing is downloaded.
     """
-    made = Machine(tmp_path)
+    machine = Machine(tmp_path)
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True)
-    site = Path(made.run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
-    for each in PACKAGES.iterdir():
-        ours = each.name.startswith(NOT_LINKED) or each.suffix == ".pth"
-        if not ours and not (site / each.name).exists():
-            (site / each.name).symlink_to(each)
+    site = Path(machine.run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    for entry in PACKAGES.iterdir():
+        ours = entry.name.startswith(NOT_LINKED) or entry.suffix == ".pth"
+        if not ours and not (site / entry.name).exists():
+            (site / entry.name).symlink_to(entry)
     (tmp_path / "worker.py").write_text(FLOW)
-    return made
+    return machine
 
 
 def test_it_is_installed_beside_a_plain_prefect_and_forks_a_run(machine: Machine) -> None:
@@ -114,7 +114,9 @@ def test_it_is_installed_beside_a_plain_prefect_and_forks_a_run(machine: Machine
     client = httpx.Client(base_url=f"{machine.url}/api", timeout=30)
     with client, machine.running("server", "server", "start", "--port", port):
         wait_for("server", lambda: client.get("/health").is_success)
-        with machine.running("worker", "worker", "start", "--pool", "p", "--type", "prefork") as it:
+        with machine.running(
+            "worker", "worker", "start", "--pool", "p", "--type", "prefork"
+        ) as worker:
             wait_for("work pool", lambda: client.get("/work_pools/p").is_success)
             assert client.get("/work_pools/p").json()["type"] == "prefork"
             flow = post(client, "/flows/", {"name": "says"})
@@ -133,9 +135,9 @@ def test_it_is_installed_beside_a_plain_prefect_and_forks_a_run(machine: Machine
                 return state["type"] in TERMINAL
 
             wait_for("end of the run", ended)
-            found = client.get(f"/flow_runs/{run['id']}").json()["state"]
-            assert found["type"] == "COMPLETED", found
+            final_state = client.get(f"/flow_runs/{run['id']}").json()["state"]
+            assert final_state["type"] == "COMPLETED", final_state
             parent, *argv = (machine.folder / "said").read_text().split()
-            assert parent == str(it.pid)
+            assert parent == str(worker.pid)
             assert "prefect_prefork.forked.template" in " ".join(argv)
-        assert it.returncode == 0
+        assert worker.returncode == 0

@@ -1,11 +1,11 @@
-"""What flows import from `flows/`, against a real server: tags, past runs, turns, Slack."""
+"""The helpers in `flows/helpers` against a real server: tags, past runs, turns, Slack."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
-from tests.embedded.probing import probe
+from tests.embedded.flow_probes import probe
 from tests.embedded.runs import logged, set_state
 from tests.stack import get, log, post
 
@@ -17,15 +17,15 @@ class TestTags:
     def test_all_are_there_whoever_added_them(self, stack: Stack) -> None:
         run, async_run = probe(stack, "tags")
         with stack.client() as client:
-            found = set(get(client, f"/flow_runs/{run}")["tags"])
-            assert found == {
+            run_tags = set(get(client, f"/flow_runs/{run}")["tags"])
+            assert run_tags == {
                 *("given:before", "from:flow", "any string"),
                 *(f"from:task-{number}" for number in range(8)),
             }
-            found = set(get(client, f"/flow_runs/{async_run}")["tags"])
-            assert found == {"given:before", "from:flow", "from:thread", "from:async-task"}
+            run_tags = set(get(client, f"/flow_runs/{async_run}")["tags"])
+            assert run_tags == {"given:before", "from:flow", "from:thread", "from:async-task"}
             tasks = post(client, "/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
-            assert {tag for each in tasks for tag in each["tags"]} == {"given:before"}
+            assert {tag for task in tasks for tag in task["tags"]} == {"given:before"}
 
 
 class TestPastRuns:
@@ -51,13 +51,13 @@ class TestPastRuns:
         assert probe(stack, "itself", "asks.itself") == [False, True, True]
 
     def test_runs_that_are_due_later_are_not_past(self, stack: Stack) -> None:
-        found = probe(stack, "ahead")
-        assert found["ahead"] > 0
-        assert found["found"] == 0
+        counts = probe(stack, "ahead")
+        assert counts["ahead"] > 0
+        assert counts["found"] == 0
 
 
 class TestTurns:
-    def test_of_runs_that_ask_at_once_one_has_it(self, stack: Stack) -> None:
+    def test_one_of_the_runs_that_ask_at_once_has_it(self, stack: Stack) -> None:
         assert probe(stack, "race", "race") == [1, 1, 1, 1]
 
     def test_a_run_that_died_has_it_until_the_server_knows(self, stack: Stack) -> None:
@@ -69,7 +69,7 @@ class TestTurns:
 
 
 class TestNotify:
-    """The stack's block has an address that Slack does not know, or that cannot be reached."""
+    """The webhook of the stack's block is unknown to Slack, which may also be unreachable."""
 
     def test_a_fault_of_slack_is_a_warning_in_the_log_and_no_more(self, stack: Stack) -> None:
         run, async_run = probe(stack, "notify")

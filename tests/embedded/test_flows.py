@@ -1,4 +1,4 @@
-"""The flows that are shipped, and the example of the documents, against a real server."""
+"""The shipped flows, and the example in docs/flows.md, on a real server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.embedded.probing import probe
+from tests.embedded.flow_probes import probe
 from tests.embedded.runs import logged
 from tests.stack import complete, deployment, finished, get, post, start_run, wait_for
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 def below(client: httpx.Client, run_id: str) -> dict[str, Any]:
-    """The names of what ran below a flow run: tasks, and flows with what ran below them."""
+    """Return the tree of tasks and flows that ran below a flow run, by their names."""
     runs = post(
         client, "/flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [run_id]}}}
     )
     tasks = post(client, "/task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}})
-    flows = {get(client, f"/flows/{each['flow_id']}")["name"]: each["id"] for each in runs}
-    names = {each["name"].rpartition("-")[0] for each in tasks}
+    flows = {get(client, f"/flows/{run['flow_id']}")["name"]: run["id"] for run in runs}
+    names = {task["name"].rpartition("-")[0] for task in tasks}
     return {
         **{name: below(client, child) for name, child in flows.items()},
         **{name: {} for name in names if name not in flows},
@@ -35,23 +35,23 @@ def below(client: httpx.Client, run_id: str) -> dict[str, Any]:
 
 
 def artifacts(client: httpx.Client, key: str, flow_run_id: str) -> list[Any]:
-    """What the artifacts with a key hold that a flow run made, itself or below it."""
+    """Return the data of the artifacts with this key that a flow run or its subflows created."""
     runs = post(
         client, "/flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [flow_run_id]}}}
     )
-    ids = [flow_run_id, *(each["id"] for each in runs)]
+    ids = [flow_run_id, *(run["id"] for run in runs)]
     body = {"artifacts": {"flow_run_id": {"any_": ids}, "key": {"any_": [key]}}}
-    return [each["data"] for each in post(client, "/artifacts/filter", body)]
+    return [artifact["data"] for artifact in post(client, "/artifacts/filter", body)]
 
 
 def data_folder(stack: Stack) -> Path:
-    """What the flows of a stack write to."""
+    """Return the folder that the flows of a stack write their files to."""
     return stack.root / ".stack" / stack.name / "data"
 
 
 @pytest.fixture(scope="module")
 def sample(stack: Stack) -> str:
-    """The id of a run of vtasks on the sample data."""
+    """The id of a completed run of vtasks on the sample data."""
     with stack.client() as client:
         return str(complete(client, "vtasks/vtasks")["id"])
 
@@ -70,12 +70,12 @@ class TestHello:
 class TestExport:
     def test_its_run_is_tagged_with_its_environment_and_keeps_its_tags(self, stack: Stack) -> None:
         with stack.client() as client:
-            made = post(
+            created = post(
                 client,
                 f"/deployments/{deployment(client, 'export/export')['id']}/create_flow_run",
                 {"parameters": {"env": "pro"}, "tags": ["asked:by-hand"]},
             )
-            run = finished(client, made["id"])
+            run = finished(client, created["id"])
         assert run["state_type"] == "COMPLETED"
         assert set(run["tags"]) == {"asked:by-hand", "team:example", "env:pro"}
 
@@ -104,11 +104,11 @@ class TestExport:
         self, stack: Stack, parameters: dict[str, object]
     ) -> None:
         with stack.client() as client:
-            found = deployment(client, "export/export")["id"]
-            runs = {"flow_runs": {"deployment_id": {"any_": [found]}}}
+            deployment_id = deployment(client, "export/export")["id"]
+            runs = {"flow_runs": {"deployment_id": {"any_": [deployment_id]}}}
             before = post(client, "/flow_runs/count", runs)
             answer = client.post(
-                f"/deployments/{found}/create_flow_run", json={"parameters": parameters}
+                f"/deployments/{deployment_id}/create_flow_run", json={"parameters": parameters}
             )
             assert answer.status_code == httpx.codes.CONFLICT
             assert "Validation failed" in answer.json()["detail"]
@@ -130,13 +130,13 @@ class TestVtasks:
             wait_for("runs below vtasks", lambda: below(client, sample) == self.TREE, 30)
             (report,) = artifacts(client, "expenses", sample)
             children = {"flow_runs": {"parent_flow_run_id": {"any_": [sample]}}}
-            tags = [each["tags"] for each in post(client, "/flow_runs/filter", children)]
+            tags = [child["tags"] for child in post(client, "/flow_runs/filter", children)]
         assert tags == [["type:vtasks"]] * 2
         assert report.startswith("# Expenses of 2026-09\n")
         assert "data:image/svg+xml;base64," in report
         for folder in ("backups", "mirror"):
-            made = sorted((data_folder(stack) / folder).glob("data-*.tar.gz"))
-            with tarfile.open(made[-1]) as tar:
+            archives = sorted((data_folder(stack) / folder).glob("data-*.tar.gz"))
+            with tarfile.open(archives[-1]) as tar:
                 assert {"expenses.csv", "orders.csv"} <= set(tar.getnames())
 
     def test_it_works_on_folders_that_are_given(self, stack: Stack, tmp_path: Path) -> None:
@@ -186,9 +186,9 @@ class TestVtasks:
             parameters = {"source": "/no/such/folder", "month": "2026-08-15"}
             run = finished(client, start_run(client, "vtasks/vtasks", parameters))
             assert run["state_type"] == "FAILED"
-            said = run["state"]["message"]
-            assert "source: expected a folder, found nothing at /no/such/folder" in said
-            assert "vtasks.expensor" not in said
+            message = run["state"]["message"]
+            assert "source: expected a folder, found nothing at /no/such/folder" in message
+            assert "vtasks.expensor" not in message
             (report,) = artifacts(client, "expenses", run["id"])
             assert report.startswith("# Expenses of 2026-08\n")
 
@@ -204,7 +204,7 @@ class TestDaily:
             runs = list(executor.map(trigger, range(5)))
             assert {run["state_type"] for run in runs} == {"COMPLETED"}
             worked = [run for run in runs if run["state"]["message"].startswith("Worked: ")]
-            # Two, if midnight came in between; each day has one.
+            # There are two if midnight came in between: one for each day.
             assert len({run["start_time"][:10] for run in worked}) == len(worked) >= 1
             skipped = [run for run in runs if run["state_name"] == "Skipped"]
             assert len(worked) + len(skipped) == 5

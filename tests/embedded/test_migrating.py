@@ -1,4 +1,4 @@
-"""Existing jobs show up as runs, and work when there is no server: docs/migrating.md."""
+"""Existing jobs are shown as runs, and work without a server, as docs/migrating.md says."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ LUIGI = "luigi==3.8.1"
 
 @pytest.fixture(scope="module")
 def api(stack: Stack) -> dict[str, str]:
-    """Address and login of the shared stack."""
+    """The variables with the address and the login of the shared stack."""
     return api_of(stack)
 
 
 @pytest.fixture
 def client(stack: Stack) -> Iterator[httpx.Client]:
-    """A client of the shared stack."""
-    with stack.client() as made:
-        yield made
+    """An API client of the shared stack."""
+    with stack.client() as client:
+        yield client
 
 
 @pytest.fixture
 def job(tmp_path: Path, api: dict[str, str]) -> Job:
-    """A folder with the bare job."""
+    """A folder with the jobs and the tracking, for the shared stack."""
     return Job.make(tmp_path / "job", api)
 
 
 @pytest.fixture(scope="module")
 def luigi() -> Path:
-    """A Python that has Luigi."""
+    """The interpreter of an environment with Luigi."""
     return environments.python_with(LUIGI)
 
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory, api: dict[str, str]) -> Job:
-    """A folder with the DAG, and Airflow's own database."""
+    """A folder with the DAG and a migrated database of Airflow."""
     job = Job.make(
         tmp_path_factory.mktemp("airflow") / "job", api, environments.python_with(AIRFLOW)
     )
@@ -60,7 +60,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, api: dict[str, str]) -> Jo
 
 
 class TestEmr:
-    """A bare script."""
+    """A plain script, as it is submitted to EMR."""
 
     def test_the_steps_of_the_job_are_runs_below_one_another(
         self, job: Job, client: httpx.Client
@@ -189,7 +189,7 @@ class TestAirflow:
 
 
 class TestDecorators:
-    """What a job may be made of."""
+    """What the decorators may and may not decorate, and what they leave alone."""
 
     def test_an_error_of_the_job_is_its_own_even_when_it_looks_like_one_of_tracking(
         self, job: Job, api: dict[str, str], client: httpx.Client

@@ -1,4 +1,4 @@
-"""`prefect deploy --all` makes the same deployments of `prefect.yaml` as bootstrap does."""
+"""`prefect deploy --all` creates the same deployments from `prefect.yaml` as bootstrap does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from tests import project as projects
-from tests.embedded.everything import DEPLOYMENTS
+from tests.embedded.all_kinds import DEPLOYMENTS
 from tests.project import FLOW
 from tests.stack import SOURCE, get, post
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from tests.stack import Stack
 
-# What two deployments that were made one after the other differ in; an interval that declares no
-# anchor begins when it is made, and the limit of a deployment is named after its id.
+# Fields in which a deployment differs from one that was created earlier. An interval without a
+# declared anchor starts when it is created, and the limit of a deployment is named after its id.
 OWN = {"id", "created", "updated", "deployment_id", "flow_id", "version_id", "branch_id"}
 OWN |= {
     "anchor_date",
@@ -32,11 +32,13 @@ OWN |= {
 }
 
 
-def test_of_the_project(stack: Stack) -> None:
+def test_the_deployments_of_the_project_are_the_same(stack: Stack) -> None:
     compare(stack, stack.root, stack.environment())
 
 
-def test_of_one_with_values_from_the_environment(stack: Stack, tmp_path: Path) -> None:
+def test_deployments_with_values_from_the_environment_are_the_same(
+    stack: Stack, tmp_path: Path
+) -> None:
     project = projects.make(tmp_path, stack, "deploys")
     project.write(
         stack="work_pools: [{name: deploys-pool, type: process}]\n",
@@ -53,14 +55,14 @@ def test_of_one_with_values_from_the_environment(stack: Stack, tmp_path: Path) -
 
 
 def compare(stack: Stack, folder: Path, env: dict[str, str]) -> None:
-    """Take the deployments of bootstrap away, let Prefect make them, and compare."""
+    """Delete what bootstrap deployed, let Prefect deploy the same, and compare the two."""
     declared = YAML(typ="safe").load(folder / "prefect.yaml")["deployments"]
-    names = {each["name"] for each in declared}
+    names = {deployment["name"] for deployment in declared}
     with stack.client() as client:
         ours = _deployments(client, names)
         assert len(ours) == len(declared)
-        for each in ours.values():
-            client.delete(f"/deployments/{each['id']}").raise_for_status()
+        for deployment in ours.values():
+            client.delete(f"/deployments/{deployment['id']}").raise_for_status()
         script = (
             'eval "$(scripts/stack env)"; cd "$1"; shift; exec prefect --no-prompt deploy --all'
         )
@@ -76,24 +78,29 @@ def compare(stack: Stack, folder: Path, env: dict[str, str]) -> None:
         assert result.returncode == 0, result.stdout + result.stderr
         theirs = _deployments(client, names)
         assert theirs.keys() == ours.keys()
-        for name, each in theirs.items():
-            made = _same(ours[name])
-            assert [(k, v, made[k]) for k, v in _same(each).items() if v != made[k]] == [], name
+        for name, deployment in theirs.items():
+            expected = _same(ours[name])
+            deployed = _same(deployment)
+            assert [(k, v, expected[k]) for k, v in deployed.items() if v != expected[k]] == [], (
+                name
+            )
 
 
 def _deployments(client: httpx.Client, names: set[str]) -> dict[str, dict[str, Any]]:
-    found = post(client, "/deployments/filter", {"deployments": {"name": {"any_": sorted(names)}}})
-    return {_full_name(client, each): each for each in found}
+    deployments = post(
+        client, "/deployments/filter", {"deployments": {"name": {"any_": sorted(names)}}}
+    )
+    return {_full_name(client, deployment): deployment for deployment in deployments}
 
 
 def _same(node: Any) -> Any:
-    if node == "None":  # what Prefect's client writes where a flow has no words
+    if node == "None":  # Prefect's client writes this for a flow without a description
         return None
     if isinstance(node, dict):
         return {key: _same(value) for key, value in node.items() if key not in OWN}
     if isinstance(node, list):
-        same = [_same(each) for each in node]
-        return sorted(same, key=lambda each: str(each.get("slug"))) if _schedules(same) else same
+        items = [_same(each) for each in node]
+        return sorted(items, key=lambda each: str(each.get("slug"))) if _schedules(items) else items
     return node
 
 
@@ -101,6 +108,6 @@ def _schedules(node: list[Any]) -> bool:
     return bool(node) and isinstance(node[0], dict) and "slug" in node[0]
 
 
-def _full_name(client: httpx.Client, found: dict[str, Any]) -> str:
-    flow = get(client, f"/flows/{found['flow_id']}")
-    return f"{flow['name']}/{found['name']}"
+def _full_name(client: httpx.Client, deployment: dict[str, Any]) -> str:
+    flow = get(client, f"/flows/{deployment['flow_id']}")
+    return f"{flow['name']}/{deployment['name']}"

@@ -1,4 +1,4 @@
-"""The worker type `prefork`: what a run of it can see, and what it leaves behind."""
+"""The worker type `prefork`: what its runs see, how they end, and what they leave behind."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ DEPLOYMENT = """
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack as it is shipped, with a flow that behaves in many ways."""
-    made = make(tmp_path_factory, "prefork")
-    made.edit("prefect.yaml", lambda text: text.rstrip() + "\n" + DEPLOYMENT)
-    (made.root / "flows/behave.py").write_text(FLOW)
-    (made.root / "flows/value.py").write_text("VALUE = 1\n")
-    with stacks.stack(made):
-        made.up()
-        yield made
+    """A running stack as shipped, plus a flow that behaves in many ways."""
+    stack = make(tmp_path_factory, "prefork")
+    stack.edit("prefect.yaml", lambda text: text.rstrip() + "\n" + DEPLOYMENT)
+    (stack.root / "flows/behave.py").write_text(FLOW)
+    (stack.root / "flows/value.py").write_text("VALUE = 1\n")
+    with stacks.stack(stack):
+        stack.up()
+        yield stack
 
 
 def run(client: httpx.Client, **parameters: Any) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def run(client: httpx.Client, **parameters: Any) -> dict[str, Any]:
 
 
 def running(client: httpx.Client, **parameters: Any) -> str:
-    """Start a run; its id when its flow has begun."""
+    """Start a run and wait until its flow has begun; return its id."""
     run_id = start_run(client, "behave/behave", parameters)
     said(client, run_id, "started")
     return run_id
@@ -96,9 +96,9 @@ def test_the_shipped_flows_complete(stack: Stack) -> None:
 def test_a_run_is_forked_and_has_a_process_of_its_own(stack: Stack) -> None:
     with stack.client() as client:
         run_id = running(client, seconds=5)
-        found = process(client, run_id)
-        assert found.parent() == service(stack, "worker")
-        assert "prefect.engine" not in " ".join(found.cmdline())
+        fork = process(client, run_id)
+        assert fork.parent() == service(stack, "worker")
+        assert "prefect.engine" not in " ".join(fork.cmdline())
         assert finished(client, run_id)["state_type"] == "COMPLETED"
         gone(client, run_id)
 
@@ -117,15 +117,15 @@ def test_what_runs_is_what_is_on_disk(stack: Stack) -> None:
 
 def test_an_environment_holds_in_its_run_and_in_no_other(stack: Stack) -> None:
     with stack.client() as client:
-        found = deployment(client, "behave/behave")["id"]
+        deployment_id = deployment(client, "behave/behave")["id"]
         body = {
             "parameters": {"how": "environment"},
             "job_variables": {"env": {"OF_THE_RUN": "yes"}},
             "state": {"type": "SCHEDULED"},
         }
-        made = post(client, f"/deployments/{found}/create_flow_run", body)["id"]
-        finished(client, made)
-        _, value, random, pid = said(client, made, "environment").split()
+        run_id = post(client, f"/deployments/{deployment_id}/create_flow_run", body)["id"]
+        finished(client, run_id)
+        _, value, random, pid = said(client, run_id, "environment").split()
         assert value == "yes"
         lines = [said(client, run(client, how="environment")["id"], "environment") for _ in "ab"]
         assert {line.split()[1] for line in lines} == {"None"}
@@ -147,9 +147,9 @@ def test_a_run_ends_in_the_state_that_tells_what_became_of_it(
     stack: Stack, how: str, state: str, message: str | None
 ) -> None:
     with stack.client() as client:
-        found = run(client, how=how)
-        assert found["state_type"] == state, found["state"]
-        assert message is None or message in found["state"]["message"]
+        flow_run = run(client, how=how)
+        assert flow_run["state_type"] == state, flow_run["state"]
+        assert message is None or message in flow_run["state"]["message"]
 
 
 def test_a_cancelled_run_runs_its_hook_and_is_cancelled(stack: Stack) -> None:
@@ -174,10 +174,10 @@ def test_a_run_that_is_deleted_while_it_is_cancelled_takes_no_other_with_it(stac
     with stack.client() as client:
         other = running(client, seconds=8)
         run_id = running(client, seconds=60)
-        found = process(client, run_id)
+        run_process = process(client, run_id)
         set_state(client, run_id, "CANCELLING")
         client.delete(f"/flow_runs/{run_id}").raise_for_status()
-        wait_for("end of the process", lambda: not found.is_running())
+        wait_for("end of the process", lambda: not run_process.is_running())
         assert finished(client, other)["state_type"] == "COMPLETED"
         third = running(client, seconds=60)
         set_state(client, third, "CANCELLING")
@@ -187,11 +187,11 @@ def test_a_run_that_is_deleted_while_it_is_cancelled_takes_no_other_with_it(stac
 def test_a_template_that_dies_is_replaced_and_its_runs_go_on(stack: Stack) -> None:
     with stack.client() as client:
         run_id = running(client, seconds=4)
-        for each in service(stack, "worker").children():
-            if "prefect_prefork.forked.template" in " ".join(each.cmdline()) and each.ppid():
-                is_run = str(each.pid) == get(client, f"/flow_runs/{run_id}")["infrastructure_pid"]
+        for child in service(stack, "worker").children():
+            if "prefect_prefork.forked.template" in " ".join(child.cmdline()) and child.ppid():
+                is_run = str(child.pid) == get(client, f"/flow_runs/{run_id}")["infrastructure_pid"]
                 if not is_run:
-                    each.kill()
+                    child.kill()
         assert run(client)["state_type"] == "COMPLETED"
         assert finished(client, run_id)["state_type"] == "COMPLETED"
 
@@ -201,8 +201,8 @@ def test_a_worker_that_is_killed_leaves_no_run_behind(stack: Stack) -> None:
         run_id = running(client, seconds=120)
         pid = process(client, run_id).pid
         service(stack, "worker").kill()
-        found = finished(client, run_id)
-        assert found["state_type"] == "CRASHED", found["state"]
+        flow_run = finished(client, run_id)
+        assert flow_run["state_type"] == "CRASHED", flow_run["state"]
         wait_for("end of the process", lambda: not psutil.pid_exists(pid))
         wait_for("worker", lambda: stack.status()["running"])
         complete(client, "hello/hello")
@@ -217,18 +217,18 @@ def test_a_worker_that_is_stopped_lets_its_runs_finish(stack: Stack) -> None:
 
 
 def stops(stack: Stack) -> int:
-    """How often the stack's worker has said that it stops."""
+    """Count how often the stack's worker has logged that it is stopping."""
     return stack.command("logs", "worker").count("no more runs are taken")
 
 
 def test_a_worker_that_is_hurried_cancels_its_runs(stack: Stack) -> None:
     with stack.client() as client:
         run_id = running(client, seconds=120)
-        told = service(stack, "worker")
+        worker = service(stack, "worker")
         before = stops(stack)
-        told.send_signal(signal.SIGTERM)
+        worker.send_signal(signal.SIGTERM)
         wait_for("stop", lambda: stops(stack) > before)
-        told.send_signal(signal.SIGTERM)
-        found = finished(client, run_id)
-        assert found["state_type"] == "CANCELLED", found["state"]
-        assert "The worker was stopped" in found["state"]["message"]
+        worker.send_signal(signal.SIGTERM)
+        flow_run = finished(client, run_id)
+        assert flow_run["state_type"] == "CANCELLED", flow_run["state"]
+        assert "The worker was stopped" in flow_run["state"]["message"]

@@ -1,4 +1,4 @@
-"""The worker type `prefork` when something is in its way: the runs are what they were."""
+"""The worker type `prefork` under faults: its runs end as they would without them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FLOWS = Path(__file__).parent / "behaviours/faults.py"
 DEAF = "of-deaf"  # a pool whose worker hears no events
-# A run that starts in a temporary folder.
+# A deployment whose runs start in a temporary folder.
 ELSEWHERE = """
   - name: elsewhere
     entrypoint: flows/behaviours.py:waits
@@ -35,7 +35,7 @@ ELSEWHERE = """
     pull:
       - prefect.deployments.steps.set_working_directory: {{directory: "{root}"}}
 """
-# One whose pull step seems to install a package.
+# A deployment whose pull step looks as if it installed a package.
 INSTALLS = """
   - name: installs
     entrypoint: flows/behaviours.py:says
@@ -43,7 +43,7 @@ INSTALLS = """
     pull:
       - prefect.deployments.steps.run_shell_script: {{script: "touch {site}"}}
 """
-# Modules that no template can keep: each is found by PYTHONPATH.
+# Modules that no template may keep loaded; they are importable through PYTHONPATH.
 UNSAFE = {
     "starts_a_thread": "import threading\nthreading.Thread(target=threading.Event().wait,"
     " daemon=True).start()\n",
@@ -53,7 +53,7 @@ UNSAFE = {
     "is_a_users": "VALUE = 1\n",
 }
 
-# As a monitor does that an environment has installed for all its interpreters.
+# A monitoring agent that an environment loads into each of its interpreters.
 MONITOR = """
 import os, sys, threading
 template = any("prefect_prefork.forked.template" in each for each in sys.orig_argv)
@@ -64,27 +64,27 @@ if template and "MONITORED" in os.environ:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with a worker of the type, whose own files are apart from all others."""
+    """A stack with a worker of type `prefork`, which has its own home and temporary folder."""
     types = dict.fromkeys((PREFORK, DEAF), "prefork")
-    made = declared(tmp_path_factory, "faults", FLOWS.read_text(), ["says", "waits"], types)
+    stack = declared(tmp_path_factory, "faults", FLOWS.read_text(), ["says", "waits"], types)
     site = sysconfig.get_path("purelib")
-    more = ELSEWHERE.format(root=made.root) + INSTALLS.format(site=site)
-    made.edit("prefect.yaml", lambda text: text + more)
+    more = ELSEWHERE.format(root=stack.root) + INSTALLS.format(site=site)
+    stack.edit("prefect.yaml", lambda text: text + more)
     for name, source in UNSAFE.items():
-        (made.root / f"{name}.py").write_text(source)
-    with running(made, PREFORK):
-        yield made
+        (stack.root / f"{name}.py").write_text(source)
+    with running(stack, PREFORK):
+        yield stack
 
 
 def templates(stack: Stack) -> list[psutil.Process]:
-    """The worker's templates; its runs look the same, but each has a session of its own."""
-    [found] = [
-        each
-        for each in psutil.process_iter(["cmdline", "cwd"])
-        if {"worker", "start", PREFORK} <= set(each.info["cmdline"] or ())
-        and each.info["cwd"] == str(stack.root)
+    """Return the worker's templates: unlike runs, they do not lead a session of their own."""
+    [worker_process] = [
+        process
+        for process in psutil.process_iter(["cmdline", "cwd"])
+        if {"worker", "start", PREFORK} <= set(process.info["cmdline"] or ())
+        and process.info["cwd"] == str(stack.root)
     ]
-    return [each for each in found.children() if _is_template(each)]
+    return [child for child in worker_process.children() if _is_template(child)]
 
 
 def _is_template(process: psutil.Process) -> bool:
@@ -103,42 +103,42 @@ def says(
     where: str = PREFORK,
     **job_variables: Any,
 ) -> list[str]:
-    """A run of `says`, to its end; its log."""
+    """Run `says` to its end; return the messages of its log."""
     parameters = {"name": name, "import_it": import_it}
     run_id = start(client, f"says/{where}", parameters, **job_variables)
-    found = finished(client, run_id)
-    assert found["state_type"] == "COMPLETED", found["state"]
+    run = finished(client, run_id)
+    assert run["state_type"] == "COMPLETED", run["state"]
     gone(client, run_id)
-    return [each["message"] for each in log(client, run_id)]
+    return [entry["message"] for entry in log(client, run_id)]
 
 
 def waiting(client: httpx.Client, name: str, then: str = "end", where: str = PREFORK) -> str:
-    """Start a run that waits for the file `name`; its id when it does."""
+    """Start a run and wait until it waits for the file `name`; return its id."""
     run_id = start(client, f"waits/{where}", {"name": name, "then": then})
     said(client, run_id, "waiting")
     return run_id
 
 
 def let_go(stack: Stack, client: httpx.Client, run_id: str, name: str) -> dict[str, Any]:
-    """Let a run that waits go on to its end."""
+    """Create the file `name` that a run waits for; return the run when it has ended."""
     (stack.root / name).touch()
     return finished(client, run_id)
 
 
 def settled(stack: Stack, client: httpx.Client) -> list[psutil.Process]:
-    """The templates, when they have learnt all that a run has to teach."""
+    """Wait until runs cause no new templates, having taught them every import; return them."""
 
     def probe() -> list[psutil.Process] | None:
         before = templates(stack)
-        for _ in range(2):  # what the first has taught is being learnt while the second runs
+        for _ in range(2):  # the imports of the first run are learnt during the second
             says(client)
             if templates(stack) != before:
                 return None
         return before
 
-    found = wait_for("templates that stay", probe)
-    assert isinstance(found, list)
-    return found
+    stable = wait_for("templates that stay", probe)
+    assert isinstance(stable, list)
+    return stable
 
 
 REPLACED = "The template failed and is replaced"
@@ -149,14 +149,14 @@ def test_a_template_that_hangs_is_replaced_and_no_run_is_lost(stack: Stack) -> N
         goes_on = waiting(client, "hang")
         old = settled(stack, client)
         before = log_of_worker(stack, PREFORK).count(REPLACED)
-        for each in old:
-            each.suspend()
+        for template in old:
+            template.suspend()
         says(client)
         assert log_of_worker(stack, PREFORK).count(REPLACED) == before + 1
-        wait_for("end of a template", lambda: not all(each.is_running() for each in old))
-        for each in old:
+        wait_for("end of a template", lambda: not all(template.is_running() for template in old))
+        for template in old:
             with contextlib.suppress(psutil.NoSuchProcess):
-                each.resume()  # those that no run was asked of
+                template.resume()  # templates that were asked for no run have not been replaced
         assert process(client, goes_on).is_running()
         assert let_go(stack, client, goes_on, "hang")["state_type"] == "COMPLETED"
 
@@ -191,9 +191,9 @@ def test_a_scheduled_run_does_not_begin_before_its_time(stack: Stack) -> None:
         for seconds in (3.0, 3.3, 3.6):
             due = datetime.now(UTC) + timedelta(seconds=seconds)
             run_id = start(client, f"says/{PREFORK}", at=due.isoformat())
-            found = finished(client, run_id)
-            assert found["state_type"] == "COMPLETED", found["state"]
-            assert datetime.fromisoformat(found["start_time"]) >= due
+            run = finished(client, run_id)
+            assert run["state_type"] == "COMPLETED", run["state"]
+            assert datetime.fromisoformat(run["start_time"]) >= due
             first = entry(client, run_id, "command line")
             assert datetime.fromisoformat(first["timestamp"]) >= due
 
@@ -205,8 +205,8 @@ def test_a_scheduled_run_that_is_cancelled_before_its_time_never_begins(stack: S
         later = start(client, f"says/{PREFORK}", at=due)
         set_state(client, cancelled, "CANCELLED")
         assert finished(client, later)["state_type"] == "COMPLETED"
-        found = get(client, f"/flow_runs/{cancelled}")
-        assert (found["state_type"], found["infrastructure_pid"]) == ("CANCELLED", None)
+        run = get(client, f"/flow_runs/{cancelled}")
+        assert (run["state_type"], run["infrastructure_pid"]) == ("CANCELLED", None)
         assert not [each for each in log(client, cancelled) if "command line" in each["message"]]
 
 
@@ -216,8 +216,8 @@ def test_why_a_flow_cannot_be_loaded_is_in_its_state_and_once_in_its_log(stack: 
     (stack.root / "broken/flows/behaviours.py").write_text("def says(:\n")
     with stack.client() as client:
         run_id = start(client, f"says/{PREFORK}", working_dir=f"{stack.root}/broken")
-        found = finished(client, run_id)
-        assert (found["state_type"], found["state"]["message"]) == ("CRASHED", why)
+        run = finished(client, run_id)
+        assert (run["state_type"], run["state"]["message"]) == ("CRASHED", why)
         said(client, run_id, why)
         errors = [each["message"] for each in log(client, run_id) if "Error" in each["message"]]
     assert [each.splitlines()[0] for each in errors] == [why]
@@ -308,7 +308,7 @@ def test_what_a_fork_cannot_give_is_given_by_a_subprocess(
 
 
 def test_where_no_template_can_be_forked_runs_are_started_as_subprocesses(stack: Stack) -> None:
-    # In a folder of its own, before all others: Debian's Python has such a module already.
+    # In its own folder, first on the path: Debian's Python already has a `sitecustomize`.
     monitor = stack.root / "monitor"
     monitor.mkdir()
     (monitor / "sitecustomize.py").write_text(MONITOR)
@@ -334,7 +334,7 @@ def test_faults_leave_nothing_in_the_temporary_folder(stack: Stack) -> None:
             assert set(folder.rglob("*")) - before
             assert let_go(stack, client, run_id, number.name)["state_type"] == "CRASHED"
             gone(client, run_id)
-        for each in templates(stack):
-            each.kill()
+        for template in templates(stack):
+            template.kill()
         says(client)
     wait_for("the folder as it was", lambda: set(folder.rglob("*")) <= before)

@@ -1,4 +1,4 @@
-"""The private parts of Prefect that live as long as the worker do their work at a real server."""
+"""The private parts of Prefect that the worker keeps for its lifetime work with a real server."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ SECONDS = 60
 
 
 class Hooks:
-    """Writes down which hooks were to run; the state may be another that the server kept."""
+    """A hook runner that records which hooks it was asked for.
+
+    Crashed hooks count only if the state, which the server may have replaced, is a crash.
+    """
 
     def __init__(self) -> None:
-        """With none yet."""
         self.ran: list[str] = []
 
     async def run_crashed_hooks(self, _flow_run: FlowRun, state: State[Any]) -> None:
@@ -44,10 +46,9 @@ class Hooks:
 
 
 class Program:
-    """Starts a program in place of a run."""
+    """Starts the Python program `code` instead of a flow run."""
 
     def __init__(self, code: str) -> None:
-        """The program is `code`, in Python."""
         self.argv = [sys.executable, "-c", code]
 
     async def start(
@@ -61,21 +62,21 @@ class Program:
 
 
 async def running(client: PrefectClient) -> FlowRun:
-    """A run that nothing runs, which the server takes for running."""
+    """Create a run that is Running on the server although nothing executes it."""
     return await client.create_flow_run(hello, state=Running())
 
 
-def made(
+def executor(
     context: upstream.FlowRunExecutorContext, flow_run: FlowRun, code: str, hooks: Hooks
 ) -> upstream.FlowRunExecutor:
-    """What executes the program `code` as `flow_run`."""
+    """Return an executor that runs the program `code` as `flow_run`."""
     return context.create_executor(
         flow_run, Program(code), hook_runner=hooks, propose_submitting=False
     )
 
 
 def at(stack: Stack, claim: Coroutine[Any, Any, None]) -> None:
-    """Let `claim` come true, with clients that ask `stack`."""
+    """Run `claim` with clients of `stack`, for at most `SECONDS`."""
 
     async def bounded() -> None:
         async with asyncio.timeout(SECONDS):
@@ -110,7 +111,7 @@ def test_an_executor_starts_a_process_and_reports_one_that_dies(stack: Stack) ->
         hooks = Hooks()
         async with upstream.FlowRunExecutorContext() as context:
             run = await running(context.client)
-            await made(context, run, "raise SystemExit(3)", hooks).submit()
+            await executor(context, run, "raise SystemExit(3)", hooks).submit()
             ended = (await context.client.read_flow_run(run.id)).state
             assert ended
             assert ended.is_crashed()
@@ -126,7 +127,7 @@ def test_an_executor_leaves_the_end_to_a_process_that_succeeds(stack: Stack) -> 
         hooks = Hooks()
         async with upstream.FlowRunExecutorContext() as context:
             run = await running(context.client)
-            await made(context, run, "", hooks).submit()
+            await executor(context, run, "", hooks).submit()
             state = (await context.client.read_flow_run(run.id)).state
             assert state
             assert state.is_running()
@@ -141,11 +142,13 @@ def test_a_run_that_is_cancelled_is_ended_by_the_observer_of_the_worker(stack: S
         async with upstream.FlowRunExecutorContext() as context:
             assert isinstance(context._observer, upstream.CancellingObserver)  # noqa: SLF001
             run = await running(context.client)
-            executor = made(context, run, "import time; time.sleep(600)", hooks)
+            sleeping = executor(context, run, "import time; time.sleep(600)", hooks)
             async with anyio.create_task_group() as tasks:
-                await tasks.start(executor.submit)
+                await tasks.start(sleeping.submit)
                 await context.client.set_flow_run_state(run.id, Cancelling())
-        async with upstream.FlowRunExecutorContext() as context:  # all of the first has ended
+        async with (
+            upstream.FlowRunExecutorContext() as context
+        ):  # the first context has ended all it started
             state = (await context.client.read_flow_run(run.id)).state
             assert state
             assert state.name == "Cancelled"

@@ -1,4 +1,4 @@
-"""A stack whose flows and declarations are in a folder of the user's own, apart from the clone."""
+"""A stack whose flows and declarations are in the user's own folder, outside of the clone."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-# Names that the product has too: they may not get in its way.
+# Modules of the project with names that the stack uses too; they must not be imported instead.
 MODULES = ("server.py", "worker.py", "scripts.py")
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A running stack of a project beside its clone, whose own declarations are broken."""
-    made = make(tmp_path_factory, "project")
-    made.command("init", "../own")
-    made.variables["STACK_PROJECT"] = "../own"
+    """A running stack whose project is beside its clone; the clone's declarations are broken."""
+    stack = make(tmp_path_factory, "project")
+    stack.command("init", "../own")
+    stack.variables["STACK_PROJECT"] = "../own"
     for name in ("prefect.yaml", "stack.yaml", "flows/hello.py"):
-        (made.root / name).write_text("[")
+        (stack.root / name).write_text("[")
     for name in MODULES:
-        (folder(made) / name).write_text("raise RuntimeError('not of the product')\n")
-    with stacks.stack(made):
-        made.up()
-        yield made
+        (folder(stack) / name).write_text("raise RuntimeError('not of the product')\n")
+    with stacks.stack(stack):
+        stack.up()
+        yield stack
 
 
 def folder(stack: Stack) -> Path:
-    """The project of the stack."""
+    """Return the folder of the stack's project."""
     return stack.root.parent / "own"
 
 
 def edit(stack: Stack, name: str, change: Callable[[str], str]) -> None:
-    """Change a file of the project."""
+    """Rewrite a file of the stack's project."""
     path = folder(stack) / name
     path.write_text(change(path.read_text()))
 
@@ -49,7 +49,7 @@ def test_its_flows_are_deployed_and_run(stack: Stack) -> None:
     with stack.client() as client:
         run = complete(client, "hello/hello", {"name": "Ada"})
         assert logged(client, run["id"], "Hello, Ada!")
-        complete(client, "vtasks/vtasks")  # imports what is beside it, and helpers
+        complete(client, "vtasks/vtasks")  # imports modules beside it, and helpers
 
 
 def test_an_edited_flow_is_what_the_next_run_executes(stack: Stack) -> None:
@@ -107,11 +107,11 @@ def test_a_bad_folder_is_one_message_and_starts_nothing(
         for argv in (("scripts/stack", "up", "--embedded"), ("scripts/bootstrap.py",)):
             result = unstarted.run(*argv, env={"STACK_PROJECT": "../bad"})
             assert result.returncode == 2, unstarted.said[-1]
-            said = " ".join(result.stderr.split())  # as wide as the terminal
+            said = " ".join(result.stderr.split())  # undo the wrapping to the terminal's width
             assert said.startswith("error: STACK_PROJECT=../bad is not a project expected: ")
             assert f"found: {found}" in said
             assert "scripts/stack init DIR" in said
-        # What only looks or stops needs no project.
+        # Commands that only look or stop need no project.
         assert (
             unstarted.run("scripts/stack", "down", env={"STACK_PROJECT": "../bad"}).returncode == 0
         )

@@ -1,4 +1,4 @@
-"""A stack without a server of its own: bootstrap and worker use that of another stack."""
+"""A stack without its own server: bootstrap and worker use the server of another stack."""
 
 from __future__ import annotations
 
@@ -29,76 +29,76 @@ if TYPE_CHECKING:
     import httpx
 
 RUN_SECONDS = 300.0
-# What `eval "$(scripts/stack env)"` and Prefect Cloud leave in a shell: none of it counts.
+# Variables that `eval "$(scripts/stack env)"` or Prefect Cloud leave in a shell; `up` ignores them.
 LEFT_OVER = {"PREFECT_API_URL": "http://127.0.0.1:1/api", "PREFECT_API_KEY": "of-the-shell"}
 
 
 @contextmanager
-def serving(made: Stack) -> Iterator[Stack]:
-    """A whole stack whose worker stands still, so that runs go to the worker of another."""
-    with stacks.stack(made):
-        made.up()
-        services = {each["name"]: each["detail"] for each in made.status()["services"]}
+def serving(stack: Stack) -> Iterator[Stack]:
+    """Start a stack and suspend its worker, so that runs go to the worker of another stack."""
+    with stacks.stack(stack):
+        stack.up()
+        services = {shown["name"]: shown["detail"] for shown in stack.status()["services"]}
         worker = psutil.Process(int(services["worker"].split(",")[0].removeprefix("pid ")))
-        standing = [worker, *worker.children(recursive=True)]
-        for process in standing:
+        suspended = [worker, *worker.children(recursive=True)]
+        for process in suspended:
             process.suspend()
         try:
-            yield made
+            yield stack
         finally:
-            for process in standing:
+            for process in suspended:
                 process.resume()
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with a login."""
-    made = make(tmp_path_factory, "server")
-    (made.root / ".env").write_text(f"STACK_PASSWORD={single_quoted(NASTY)}\n")
-    with serving(made):
-        yield made
+    """A running stack with a login, which is the server."""
+    stack = make(tmp_path_factory, "server")
+    (stack.root / ".env").write_text(f"STACK_PASSWORD={single_quoted(NASTY)}\n")
+    with serving(stack):
+        yield stack
 
 
 @pytest.fixture
 def using(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack that is to use another's server, not started."""
-    made = make(tmp_path_factory, "using")
-    made.variables |= LEFT_OVER
-    with stacks.stack(made):
-        yield made
-    assert processes(made) == []
+    """A stack that is to use the server of another; it is not started."""
+    stack = make(tmp_path_factory, "using")
+    stack.variables |= LEFT_OVER
+    with stacks.stack(stack):
+        yield stack
+    assert processes(stack) == []
 
 
 def write_env(using: Stack, server: Stack, *lines: str) -> None:
-    """Name the server of another stack in `.env`."""
+    """Write an `.env` that names the server of another stack."""
     text = [f"PREFECT_API_URL={server.url}/api", *lines]
     (using.root / ".env").write_text("".join(f"{line}\n" for line in text))
 
 
 def login(password: str) -> str:
-    """The line with the login."""
+    """Return the line of `.env` with the login."""
     return f"PREFECT_API_AUTH_STRING={single_quoted(f'admin:{password}')}"
 
 
 def completes(client: httpx.Client) -> dict[str, Any]:
-    """Run `hello` to its end, which has to be Completed; the run. Two stacks share this machine."""
-    found = finished(client, start_run(client, "hello/hello"), RUN_SECONDS)
-    assert found["state_type"] == "COMPLETED", found["state"]
-    return found
+    """Run `hello` until it is Completed; return the run. Two stacks make it slow."""
+    run = finished(client, start_run(client, "hello/hello"), RUN_SECONDS)
+    assert run["state_type"] == "COMPLETED", run["state"]
+    return run
 
 
 def runs_here(using: Stack, server: Stack) -> None:
-    """A run of a deployment that is on the server goes to the worker of `using`."""
+    """Check that a run of a deployment on `server` goes to the worker of `using`."""
     with server.client() as client:
         token = client.get("/csrf-token", params={"client": "tests"})
-        if token.is_success:  # a server without a login asks for one
+        if token.is_success:  # a server without a login asks for a CSRF token
             csrf = {"Prefect-Csrf-Token": token.json()["token"], "Prefect-Csrf-Client": "tests"}
             client.headers.update(csrf)
-        found = completes(client)
+        run = completes(client)
         log = (using.root / ".stack" / using.name / "logs/worker.log").read_text()
-        assert found["id"] in log
+        assert run["id"] in log
         workers = client.post("/work_pools/default/workers/filter", json={}).json()
-    assert f"{using.name}-worker" in {each["name"] for each in workers}
+    assert f"{using.name}-worker" in {worker["name"] for worker in workers}
 
 
 def test_flows_run_here_and_only_the_worker_is_here(using: Stack, server: Stack) -> None:
@@ -111,9 +111,9 @@ def test_flows_run_here_and_only_the_worker_is_here(using: Stack, server: Stack)
     status = using.status()
     assert (status["running"], status["url"]) == (True, server.url)
     assert [each["name"] for each in status["services"]] == ["init", "bootstrap", "worker"]
-    running = [" ".join(each["cmdline"]) for each in facts(using, "cmdline")]
-    assert any("prefect worker" in each for each in running)
-    assert [each for each in running if "postgres" in each or "server.app" in each] == []
+    commands = [" ".join(process["cmdline"]) for process in facts(using, "cmdline")]
+    assert any("prefect worker" in command for command in commands)
+    assert [c for c in commands if "postgres" in c or "server.app" in c] == []
     base = using.root / ".stack" / using.name
     assert not (base / "postgres").exists()
     assert [path for path in (base / "secrets").rglob("*") if path.is_file()] == []
@@ -132,20 +132,20 @@ def test_bootstrap_by_hand_goes_there_whether_a_worker_runs_or_not(
     result = using.run("scripts/bootstrap.py")
     assert result.returncode == 0, using.said[-1]
     with server.client() as client:
-        found = deployment(client, "hello/byhand")
-        client.delete(f"/deployments/{found['id']}").raise_for_status()
+        by_hand = deployment(client, "hello/byhand")
+        client.delete(f"/deployments/{by_hand['id']}").raise_for_status()
     assert not using.status()["running"]
 
 
 def test_a_server_without_a_login_takes_any_key(
     using: Stack, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    made = make(tmp_path_factory, "open")
-    made.variables["STACK_AUTH"] = "off"
-    with serving(made):
-        write_env(using, made, "PREFECT_API_KEY=pnu_of_nobody")
+    open_server = make(tmp_path_factory, "open")
+    open_server.variables["STACK_AUTH"] = "off"
+    with serving(open_server):
+        write_env(using, open_server, "PREFECT_API_KEY=pnu_of_nobody")
         said = using.up()
-        runs_here(using, made)
+        runs_here(using, open_server)
         assert "pnu_of_nobody" not in said + using.command("logs")
 
 
@@ -191,11 +191,11 @@ def test_a_shell_that_knows_a_stack_does_not_make_the_next_up_a_remote_one(serve
 def test_the_worker_goes_on_when_the_server_was_away(using: Stack, server: Stack) -> None:
     write_env(using, server, login(NASTY))
     using.up()
-    services = {each["name"]: each["detail"] for each in server.status()["services"]}
-    gone = psutil.Process(int(services["server"].split(",")[0].removeprefix("pid ")))
-    gone.suspend()  # it would be back before anybody has looked, if it were killed at once
+    services = {shown["name"]: shown["detail"] for shown in server.status()["services"]}
+    server_process = psutil.Process(int(services["server"].split(",")[0].removeprefix("pid ")))
+    server_process.suspend()  # killed at once, it would be back before the worker notices
     wait_for("problem of the worker", lambda: not using.status()["running"])
-    gone.kill()
+    server_process.kill()
     wait_for("worker that is heard of again", lambda: using.status()["running"], 240)
     with server.client() as client:
         assert get(client, "/work_pools/default")["name"] == "default"

@@ -1,4 +1,4 @@
-"""How many requests a run costs the server, counted on the wire, with both types of worker."""
+"""Counts the requests that a run costs the server, with both types of worker."""
 
 from __future__ import annotations
 
@@ -40,86 +40,86 @@ def with_a_task() -> None:
     print("done")
 """
 WARM_UP, RUNS = 2, 5
-# What a worker asks whether there are runs or not.
+# Requests that a worker sends whether there are runs or not.
 REGULAR = (
     "POST /api/work_pools/POOL/get_scheduled_flow_runs",
     "POST /api/work_pools/POOL/workers/heartbeat",
 )
-# The most that a run of type prefork may ask for, also as a share of what the other type asks for.
-# The log comes in one batch or in a few. What belongs to a run is read for its first event; a run
-# without a task that is over within two seconds has none.
+# For each flow, the most requests that a run of type prefork may cost, and the largest share of
+# what a run of the process type costs. A log takes one batch or a few. The resources of a run are
+# read for its first event, which a run without tasks of less than two seconds does not have.
 MOST = {"trivial": (12, 1 / 2), "with-a-task": (17, 2 / 3)}
 
 
 @pytest.fixture(scope="module")
 def relays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, dict[str, Relay]]]:
-    """A stack with a worker of each type, each with a relay of its own before the API."""
-    made = declared(tmp_path_factory, "requests", SOURCE, ["trivial", "with_a_task"])
-    with stacks.stack(made), ExitStack() as opened:
-        made.up()
-        found = {kind: opened.enter_context(relaying(made.port)) for kind in TYPES}
-        for kind, relay in found.items():
+    """A stack with a worker of each type, and the relay through which each reaches the API."""
+    stack = declared(tmp_path_factory, "requests", SOURCE, ["trivial", "with_a_task"])
+    with stacks.stack(stack), ExitStack() as opened:
+        stack.up()
+        by_kind = {kind: opened.enter_context(relaying(stack.port)) for kind in TYPES}
+        for kind, relay in by_kind.items():
             opened.enter_context(
                 worker(
-                    *(made, kind, kind),
+                    *(stack, kind, kind),
                     PREFECT_API_URL=f"{relay.address}/api",
-                    PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED="false",  # as the stack's own
+                    PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED="false",  # as in `up`
                 )
             )
-        yield made, found
+        yield stack, by_kind
 
 
 def run(client: httpx.Client, name: str) -> None:
-    """One run, until its process has ended and its log has come."""
+    """Run a deployment until its process has ended and its log has arrived."""
     run_id = complete(client, name)["id"]
     gone(client, run_id)
 
     def is_logged() -> bool:
-        lines = [each["message"] for each in log(client, run_id)]
-        return "done" in lines and any(each.startswith("Finished in") for each in lines)
+        lines = [entry["message"] for entry in log(client, run_id)]
+        return "done" in lines and any(line.startswith("Finished in") for line in lines)
 
     wait_for("log", is_logged)
 
 
 def per_run(client: httpx.Client, flow: str, kind: str, relay: Relay) -> dict[str, float]:
-    """What was asked for on average by each of some runs, one after the other."""
+    """Return how often a run sends each request, on average of `RUNS` runs in sequence."""
     for _ in range(WARM_UP):
         run(client, f"{flow}/{kind}")
     before = relay.asked
     for _ in range(RUNS):
         run(client, f"{flow}/{kind}")
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for request, count in (relay.asked - before).items():
-        found[request.replace(kind, "POOL")] += count
-    return {request: count / RUNS for request, count in found.items()}
+        counts[request.replace(kind, "POOL")] += count
+    return {request: count / RUNS for request, count in counts.items()}
 
 
-def table(found: dict[str, dict[str, float]]) -> str:
-    """The figures as text: what is asked for a run, then what is asked anyway."""
-    names = sorted({name for each in found.values() for name in each})
+def table(counts: dict[str, dict[str, float]]) -> str:
+    """Format the counts as text: requests for a run first, then the regular ones."""
+    names = sorted({name for by_name in counts.values() for name in by_name})
     names.sort(key=lambda name: name in REGULAR)
     rows = [
-        "".join(f"{found[kind].get(name, 0):9.1f}" for kind in TYPES) + f"  {name}"
+        "".join(f"{counts[kind].get(name, 0):9.1f}" for kind in TYPES) + f"  {name}"
         for name in names
     ]
     return "\n".join(["".join(f"{kind:>9}" for kind in TYPES.values()), *rows]) + "\n"
 
 
-def total(found: dict[str, float]) -> float:
-    """All but what is asked anyway."""
-    return sum(count for name, count in found.items() if name not in REGULAR)
+def total(counts: dict[str, float]) -> float:
+    """Sum the counts, without the regular requests."""
+    return sum(count for name, count in counts.items() if name not in REGULAR)
 
 
 @pytest.mark.parametrize("flow", MOST)
 def test_a_run_of_type_prefork_asks_for_less(
     relays: tuple[Stack, dict[str, Relay]], flow: str
 ) -> None:
-    stack, counted = relays
+    stack, by_kind = relays
     with stack.client() as client:
-        found = {kind: per_run(client, flow, kind, relay) for kind, relay in counted.items()}
-    shown = table(found)
+        counts = {kind: per_run(client, flow, kind, relay) for kind, relay in by_kind.items()}
+    shown = table(counts)
     sys.stdout.write(f"\n{flow}\n{shown}")
-    ours, stock = total(found[PREFORK]), total(found[STOCK])
+    ours, stock = total(counts[PREFORK]), total(counts[STOCK])
     most, share = MOST[flow]
     assert ours <= most, shown
     assert ours < stock * share, shown

@@ -1,4 +1,4 @@
-"""The stack without Docker, from `up` to the end of a supervisor that was killed."""
+"""The stack without Docker: running, restarted, and with processes killed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def connections(process: psutil.Process) -> Sequence[Any]:
-    """Those of a process; of a run that has just ended, none."""
+    """Return the connections of a process; none if it has just ended."""
     try:
         return process.net_connections()
     except psutil.NoSuchProcess:
@@ -35,13 +35,12 @@ def connections(process: psutil.Process) -> Sequence[Any]:
 
 
 class TestRunning(RunningStack):
-    """All that holds for both backends, and what is special without Docker."""
+    """What holds for both backends, and what is special without Docker."""
 
     def test_nothing_listens_outside_loopback(self, stack: Stack) -> None:
-        found = processes(stack)
         listening = [
             connection.laddr.ip
-            for process in found
+            for process in processes(stack)
             for connection in connections(process)
             if connection.status == psutil.CONN_LISTEN
         ]
@@ -59,10 +58,10 @@ class TestRunning(RunningStack):
     def test_a_clone_in_a_closed_folder_stays_closed(self, stack: Stack) -> None:
         closed = stack.root.parent
         assert closed.stat().st_mode & 0o777 == 0o700
-        found = facts(stack, "name", "username", "cwd")
-        postgres = [each for each in found if each["name"] == "postgres"]
-        assert {each["username"] for each in postgres} == {"prefect-stack"}
-        assert {each["cwd"].startswith("/var/lib/prefect-stack/") for each in postgres} == {True}
+        attributes = facts(stack, "name", "username", "cwd")
+        postgres = [process for process in attributes if process["name"] == "postgres"]
+        assert {process["username"] for process in postgres} == {"prefect-stack"}
+        assert {p["cwd"].startswith("/var/lib/prefect-stack/") for p in postgres} == {True}
 
     def test_the_worker_is_healthy_only_if_the_server_has_heard_of_it(self, stack: Stack) -> None:
         port = next(
@@ -74,17 +73,17 @@ class TestRunning(RunningStack):
         url, name, now = f"{stack.url}/api", worker_name(stack.name), time.time()
         api, wrong = Api(url, login=f"admin:{NASTY}"), Api(url, login=f"admin:{NASTY}x")
         assert health.check(api, port, name, now - 3600) is None
-        for problem, found in {
+        for expected, problem in {
             "not heard of the worker since": health.check(api, port, name, now + 60),
             "not heard of the worker since it": health.check(api, port, "another", 0),
             "/workers/filter answers 401": health.check(wrong, port, name, 0),
             "no answer from /health": health.check(api, 1, name, 0),
         }.items():
-            assert problem in str(found)
+            assert expected in str(problem)
 
 
 class TestRestarted(RestartedStack):
-    """All that holds for both backends after a restart, and kills of single processes."""
+    """What holds for both backends after a restart, and after kills of single processes."""
 
     @pytest.mark.parametrize("name", ["postgres", "server", "worker"])
     def test_a_service_that_was_killed_comes_back(self, stack: Stack, name: str) -> None:
@@ -95,14 +94,14 @@ class TestRestarted(RestartedStack):
         assert claims.restarts(stack, name) == before + 1
 
     def test_down_leaves_no_process_of_a_supervisor_that_was_killed(self, stack: Stack) -> None:
-        state = psutil.Process(supervisor_pid(stack))
-        left = [each for each in processes(stack) if each.pid != state.pid]
-        state.kill()
-        wait_for("end of the supervisor", lambda: not alive(state.pid))
+        supervisor = psutil.Process(supervisor_pid(stack))
+        left = [process for process in processes(stack) if process.pid != supervisor.pid]
+        supervisor.kill()
+        wait_for("end of the supervisor", lambda: not alive(supervisor.pid))
         assert not stack.status()["running"]
         stack.down()
         assert processes(stack) == []
-        assert [each.pid for each in left if alive(each.pid)] == []
+        assert [process.pid for process in left if alive(process.pid)] == []
 
     def test_up_heals_what_a_killed_supervisor_has_left(self, stack: Stack) -> None:
         psutil.Process(supervisor_pid(stack)).kill()
@@ -137,9 +136,11 @@ class TestRestarted(RestartedStack):
                 assert f"{stack.name} is up, but" in result.stderr
                 assert f"UI and API  {stack.url}" in result.stdout
                 status = stack.status()
-                shown = {each["name"]: each for each in status["services"]}
+                shown = {service["name"]: service for service in status["services"]}
                 assert not status["running"]
-                assert [n for n, each in shown.items() if not each["healthy"]] == ["bootstrap"]
+                assert [n for n, service in shown.items() if not service["healthy"]] == [
+                    "bootstrap"
+                ]
                 assert "names a flow that does not exist" in shown["bootstrap"]["detail"]
         finally:
             (stack.root / "prefect.yaml").write_text(before)
@@ -187,22 +188,22 @@ class TestRestarted(RestartedStack):
         assert stack.status()["running"]
 
     def test_sigterm_to_the_supervisor_stops_all_processes(self, stack: Stack) -> None:
-        found = processes(stack)
+        before = processes(stack)
         psutil.Process(supervisor_pid(stack)).terminate()
-        _, still = psutil.wait_procs(found, timeout=60)
-        assert still == []
+        _, alive_after = psutil.wait_procs(before, timeout=60)
+        assert alive_after == []
 
 
 def supervisor_pid(stack: Stack) -> int:
-    """The one that starts all others."""
-    # Not by the command lines of all processes: one that has just ended has none to be read.
+    """Return the pid of the supervisor, from the stack's state."""
+    # A search by command lines could meet a process that has just ended and has none.
     state = json.loads((stack.root / ".stack" / stack.name / "state.json").read_text())
     assert psutil.pid_exists(state["pid"])
     return int(state["pid"])
 
 
 def alive(pid: int) -> bool:
-    """Whether there is such a process, and no zombie."""
+    """Tell whether a process of this pid exists and is no zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""Whatever becomes of the server, a tracked job does its work once and ends as it would."""
+"""Whatever happens to the server, a tracked job works once and ends as it would untracked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.stack import Stack
 
-# Each step leaves a mark when it begins, and the first waits until the test has done its harm.
+# A job whose steps leave marks when they begin; the first waits until the test has done its harm.
 INTERRUPTED = """
 import sys, time
 from pathlib import Path
@@ -75,29 +75,29 @@ DEPLOYMENT = """
 
 @pytest.fixture
 def client(stack: Stack) -> Iterator[httpx.Client]:
-    """A client of the shared stack."""
-    with stack.client() as made:
-        yield made
+    """An API client of the shared stack."""
+    with stack.client() as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
 def api(stack: Stack) -> dict[str, str]:
-    """Address and login of the shared stack."""
+    """The variables with the address and the login of the shared stack."""
     return api_of(stack)
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    """A job without a server."""
+    """A folder with the jobs and the tracking, which knows no server."""
     return Job.make(tmp_path / "job", {})
 
 
 def works(job: Job, api: dict[str, str], warning: str) -> None:
-    """Hold the job, with a good and with a bad file, against what it does without tracking."""
+    """Check that the job ends as without tracking, on good and bad input, and warns."""
     job = Job(job.folder, api)
     plain = job.without_tracking(job.folder.parent / "plain")
     for orders in ("good.csv", "bad.csv"):
-        done, wanted = (each.run("emr_job.py", orders, "report") for each in (job, plain))
+        done, wanted = (tried.run("emr_job.py", orders, "report") for tried in (job, plain))
         assert (done.code, done.out) == (wanted.code, wanted.out), done.err
         assert job.read("report") == plain.read("report")
         assert done.err.splitlines()[-1] == wanted.err.splitlines()[-1] or orders == "good.csv"
@@ -117,7 +117,7 @@ def test_what_a_job_copies_needs_python_3_9_and_its_standard_library_only() -> N
 
 
 class TestNoServerAtTheStart:
-    """The job's files, output and exit code are those of the job without tracking."""
+    """Files, output and exit code of the job are those of the job without tracking."""
 
     def test_no_address(self, job: Job) -> None:
         works(job, {}, "PREFECT_API_URL is not set: the job runs untracked")
@@ -128,7 +128,7 @@ class TestNoServerAtTheStart:
     def test_a_name_that_does_not_resolve(self, job: Job) -> None:
         works(job, {"PREFECT_API_URL": "http://prefect.invalid/api"}, NO_ANSWER)
 
-    def test_an_address_that_is_none(self, job: Job) -> None:
+    def test_an_address_that_is_not_a_url(self, job: Job) -> None:
         works(job, {"PREFECT_API_URL": "prefect"}, NO_ANSWER)
 
     @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ class TestNoServerAtTheStart:
 
 
 class TestServerThatGoesInTheMiddle:
-    """Nothing is done twice, nothing is left out."""
+    """The job does every step once, and none twice."""
 
     def test_the_job_ends_as_it_would(
         self, job: Job, stack: Stack, api: dict[str, str], client: httpx.Client
@@ -184,7 +184,7 @@ class TestServerThatGoesInTheMiddle:
         (run,) = flow_runs(client, "mended")
         states = {name: each["state_type"] for name, each in task_runs(client, run).items()}
         assert states == {"mended.first": "COMPLETED", "mended.second": "COMPLETED"}
-        # The job's own exit code is 7, which `sys.exit` is called with after the flow has ended.
+        # The exit code 7 is the job's own: it calls `sys.exit` after the flow has ended.
         assert run["state_type"] == "COMPLETED"
 
     def test_a_running_job_has_a_heartbeat(
@@ -204,12 +204,12 @@ class TestServerThatGoesInTheMiddle:
 
 
 def begun(client: httpx.Client, name: str) -> bool:
-    """Whether the server knows of the first step."""
+    """Tell whether the server knows of the first step."""
     return any(f"{name}.first" in task_runs(client, run) for run in flow_runs(client, name))
 
 
 class TestMoreThanThereIsTimeFor:
-    """The job does not wait for it all."""
+    """A job that ends does not wait until everything was sent."""
 
     def test_the_end_of_the_flow_run_is_sent_before_the_rest_is_left_out(
         self, job: Job, api: dict[str, str], client: httpx.Client
@@ -236,15 +236,15 @@ print(main())
 
 
 class TestStackOfItsOwn:
-    """A stack without a login, where requests carry a CSRF token instead."""
+    """A stack without a login, whose requests carry a CSRF token instead."""
 
     @pytest.fixture
     def free(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-        made = make(tmp_path_factory, "free")
-        (made.root / ".env").write_text("STACK_AUTH=off\n")
-        with stacks.stack(made):
-            made.up()
-            yield made
+        stack = make(tmp_path_factory, "free")
+        (stack.root / ".env").write_text("STACK_AUTH=off\n")
+        with stacks.stack(stack):
+            stack.up()
+            yield stack
 
     def test_the_job_is_tracked_then_outlives_the_stack_then_moves_into_it(
         self, job: Job, free: Stack
@@ -283,4 +283,4 @@ def _csrf(client: httpx.Client) -> dict[str, str]:
 
 
 def _messages(client: httpx.Client, run: dict[str, Any]) -> list[str]:
-    return [each["message"] for each in log(client, run["id"])]
+    return [entry["message"] for entry in log(client, run["id"])]

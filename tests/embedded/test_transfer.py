@@ -1,4 +1,4 @@
-"""Between two stacks, there and back: what is carried, what is skipped, what is told."""
+"""Transfers between two stacks in both directions: what is copied, skipped and reported."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ with get_client(sync_client=True) as client:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Stack]]:
-    """Two stacks, each with a profile `there` of the other; the first has something to carry."""
+    """Two running stacks, each with a profile `there` of the other; the first has data to copy."""
     one, two = make(tmp_path_factory, "one"), make(tmp_path_factory, "two")
     with stacks.stack(one), stacks.stack(two):
         for stack in (one, two):
@@ -62,7 +62,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Stac
 
 
 def write_profiles(stack: Stack, profiles: dict[str, Stack]) -> None:
-    """Give the person who types in the clone some profiles of Prefect."""
+    """Write Prefect profiles, by name, for the user of the clone; `wrong` has a wrong login."""
     path = stack.root / ".prefect/profiles.toml"
     path.parent.mkdir(exist_ok=True)
     lines = ['active = "ephemeral"', "[profiles.ephemeral]", "[profiles.nowhere]"]
@@ -77,20 +77,20 @@ def write_profiles(stack: Stack, profiles: dict[str, Stack]) -> None:
 
 
 def login_of(stack: Stack) -> str:
-    """What `scripts/stack env` prints."""
+    """Return the login that `scripts/stack env` prints."""
     script = 'eval "$(scripts/stack env)"; printf "%s" "$PREFECT_API_AUTH_STRING"'
     return stack.run("sh", "-c", script).stdout
 
 
 def prefect(stack: Stack, script: str) -> str:
-    """What a Python script prints that talks to the stack."""
+    """Run a Python script with Prefect set to the stack; return its standard output."""
     result = stack.run("sh", "-c", 'eval "$(scripts/stack env)"; exec python -c "$0"', script)
     assert result.returncode == 0, stack.said[-1]
     return result.stdout
 
 
-def transferred(stack: Stack, *arguments: str) -> str:
-    """What a transfer says, with a wide terminal; nothing secret, and it leaves nothing."""
+def transfer(stack: Stack, *arguments: str) -> str:
+    """Run a transfer, which must print no secret and leave no file; return what it printed."""
     temporary = stack.root / "tmp"
     temporary.mkdir(exist_ok=True)
     env = {"TMPDIR": str(temporary), "COLUMNS": "200"}
@@ -102,12 +102,12 @@ def transferred(stack: Stack, *arguments: str) -> str:
 
 
 def statuses(said: str) -> dict[str, str]:
-    """The table that Prefect prints: what became of each object."""
+    """Return the status of each object from the table that Prefect prints."""
     rows = [line.split("│") for line in said.splitlines() if line.startswith("│ ")]
     return {row[1].strip(): row[2].split()[-1] for row in rows if len(row) == 5}
 
 
-@pytest.mark.slow  # two stacks, and commands of Prefect's between them
+@pytest.mark.slow  # two stacks, and commands of Prefect between them
 def test_there_and_back(pair: tuple[Stack, Stack]) -> None:
     one, two = pair
     with two.client() as client:
@@ -115,7 +115,7 @@ def test_there_and_back(pair: tuple[Stack, Stack]) -> None:
         path = f"/deployments/{deployment(client)['id']}/schedules/{schedule['id']}"
         client.patch(path, json={"active": False}).raise_for_status()
 
-        said = transferred(one, "--to", "there")
+        said = transfer(one, "--to", "there")
         first = statuses(said)
         assert first["block-document/token"] == "Success"
         assert {first["deployment/on-default"], first["deployment/on-other"]} == {"Success"}
@@ -124,12 +124,12 @@ def test_there_and_back(pair: tuple[Stack, Stack]) -> None:
         assert get(client, "/variables/name/colour")["value"] == "blue"
         assert get(client, "/work_pools/other")["type"] == "process"
         there = deployment(client, "hello/on-other")
-        assert [each["active"] for each in there["schedules"]] == [True]
+        assert [schedule["active"] for schedule in there["schedules"]] == [True]
         automations = post(client, "/automations/filter", {})
-        [again] = [each for each in automations if each["name"] == "again"]
+        [again] = [automation for automation in automations if automation["name"] == "again"]
         assert again["actions"][0]["deployment_id"] == there["id"]
-        # What was there is as it was.
-        assert [each["active"] for each in deployment(client)["schedules"]] == [False]
+        # What already existed there is unchanged.
+        assert [schedule["active"] for schedule in deployment(client)["schedules"]] == [False]
     load = 'from prefect.blocks.system import Secret; print(Secret.load("token").get())'
     assert prefect(two, load).strip() == VALUE
 
@@ -141,14 +141,14 @@ def test_there_and_back(pair: tuple[Stack, Stack]) -> None:
     assert f"watches by an id of stack {one.name}: automation again" in said
     assert "not on there" not in said
 
-    second = statuses(transferred(one, "--to", "there"))
+    second = statuses(transfer(one, "--to", "there"))
     carried = {name for name, status in first.items() if status == "Success"}
     assert {name.split("/")[0] for name in carried if second[name] != "Skipped"} <= {
-        *("flow", "block-schema"),  # Prefect writes the same once more
+        *("flow", "block-schema"),  # Prefect writes the same again
     }
 
     prefect(two, 'from prefect.variables import Variable; Variable.set("shape", "round")')
-    back = transferred(one, "--from", "there")
+    back = transfer(one, "--from", "there")
     assert statuses(back)["variable/shape"] == "Success"
     assert statuses(back)["block-document/token"] == "Skipped"
     with one.client() as client:
@@ -157,7 +157,7 @@ def test_there_and_back(pair: tuple[Stack, Stack]) -> None:
 
 @pytest.mark.slow
 def test_what_could_not_be_carried_is_named(pair: tuple[Stack, Stack]) -> None:
-    """A managed pool is for Prefect Cloud only, and so is what runs in it."""
+    """A managed pool works only in Prefect Cloud, and so do the deployments in it."""
     one, _ = pair
     with one.client() as client:
         flow = deployment(client)["flow_id"]
@@ -166,11 +166,11 @@ def test_what_could_not_be_carried_is_named(pair: tuple[Stack, Stack]) -> None:
         body = {"name": "managed", "flow_id": flow, "work_pool_name": "cloud"}
         post(client, "/deployments/", body)
         try:
-            said = transferred(one, "--to", "there")
+            said = transfer(one, "--to", "there")
         finally:
             client.delete("/work_pools/cloud").raise_for_status()
-            found = deployment(client, "hello/managed")["id"]
-            client.delete(f"/deployments/{found}").raise_for_status()
+            deployment_id = deployment(client, "hello/managed")["id"]
+            client.delete(f"/deployments/{deployment_id}").raise_for_status()
     assert statuses(said)["deployment/managed"] == "Skipped"
     assert "not on there: work pool cloud" in said
     assert "not on there: deployment hello/managed" in said
@@ -206,7 +206,7 @@ def test_a_mistake_is_one_message(stack: Stack, arguments: tuple[str, ...], mess
 
 
 def refused(stack: Stack, arguments: tuple[str, ...], message: str) -> None:
-    """Ask for a transfer that has to end with one message."""
+    """Run a transfer that has to exit with 2 and one message."""
     result = stack.run("scripts/stack", "transfer", *arguments)
     assert result.returncode == 2, stack.said[-1]
     assert message in result.stderr

@@ -1,4 +1,4 @@
-"""A stack goes on with the database that an older Prefect has left: tests/upgrade/README.md."""
+"""A stack takes over the database of an older Prefect, as in tests/upgrade/README.md."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 DUMP = make.FOLDER / "prefect-3.8.8.sql.xz"
 
 
-def restore(made: Stack, dump: Path) -> None:
-    """Give a stack that was never started the secrets and the database of an older one."""
-    layout = layouts.Layout(made.name, made.root / ".stack" / made.name)
+def restore(stack: Stack, dump: Path) -> None:
+    """Give a stack that was never started the encryption key and database of an older one."""
+    layout = layouts.Layout(stack.name, stack.root / ".stack" / stack.name)
     layout.make()
     key = layout.secrets / secrets.ENCRYPTION_KEY
     key.parent.mkdir(mode=0o700)
@@ -43,22 +43,22 @@ def restore(made: Stack, dump: Path) -> None:
         text = lzma.decompress(dump.read_bytes())
         done = subprocess.run(argv, check=False, input=text, env=env, capture_output=True)
         assert done.returncode == 0, done.stderr.decode()
-        # As after a time that is longer than the schedule had made runs for.
+        # As if the stack had been down for longer than its schedules had runs ahead.
         database.execute("delete from flow_run where auto_scheduled")
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A running stack whose database was one of Prefect 3.8.8."""
-    made = stacks.make(tmp_path_factory, "upgrade")
-    with stacks.stack(made):
-        restore(made, DUMP)
-        made.up()
-        yield made
+    """A running stack whose database was made by Prefect 3.8.8."""
+    stack = stacks.make(tmp_path_factory, "upgrade")
+    with stacks.stack(stack):
+        restore(stack, DUMP)
+        stack.up()
+        yield stack
 
 
 def runs(client: httpx.Client, **of_run: Any) -> list[dict[str, Any]]:
-    """The runs that have something."""
+    """Return up to 200 runs that match the filter `of_run`."""
     return list(post(client, "/flow_runs/filter", {"flow_runs": of_run, "limit": 200}))
 
 
@@ -72,10 +72,10 @@ def test_the_database_was_upgraded(stack: Stack) -> None:
 def test_each_run_is_there_in_its_state(stack: Stack) -> None:
     with stack.client() as client:
         for state in make.STATES:
-            (found,) = runs(client, name={"any_": [state.lower()]})
-            assert found["state_type"] == state
+            (run,) = runs(client, name={"any_": [state.lower()]})
+            assert run["state_type"] == state
         done = runs(client, state={"type": {"any_": ["COMPLETED"]}}, tags={"all_": ["old"]})
-        assert {"name": "past"} in [each["parameters"] for each in done]
+        assert {"name": "past"} in [run["parameters"] for run in done]
 
 
 def test_what_was_declared_is_there_and_its_secret_is_still_readable(stack: Stack) -> None:
@@ -87,8 +87,8 @@ def test_what_was_declared_is_there_and_its_secret_is_still_readable(stack: Stac
         assert variable["value"] == {"name": "eu", "zones": [1, "two"]}
         assert get(client, "/v2/concurrency_limits/old-database")["limit"] == 3
         assert get(client, "/concurrency_limits/tag/old:heavy")["concurrency_limit"] == 2
-        kept = {each["name"] for each in post(client, "/automations/filter", {})}
-        assert {"old-follow", "find-runs-without-heartbeat"} <= kept
+        automations = {automation["name"] for automation in post(client, "/automations/filter", {})}
+        assert {"old-follow", "find-runs-without-heartbeat"} <= automations
 
 
 def test_an_old_deployment_runs(stack: Stack) -> None:
@@ -101,7 +101,7 @@ def test_an_old_schedule_makes_runs(stack: Stack) -> None:
         old = deployment(client, make.DEPLOYMENT)["id"]
 
         def ahead() -> list[dict[str, Any]]:
-            found = runs(client, deployment_id={"any_": [old]})
-            return [each for each in found if each["auto_scheduled"]]
+            runs_of_old = runs(client, deployment_id={"any_": [old]})
+            return [run for run in runs_of_old if run["auto_scheduled"]]
 
         wait_for("run of an old schedule", ahead)

@@ -1,4 +1,4 @@
-"""Who may run the stack, and from where."""
+"""The users who run the stack, and what each of them may read and write."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every user can enter, unlike pytest's own."""
+    """A folder that every user can enter, unlike those of pytest."""
     folder = Path(tempfile.mkdtemp(prefix="stack-"))
     folder.chmod(0o755)
     yield folder
@@ -34,73 +34,73 @@ def open_folder() -> Iterator[Path]:
 
 
 def make(folder: Path, name: str, user: str | None) -> Stack:
-    """A stack in a clone of its own in `folder`."""
+    """Return an embedded stack in a clone in `folder`, whose commands `user` runs."""
     root = stacks.clone(folder)
     return Stack(root, f"test-{name}-{os.getpid()}", stacks.free_port(), "embedded", user)
 
 
 @needs_root
-@pytest.mark.slow  # it makes a whole environment
+@pytest.mark.slow  # it creates a whole environment
 def test_an_ordinary_user_runs_it_from_a_clean_clone(open_folder: Path) -> None:
-    made = make(open_folder, "user", "nobody")
-    # With an environment of its own, of the system's Python: root's is closed to others.
+    stack = make(open_folder, "user", "nobody")
+    # It needs its own environment, with the system's Python, since root's is closed to others.
     (open_folder / ".venv").unlink()
-    made.variables["PATH"] = "/usr/bin:/bin"
+    stack.variables["PATH"] = "/usr/bin:/bin"
     nobody = pwd.getpwnam("nobody")
     for path in (open_folder, *open_folder.rglob("*")):
         os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
-    with stacks.stack(made):
-        said = made.run("scripts/stack", "up", "--embedded", timeout=600)
-        assert said.returncode == 0, made.said[-1]
-        with made.client() as client:
+    with stacks.stack(stack):
+        said = stack.run("scripts/stack", "up", "--embedded", timeout=600)
+        assert said.returncode == 0, stack.said[-1]
+        with stack.client() as client:
             complete(client, "hello/hello")
-        assert {each["username"] for each in facts(made, "username")} == {"nobody"}
+        assert {process["username"] for process in facts(stack, "username")} == {"nobody"}
 
 
 @needs_root
 def test_root_runs_it_as_users_of_the_stack_who_cannot_reach_its_secrets(
     open_folder: Path,
 ) -> None:
-    made = make(open_folder, "root", None)
-    made.variables |= {"STACK_AUTH": "off", "TOKEN_OF_THE_SHELL": "secret"}
+    stack = make(open_folder, "root", None)
+    stack.variables |= {"STACK_AUTH": "off", "TOKEN_OF_THE_SHELL": "secret"}
     if not accounts.open_to_all((SOURCE / ".venv/bin/python").resolve()):
-        (open_folder / ".venv").unlink()  # one of its own, of a Python that all may run
-        prepared = made.run("scripts/python", "-c", "pass", timeout=600, env=dict(os.environ))
-        assert prepared.returncode == 0, made.said[-1]
-    made.command("init", "own")
-    made.variables["STACK_PROJECT"] = "own"
-    base = open_folder / ".stack" / made.name
+        (open_folder / ".venv").unlink()  # replaced by one with a Python that all users may run
+        prepared = stack.run("scripts/python", "-c", "pass", timeout=600, env=dict(os.environ))
+        assert prepared.returncode == 0, stack.said[-1]
+    stack.command("init", "own")
+    stack.variables["STACK_PROJECT"] = "own"
+    base = open_folder / ".stack" / stack.name
     old = base / "data" / "of an older release"
     old.parent.mkdir(parents=True)
     old.touch()
-    with stacks.stack(made):
-        said = made.up()
+    with stacks.stack(stack):
+        said = stack.up()
         assert "login" not in said
         assert "warning" not in said, said
-        found = facts(made, "name", "username")
-        owners = {each["username"] for each in found if each["name"] == "postgres"}
+        attributes = facts(stack, "name", "username")
+        owners = {each["username"] for each in attributes if each["name"] == "postgres"}
         assert owners == {accounts.STACK}
         assert (base / "postgres").is_dir()
-        server, worker = service(made, "server"), service(made, "worker")
+        server, worker = service(stack, "server"), service(stack, "worker")
         assert server.username() == accounts.STACK
         assert worker.username() == accounts.FLOWS
         assert old.owner() == accounts.FLOWS
         assert "TOKEN_OF_THE_SHELL" not in {**server.environ(), **worker.environ()}
         refuses_flows(base, open_folder, open_folder / "own", server.pid)
-        # As a browser sends it for another site: no token, and a body that needs no permission.
-        refused = httpx.post(f"{made.url}/api/flows/filter", content="{}")
+        # What a browser sends for another site without asking first: a plain body and no token.
+        refused = httpx.post(f"{stack.url}/api/flows/filter", content="{}")
         assert refused.status_code == httpx.codes.FORBIDDEN
-        assert httpx.get(f"{made.url}/api/version").status_code == httpx.codes.OK
+        assert httpx.get(f"{stack.url}/api/version").status_code == httpx.codes.OK
         script = 'eval "$(scripts/stack env)" && prefect deployment run hello/hello --watch'
-        result = made.run("sh", "-c", script)
-        assert "finished successfully" in result.stdout, made.said[-1]
-        assert f"URL: {made.url}/v2/runs/" in result.stdout
-        assert "was already running" in made.up()  # and bootstrap went well, as that user
+        result = stack.run("sh", "-c", script)
+        assert "finished successfully" in result.stdout, stack.said[-1]
+        assert f"URL: {stack.url}/v2/runs/" in result.stdout
+        assert "was already running" in stack.up()  # and bootstrap succeeded, as that user
     assert not base.exists()
 
 
 def refuses_flows(base: Path, clone: Path, project: Path, server_pid: int) -> None:
-    """Everything that the user of flows has no business with; and what it needs is there."""
+    """Check that the user of flows can read and write what it needs, and nothing else."""
 
     def may(script: str, *arguments: object) -> bool:
         argv = ["sh", "-c", script, "sh", *map(str, arguments)]

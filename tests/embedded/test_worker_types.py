@@ -1,4 +1,4 @@
-"""One table of behaviours, each run by both types of worker: what one sees is the same."""
+"""One table of behaviours, each run by both types of worker with the same visible outcome."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FLOWS = Path(__file__).parent / "behaviours/flows.py"
 LIMIT = "\nconcurrency_limits:\n  - {name: of-behaviours, limit: 1}\n"
-# What ends with which type of state.
+# The type of state that each behaviour ends in.
 TABLE = {
     "success": "COMPLETED",
     "failure": "FAILED",
@@ -44,29 +44,29 @@ TABLE = {
     "limited": "COMPLETED",
     "environment": "COMPLETED",
 }
-# A process that SIGTERM ends loses its log with the process type, and delivers it with ours.
+# A run that SIGTERM ends loses its log with the process type; with ours it is delivered.
 LESS_LOG = ("terminated",)
-AT_ONCE = ("threads", "processes")  # the lines come in any order
+AT_ONCE = ("threads", "processes")  # their log lines come in any order
 OTHERS = ("sleeps", "steps", "busy_in_c", "suspends")
-ALONE = ("limited",)  # would wait for each other's slot
+ALONE = ("limited",)  # runs at once would wait for each other's slot
 # Prefect's own worker starts an interpreter for each run: more at once would only be slower.
 AT_ONCE_OF_STOCK = 4
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with a pool and a worker of each type."""
-    made = declared(tmp_path_factory, "types", FLOWS.read_text(), (*TABLE, *OTHERS))
+    """A running stack with a pool of each type and our worker."""
+    stack = declared(tmp_path_factory, "types", FLOWS.read_text(), (*TABLE, *OTHERS))
     pool = f"\n  - name: {STOCK}\n"
     limited = f"{pool}    concurrency_limit: {AT_ONCE_OF_STOCK}\n"
-    made.edit("stack.yaml", lambda text: text.replace(pool, limited) + LIMIT)
-    with running(made, PREFORK):
-        yield made
+    stack.edit("stack.yaml", lambda text: text.replace(pool, limited) + LIMIT)
+    with running(stack, PREFORK):
+        yield stack
 
 
 @pytest.fixture(scope="module")
 def runs(stack: Stack, kinds: tuple[str, ...]) -> dict[tuple[str, str], str]:
-    """A run of each line of the table with each type, all started at once."""
+    """Start a run of each behaviour with each type, all at once; return the ids of the runs."""
     together = [flow for flow in TABLE if flow not in ALONE]
     with stack.client() as client:
         return {(kind, flow): of_table(client, kind, flow) for flow in together for kind in kinds}
@@ -82,12 +82,12 @@ def start(client: httpx.Client, kind: str, flow: str, **parameters: Any) -> str:
 
 
 def said(client: httpx.Client, run_id: str, line: str) -> None:
-    """Wait until the run's log has the line."""
+    """Wait until the run's log has exactly this line."""
     wait_for(f"line {line!r}", lambda: line in logs(client, run_id))
 
 
 def begun(client: httpx.Client, kind: str, flow: str, line: str, **parameters: Any) -> str:
-    """Start a run; its id when its flow has said `line`."""
+    """Start a run and wait until its flow has logged `line`; return its id."""
     run_id = start(client, kind, flow, **parameters)
     said(client, run_id, line)
     return run_id
@@ -98,17 +98,17 @@ def test_a_run_ends_as_the_table_says_and_both_types_do_the_same(
     stack: Stack, kinds: tuple[str, ...], runs: dict[tuple[str, str], str], flow: str
 ) -> None:
     with stack.client() as client:
-        found = {}
+        outcomes = {}
         for kind in kinds:
             run = finished(client, runs.get((kind, flow)) or of_table(client, kind, flow))
             assert run["state_type"] == TABLE[flow], run["state"]
-            found[kind] = outcome(client, run["id"], kind)
+            outcomes[kind] = outcome(client, run["id"], kind)
     if flow in LESS_LOG:
-        assert STOCK not in found or set(found[STOCK].logs) < set(found[PREFORK].logs)
-        found = {each: replace(found[each], logs=()) for each in found}
+        assert STOCK not in outcomes or set(outcomes[STOCK].logs) < set(outcomes[PREFORK].logs)
+        outcomes = {k: replace(each, logs=()) for k, each in outcomes.items()}
     if flow in AT_ONCE:
-        found = {k: replace(each, logs=tuple(sorted(each.logs))) for k, each in found.items()}
-    assert [found[kind] for kind in kinds] == [found[PREFORK]] * len(kinds)
+        outcomes = {k: replace(each, logs=tuple(sorted(each.logs))) for k, each in outcomes.items()}
+    assert [outcomes[kind] for kind in kinds] == [outcomes[PREFORK]] * len(kinds)
 
 
 def test_a_run_without_a_deployment_crashes_and_nothing_else(stack: Stack, kind: str) -> None:
@@ -116,11 +116,11 @@ def test_a_run_without_a_deployment_crashes_and_nothing_else(stack: Stack, kind:
         flow_id = get(client, "/flows/name/success")["id"]
         state = {"type": "SCHEDULED"}
         body = {"flow_id": flow_id, "work_pool_name": kind, "state": state}
-        found = finished(client, post(client, "/flow_runs/", body)["id"])
-        assert found["state_type"] == "CRASHED", found["state"]
+        run = finished(client, post(client, "/flow_runs/", body)["id"])
+        assert run["state_type"] == "CRASHED", run["state"]
         # With Prefect's own type, the state says only that the process has ended.
-        told = found["state"]["message"] if kind == PREFORK else log_of_worker(stack, kind)
-        assert "Flow run does not have an associated deployment" in told
+        message = run["state"]["message"] if kind == PREFORK else log_of_worker(stack, kind)
+        assert "Flow run does not have an associated deployment" in message
         assert finished(client, start(client, kind, "success"))["state_type"] == "COMPLETED"
 
 
@@ -132,9 +132,9 @@ def test_a_run_is_cancelled_also_while_it_is_in_c_code(
         before = log_of_worker(stack, kind).count("hook for CANCELLING")
         run_id = begun(client, kind, flow, line)
         set_state(client, run_id, "CANCELLING")
-        found = finished(client, run_id)
-        assert (found["state_type"], found["state_name"]) == ("CANCELLED", "Cancelled")
-        # What a hook prints after the run's process is gone goes to the worker's own output.
+        run = finished(client, run_id)
+        assert (run["state_type"], run["state_name"]) == ("CANCELLED", "Cancelled")
+        # A hook that runs after the run's process has ended prints to the worker's own output.
         wait_for("hook", lambda: log_of_worker(stack, kind).count("hook for CANCELLING") > before)
 
 
@@ -176,8 +176,8 @@ def test_a_result_is_where_the_next_reader_finds_it(stack: Stack, kind: str) -> 
     with stack.client() as client:
         before = _files(stack.root / "results")
         assert finished(client, start(client, kind, "persisted"))["state_type"] == "COMPLETED"
-        [made] = _files(stack.root / "results") - before
-        assert "42" in made.read_text()
+        [result] = _files(stack.root / "results") - before
+        assert "42" in result.read_text()
 
 
 def test_a_slot_is_free_again_after_the_run_that_held_it(stack: Stack, kind: str) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FLOWS = Path(__file__).parent / "behaviours/code.py"
 FLOW_FILE, BESIDE = "flows/behaviours.py", "flows/beside.py"
 TEMPORARY = re.compile(r"\S*/tmp-POOL/[^/]*/")
-# Deployments whose code is elsewhere. A temporary folder is what they start in.
+# Deployments whose code is elsewhere; a run without a `working_dir` starts in a temporary folder.
 PULLED = """
   - name: cloned-{pool}
     entrypoint: flows/behaviours.py:where
@@ -43,9 +43,9 @@ PULLED = """
 
 
 def write_code(folder: Path, where: str) -> None:
-    """The flows in `folder`, which say that they are `where`.
+    """Write flows that say that they are `where` to `folder`.
 
-    Without an `__init__.py`: the stack has a package of that name with one, which Python prefers.
+    They get no `__init__.py`. The stack's own package `flows` has one, so Python would prefer it.
     """
     (folder / "flows").mkdir(parents=True, exist_ok=True)
     source = FLOWS.read_text()
@@ -55,7 +55,7 @@ def write_code(folder: Path, where: str) -> None:
 
 
 def commit(repository: Path) -> None:
-    """Commit all that is in `repository`, which is made if need be."""
+    """Commit all files in the folder `repository`, which becomes a Git repository if it is none."""
     author = ("-c", "user.name=test", "-c", "user.email=test@example.com")
     for arguments in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "change"]):
         subprocess.run(["git", *arguments], cwd=repository, check=True)
@@ -63,68 +63,68 @@ def commit(repository: Path) -> None:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with a worker of each type, and code in three places."""
+    """A running stack with a pool of each type, our worker, and code in three places."""
     flows = ("where", "settings", "pauses")
-    made = declared(tmp_path_factory, "code", FLOWS.read_text(), flows)
-    lines = "".join(PULLED.format(pool=pool, root=made.root) for pool in TYPES)
-    made.edit("prefect.yaml", lambda text: text + lines)
-    write_code(made.root, "of the stack")
-    write_code(made.root / "elsewhere", "elsewhere")
-    write_code(made.root / "repository", "of the clone")
-    commit(made.root / "repository")
-    with running(made, PREFORK):
-        yield made
+    stack = declared(tmp_path_factory, "code", FLOWS.read_text(), flows)
+    lines = "".join(PULLED.format(pool=pool, root=stack.root) for pool in TYPES)
+    stack.edit("prefect.yaml", lambda text: text + lines)
+    write_code(stack.root, "of the stack")
+    write_code(stack.root / "elsewhere", "elsewhere")
+    write_code(stack.root / "repository", "of the clone")
+    commit(stack.root / "repository")
+    with running(stack, PREFORK):
+        yield stack
 
 
 def run(client: httpx.Client, name: str, kind: str, **job_variables: Any) -> Outcome:
-    """A run of `name`, to its end; what became of it, without the names of temporary folders."""
+    """Run deployment `name` to its end; return its outcome, without names of temporary folders."""
     run_id = start(client, name.format(kind=kind), **job_variables)
     finished(client, run_id)
-    found = outcome(client, run_id, kind)
-    return replace(found, logs=tuple(TEMPORARY.sub("TEMPORARY/", each) for each in found.logs))
+    seen = outcome(client, run_id, kind)
+    return replace(seen, logs=tuple(TEMPORARY.sub("TEMPORARY/", line) for line in seen.logs))
 
 
 def same(client: httpx.Client, kinds: tuple[str, ...], name: str, **job_variables: Any) -> Outcome:
-    """What became of a run, which has to be the same with all types of `kinds`."""
-    found = [run(client, name, kind, **job_variables) for kind in kinds]
-    assert found == [found[0]] * len(kinds)
-    return found[0]
+    """Run a deployment with each type of `kinds`; return the outcome, which has to be the same."""
+    outcomes = [run(client, name, kind, **job_variables) for kind in kinds]
+    assert outcomes == [outcomes[0]] * len(kinds)
+    return outcomes[0]
 
 
-def of(found: Outcome, line: str) -> str:
-    """The one line of a run's log that begins so."""
-    [one] = [each for each in found.logs if each.startswith(line)]
-    return one
+def log_line(of: Outcome, start: str) -> str:
+    """Return the only line of a run's log that begins with `start`."""
+    [line] = [line for line in of.logs if line.startswith(start)]
+    return line
 
 
 def test_code_is_cloned_for_each_run(stack: Stack, kinds: tuple[str, ...]) -> None:
     repository = stack.root / "repository"
     with stack.client() as client:
-        said_so = of(same(client, kinds, "where/cloned-{kind}"), "code")
-        assert said_so.startswith("code of the clone beside of the clone in ")
+        line = log_line(same(client, kinds, "where/cloned-{kind}"), "code")
+        assert line.startswith("code of the clone beside of the clone in ")
         write_code(repository, "of the next commit")
         commit(repository)
-        said_so = of(same(client, kinds, "where/cloned-{kind}"), "code")
-        assert said_so.startswith("code of the next commit beside of the next commit in ")
+        line = log_line(same(client, kinds, "where/cloned-{kind}"), "code")
+        assert line.startswith("code of the next commit beside of the next commit in ")
 
 
 def test_code_is_where_a_pull_step_goes(stack: Stack, kinds: tuple[str, ...]) -> None:
     with stack.client() as client:
-        said_so = of(same(client, kinds, "where/moved-{kind}"), "code")
-    assert said_so.startswith("code elsewhere beside elsewhere in ")
-    assert said_so.endswith(f"/{stack.root.name}/elsewhere")
+        line = log_line(same(client, kinds, "where/moved-{kind}"), "code")
+    assert line.startswith("code elsewhere beside elsewhere in ")
+    assert line.endswith(f"/{stack.root.name}/elsewhere")
 
 
 def test_code_is_in_the_working_directory_of_the_run(stack: Stack, kinds: tuple[str, ...]) -> None:
     with stack.client() as client:
-        elsewhere = of(
+        elsewhere = log_line(
             same(client, kinds, "where/{kind}", working_dir=f"{stack.root}/elsewhere"), "code"
         )
-        said_so = of(same(client, kinds, "where/{kind}"), "code")
+        line = log_line(same(client, kinds, "where/{kind}"), "code")
     assert elsewhere.startswith("code elsewhere beside elsewhere in ")
     assert elsewhere.endswith(f"/{stack.root.name}/elsewhere")
-    assert said_so.startswith("code of the stack beside of the stack in ")
-    assert said_so.endswith(f"/{stack.root.name}")
+    assert line.startswith("code of the stack beside of the stack in ")
+    assert line.endswith(f"/{stack.root.name}")
 
 
 def test_a_working_directory_that_is_not_there_crashes_the_run(
@@ -133,10 +133,12 @@ def test_a_working_directory_that_is_not_there_crashes_the_run(
     with stack.client() as client:
         for kind in kinds:
             run_id = start(client, f"where/{kind}", working_dir=f"{stack.root}/nowhere")
-            found = finished(client, run_id)
-            assert found["state_type"] == "CRASHED", found["state"]
-            told = found["state"]["message"] if kind == PREFORK else log_of_worker(stack, kind)
-            assert f"{stack.root}/nowhere" in told
+            flow_run = finished(client, run_id)
+            assert flow_run["state_type"] == "CRASHED", flow_run["state"]
+            message = (
+                flow_run["state"]["message"] if kind == PREFORK else log_of_worker(stack, kind)
+            )
+            assert f"{stack.root}/nowhere" in message
             assert not [each for each in log(client, run_id) if each["message"].startswith("code ")]
 
 
@@ -154,8 +156,8 @@ def test_a_log_level_holds_in_its_run_and_not_in_the_next(
     words = ("debug", "marker none", "warning")
     with stack.client() as client:
         for kind in kinds:
-            found = run(client, "settings/{kind}", kind, env={"PREFECT_LOGGING_LEVEL": level})
-            assert [each for each in found.logs if each in words] == lines
+            first = run(client, "settings/{kind}", kind, env={"PREFECT_LOGGING_LEVEL": level})
+            assert [each for each in first.logs if each in words] == lines
             after = run(client, "settings/{kind}", kind)
             assert [each for each in after.logs if each in words] == ["marker none", "warning"]
 
@@ -169,9 +171,9 @@ def test_results_are_kept_by_a_run_whose_settings_say_so(stack: Stack, kind: str
         run(client, "settings/{kind}", kind)
         assert results() == before
         run(client, "settings/{kind}", kind, env={"PREFECT_RESULTS_PERSIST_BY_DEFAULT": "true"})
-        [made] = results() - before
+        [result] = results() - before
         run(client, "settings/{kind}", kind)
-        assert results() == before | {made}
+        assert results() == before | {result}
 
 
 def test_results_are_kept_where_the_server_says(stack: Stack, kind: str) -> None:
@@ -186,13 +188,13 @@ def test_results_are_kept_where_the_server_says(stack: Stack, kind: str) -> None
             "block_type_id": kind,
             "block_schema_id": schema,
         }
-        made = post(client, "/block_documents/", block)["id"]
+        block_id = post(client, "/block_documents/", block)["id"]
         run(client, "settings/{kind}", kind)
         assert not folder.exists()
-        asked = {"default_result_storage_block_id": made}
-        client.put("/admin/storage", json=asked).raise_for_status()
+        setting = {"default_result_storage_block_id": block_id}
+        client.put("/admin/storage", json=setting).raise_for_status()
         try:
-            # What was asked for an earlier run may be handed to this one, for a second at most.
+            # The worker may reuse what it read for an earlier run, for a second at most.
             wait_for("result", lambda: run(client, "settings/{kind}", kind) and folder.exists())
         finally:
             client.delete("/admin/storage").raise_for_status()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.stack import Stack
 
-STOCK, PREFORK = "of-stock", "of-prefork"  # the pools, their workers, the deployments
+STOCK, PREFORK = "of-stock", "of-prefork"  # names of the pools, their workers and deployments
 TYPES = {STOCK: "process", PREFORK: "prefork"}
 POOLS = """
   - name: {name}
@@ -36,19 +36,22 @@ def declared(
     flows: Iterable[str],
     types: Mapping[str, str] = TYPES,
 ) -> Stack:
-    """A stack, not started, with pools of `types` and each of `flows`, from `source`, in all."""
-    made = make(factory, name)
-    pools = "".join(POOLS.format(name=each, type=kind) for each, kind in types.items())
-    made.edit("stack.yaml", lambda text: _with_pools(text, pools))
+    """Return a stack, not started, with a pool of each of `types` and every flow deployed in each.
+
+    `source` becomes `flows/behaviours.py`, which defines `flows`.
+    """
+    stack = make(factory, name)
+    pools = "".join(POOLS.format(name=pool, type=kind) for pool, kind in types.items())
+    stack.edit("stack.yaml", lambda text: _with_pools(text, pools))
     lines = "".join(
         f"\n  - name: {pool}\n    entrypoint: flows/behaviours.py:{flow}\n"
         f"    work_pool: {{name: {pool}}}\n"
         for pool in types
         for flow in flows
     )
-    made.edit("prefect.yaml", lambda text: text.rstrip() + "\n" + lines)
-    (made.root / "flows/behaviours.py").write_text(source)
-    return made
+    stack.edit("prefect.yaml", lambda text: text.rstrip() + "\n" + lines)
+    (stack.root / "flows/behaviours.py").write_text(source)
+    return stack
 
 
 def _with_pools(text: str, pools: str) -> str:
@@ -57,18 +60,18 @@ def _with_pools(text: str, pools: str) -> str:
 
 
 @contextmanager
-def running(made: Stack, *pools: str) -> Iterator[Stack]:
-    """`made`, started, with a worker of each of `pools`; nothing of them is left afterwards."""
-    with stacks.stack(made):
-        made.up()
+def running(stack: Stack, *pools: str) -> Iterator[Stack]:
+    """Start `stack` and a worker of each of `pools`; stop and delete them afterwards."""
+    with stacks.stack(stack):
+        stack.up()
         with ExitStack() as workers:
             for pool in pools:
-                workers.enter_context(worker(made, pool, pool))
-            yield made
+                workers.enter_context(worker(stack, pool, pool))
+            yield stack
 
 
 def log_of_worker(stack: Stack, name: str) -> str:
-    """What the worker has written by now."""
+    """Return the output of a worker so far."""
     return (stack.root / f"worker-{name}.log").read_text()
 
 
@@ -76,7 +79,7 @@ def log_of_worker(stack: Stack, name: str) -> str:
 def worker(
     stack: Stack, pool: str, name: str, **variables: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker of `pool` with folders of its own, which writes to `worker-NAME.log`."""
+    """Run a worker of `pool` with its own folders; its output goes to `worker-NAME.log`."""
     script = (
         'eval "$(scripts/stack env)"; export TMPDIR="$PWD/tmp-$0" PREFECT_HOME="$PWD/home-$0"'
         ' PREFECT_LOCAL_STORAGE_PATH="$PWD/results" PREFECT_WORKER_QUERY_SECONDS=1'

@@ -1,1 +1,1 @@
-"""Existing jobs of three kinds, which docs/migrating.md shows on a Prefect server."""
+"""Existing jobs of three kinds, whose runs a Prefect server shows as in docs/migrating.md."""

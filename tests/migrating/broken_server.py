@@ -1,4 +1,4 @@
-"""A server that is not Prefect, or is broken: it gives one and the same answer to everything."""
+"""A server that is not Prefect, or is broken: it gives the same answer to every request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def answering(answer: str) -> Iterator[str]:
-    """The address of an API that gives `answer`; with an empty one it never answers."""
+    """Yield the address of an API that sends `answer`, as raw HTTP, or never if it is empty."""
     over = threading.Event()
 
     class Handler(socketserver.BaseRequestHandler):

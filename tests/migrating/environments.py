@@ -1,4 +1,4 @@
-"""Python environments of their own for what existing jobs are made with; kept between runs."""
+"""Separate Python environments for the frameworks of existing jobs, cached between test runs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ INSTALL_SECONDS = 300
 
 
 def python_with(requirement: str) -> Path:
-    """The interpreter of an environment that holds `requirement`, such as `luigi==3.8.1`.
+    """Return the interpreter of an environment with `requirement`, such as `luigi==3.8.1`.
 
-    The test is skipped, with the reason, where it cannot be installed within `INSTALL_SECONDS`.
+    Skips the test, with the reason, if it cannot be installed within `INSTALL_SECONDS`.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     version = f"py{sys.version_info.major}.{sys.version_info.minor}"
     folder = cache / "prefect-stack-tests" / f"{requirement.replace('==', '-')}-{version}"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with Path(f"{folder}.lock").open("w") as lock:  # runs of the tests side by side
+    with Path(f"{folder}.lock").open("w") as lock:  # tests may run in parallel
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "complete").exists():
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,5 +1,5 @@
-"""A Luigi pipeline, its tasks shown as task runs: `python luigi_job.py ORDERS FOLDER WORKERS`."""
-# Luigi is in an environment of its own.
+"""A Luigi pipeline whose tasks are shown as runs: `python luigi_job.py ORDERS FOLDER WORKERS`."""
+# Luigi is installed in a separate environment.
 # mypy: ignore-errors
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ log = logging.getLogger("orders")
 
 
 class Orders(luigi.ExternalTask):
-    """The file that the pipeline begins with."""
+    """The input file of the pipeline."""
 
     path = luigi.Parameter()
 
@@ -26,7 +26,7 @@ class Orders(luigi.ExternalTask):
 
 
 class Cast(luigi.Task):
-    """The orders with numbers for amounts."""
+    """Reads the amounts of the orders as numbers."""
 
     orders, folder = luigi.Parameter(), luigi.Parameter()
 
@@ -46,7 +46,7 @@ class Cast(luigi.Task):
 
 
 class Total(luigi.Task):
-    """The sum of all orders."""
+    """Writes the sum of all amounts."""
 
     orders, folder = luigi.Parameter(), luigi.Parameter()
 
@@ -66,7 +66,7 @@ class Total(luigi.Task):
 
 @flow(name="orders")
 def main(orders: str, folder: str, workers: str) -> None:
-    """Build the sum. Ends with 1 where a task failed, which Luigi itself only prints."""
+    """Build the sum; exit with 1 if a task failed, which Luigi itself only prints."""
     if not luigi.build([Total(orders, folder)], workers=int(workers), local_scheduler=True):
         sys.exit(1)
 

@@ -1,1 +1,1 @@
-"""Flows that do one thing each that a run can do; tests/embedded/test_worker_types.py runs them."""
+"""Flows with one behaviour each, which the tests of the two types of worker run."""

@@ -1,4 +1,4 @@
-"""Flows that say where their code, their folder and their settings came from."""
+"""Flows that print where their code, working directory and settings came from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WHERE = "of the stack"
 
 @flow(log_prints=True)
 def where() -> str:
-    beside = importlib.import_module("flows.beside")  # a test puts it beside this file
+    beside = importlib.import_module("flows.beside")  # the test writes it beside this file
     print("code", WHERE, "beside", beside.WHERE, "in", Path.cwd())
     return WHERE
 
@@ -37,7 +37,7 @@ def pauses() -> None:
 
 @flow(log_prints=True)
 def holds(go: str = "", then: str = "end") -> None:
-    """Wait until there is a file `go`, then end, by a signal if `then` is one."""
+    """Wait for a file `go`, then end: `then` is `end`, `exit`, or the name of a signal."""
     print("holding")
     while go and not Path(go).exists():
         time.sleep(0.1)

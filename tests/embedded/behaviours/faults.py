@@ -1,4 +1,4 @@
-"""Flows that say what their process was like when their code was read, and wait to be told."""
+"""Flows that print what their process had loaded when their code was read, or wait for a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tell(flow: Any, flow_run: Any, state: Any) -> None:
 
 @flow(log_prints=True)
 def says(name: str = "sys", *, import_it: bool = False) -> None:
-    """Say how the process was started and whether module `name` was there."""
+    """Print how the process was started, and whether module `name` was loaded before this file."""
     print("command line", psutil.Process().cmdline())
     print("hash", hash("a"))
     if import_it:
@@ -32,7 +32,7 @@ def says(name: str = "sys", *, import_it: bool = False) -> None:
 
 @flow(log_prints=True, on_crashed=[tell])
 def waits(name: str, then: str = "end") -> None:
-    """Wait until there is a file called `name`, then end, by a signal if `then` is one."""
+    """Wait for a file `name`, then end: `then` is `end` or the name of a signal."""
     print("waiting in", Path.cwd())
     while not Path(name).exists():
         time.sleep(0.1)

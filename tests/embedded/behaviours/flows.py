@@ -1,4 +1,4 @@
-"""Each flow is one behaviour; what it does is compared between the two types of worker."""
+"""Each flow is one behaviour, whose outcome is compared between the two types of worker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from prefect.concurrency.sync import concurrency
 from prefect.deployments import run_deployment
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
-# Holds in the thread that imports this file.
+# The precision is set only for the thread that imports this file.
 decimal.getcontext().prec = 50
 IMPORTED_BY = threading.current_thread().name
 
@@ -78,7 +78,7 @@ def segmentation_fault() -> None:
 
 @flow(log_prints=True, **HOOKS)
 def memory_kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does it
+    os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does when memory runs out
 
 
 @flow(log_prints=True, **HOOKS)
@@ -190,10 +190,10 @@ def sleeps(seconds: float = 60) -> str:
 
 @flow(log_prints=True, **HOOKS)
 def steps(number: int = 60) -> str:
-    """Many short tasks: a suspension from outside takes hold between two."""
+    """Run many short tasks; a suspension from outside takes effect between two."""
     print("stepping")
-    for each in range(number):
-        double(each)
+    for step in range(number):
+        double(step)
         time.sleep(0.5)
     return "done"
 

@@ -1,4 +1,4 @@
-"""Flows that do not end when they are asked to, and hooks that take their time."""
+"""Flows that do not end when they are asked to, and hooks that are slow or hang."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sleeps(seconds: float = 600) -> None:
 
 @flow(log_prints=True, on_cancellation=[hangs])
 def deaf() -> None:
-    """Be busy in C code, which no signal gets through to; and hang once more when it has ended."""
+    """Compute in C code, which no signal interrupts; its cancellation hook hangs as well."""
     print("started")
-    time.sleep(1)  # the line is delivered
+    time.sleep(1)  # time to deliver the line
     hashlib.pbkdf2_hmac("sha256", b"password", b"salt", 2**31 - 1)

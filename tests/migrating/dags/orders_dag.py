@@ -1,5 +1,5 @@
-"""An Airflow DAG: a run of it is shown as a flow run, and its tasks as task runs."""
-# Airflow is in an environment of its own.
+"""An Airflow DAG whose runs are shown as flow runs, and their tasks as task runs."""
+# Airflow is installed in a separate environment.
 # mypy: ignore-errors
 # ruff: noqa: INP001 - the folder is Airflow's, not a package
 
@@ -19,7 +19,7 @@ log = logging.getLogger("orders_dag")
 
 
 def tracked(function: Any) -> Any:
-    """Make `function` a task run of the flow run that has the id of the DAG run."""
+    """Make each call of `function` a task run of the flow run that belongs to the DAG run."""
     run = tracking.task(name=f"orders_dag.{function.__name__}")(function)
 
     @functools.wraps(function)
@@ -31,12 +31,12 @@ def tracked(function: Any) -> Any:
 
 
 def succeeded(context: dict[str, Any]) -> None:
-    """End the flow run: each task of the DAG may have been a process of its own."""
+    """Complete the flow run, which no task can do: each may be a process of its own."""
     tracking.end("orders_dag", key=context["run_id"])
 
 
 def failed(context: dict[str, Any]) -> None:
-    """End the flow run as Failed, which is what alerts are made of."""
+    """End the flow run as Failed, so that alerts are sent."""
     tracking.end("orders_dag", key=context["run_id"], error=context.get("reason") or "DAG failed")
 
 

@@ -1,4 +1,4 @@
-"""A declaration with some of every kind, for a project of a test's own."""
+"""Declarations with resources of every kind, for a project of a test."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ deployments:
 
 
 def write_everything(project: Project) -> None:
-    """Declare some of every kind."""
+    """Write declarations with resources of every kind into the project."""
     flow = FLOW.format(name=f"{project.name}_first")
     silent = f"from prefect import flow\n\n@flow\ndef {project.name}_silent(): pass\n"
     project.write(
@@ -104,21 +104,21 @@ def write_everything(project: Project) -> None:
 
 
 def automation(client: httpx.Client, name: str) -> dict[str, Any]:
-    """The only automation of that name."""
-    found = post(client, "/automations/filter", {"automations": {"name": {"any_": [name]}}})
-    assert len(found) == 1
-    return dict(found[0])
+    """Return the only automation of this name."""
+    automations = post(client, "/automations/filter", {"automations": {"name": {"any_": [name]}}})
+    assert len(automations) == 1
+    return dict(automations[0])
 
 
 def names(client: httpx.Client) -> set[str]:
-    """The names of all that the server has that can be declared, with path and pool."""
-    found = set()
+    """Return "PATH/POOL/NAME" of everything on the server that can be declared."""
+    full_names = set()
     for path in (
         *("/variables", "/v2/concurrency_limits", "/work_pools", "/work_queues", "/deployments"),
         *("/block_documents", "/automations"),
     ):
-        found |= {
-            f"{path}/{each.get('work_pool_name')}/{each['name']}"
-            for each in post(client, f"{path}/filter", {})
+        full_names |= {
+            f"{path}/{resource.get('work_pool_name')}/{resource['name']}"
+            for resource in post(client, f"{path}/filter", {})
         }
-    return found
+    return full_names

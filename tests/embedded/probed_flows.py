@@ -1,7 +1,7 @@
-"""Flows that are not shipped, to ask the helpers of a real server.
+"""Flows that exercise the helpers in `flows/helpers` against a real server.
 
-Run in a clone, as `python -m tests.embedded.probes NAME`, in an environment that
-`scripts/stack env` has set; the last line that is printed is the answer, in JSON.
+Each `probe_NAME` runs in a clone as `python -m tests.embedded.probed_flows NAME ARGUMENT…`, with
+the variables that `scripts/stack env` prints. Its answer is the last line of output, as JSON.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Running
 
 from flows import daily as shipped
-from flows.helpers.locks import lock
-from flows.helpers.notify import notify
 from flows.helpers.past_runs import find_runs, ran_within
+from flows.helpers.slack import notify
 from flows.helpers.tags import add_tags
+from flows.helpers.locks import lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ DAY = dt.timedelta(days=1)
 
 
 def answer(value: object) -> None:
-    """Print what the test reads."""
+    """Print the answer for the test."""
     print(json.dumps(value), flush=True)  # noqa: T201
 
 
@@ -73,7 +73,7 @@ async def tagged_async() -> str:
 
 
 def probe_tags() -> list[str]:
-    """The ids of a sync and an async flow run that got tags from all sides."""
+    """Return the ids of a sync and an async run that were tagged in every way."""
     with tags("given:before"):
         return [tagged(), asyncio.run(tagged_async())]
 
@@ -98,22 +98,22 @@ async def told_async() -> str:
 
 
 def probe_notify() -> list[str]:
-    """The ids of flow runs that told people, after a call outside of any run."""
+    """Call `notify` outside of any run, then in two runs; return the ids of the runs."""
     assert not notify("from outside")
     return [told(), asyncio.run(told_async())]
 
 
 def probe_past(name: str, count: str) -> dict[str, Any]:
-    """What `find_runs` and `ran_within` say of `count` runs of a flow that were made for it."""
+    """Create `count` runs of a flow; return what `find_runs` and `ran_within` say of them."""
     past = flow(name=name)(lambda: None)
     with get_client(sync_client=True) as client:
-        made = [
+        created = [
             client.create_flow_run(
                 past, tags=["part:odd", "all"] if n % 2 else ["all"], state=Completed()
             )
             for n in range(int(count))
         ]
-        odd = [str(run.id) for run in made[1::2]]
+        odd = [str(run.id) for run in created[1::2]]
         client.create_flow_run(past, tags=["all"], state=Running())
     found = find_runs(name[2:-2].upper())
     starts = [run.start_time or run.expected_start_time for run in found]
@@ -136,23 +136,23 @@ def probe_past(name: str, count: str) -> dict[str, Any]:
 
 
 def probe_itself(name: str) -> list[bool]:
-    """Whether a flow had run within a day, asked by itself, three times: the second run fails."""
+    """Run a flow three times, the second of which fails; each asks whether it ran within a day."""
     fails = iter([False, True, False])
-    said = []
+    answers = []
 
     @flow(name=name)
     def asked() -> None:
-        said.append(ran_within(DAY, states=["Completed", "Running"]))
+        answers.append(ran_within(DAY, states=["Completed", "Running"]))
         if next(fails):
             raise RuntimeError("on purpose")
 
     for _ in range(3):
         asked(return_state=True)
-    return said
+    return answers
 
 
 def probe_ahead() -> dict[str, int]:
-    """How many runs of hello are due later, and how many `find_runs` gives of them."""
+    """Count the runs of hello that are due later, and those of them that `find_runs` returns."""
     later = FlowRunFilterStartTime(after_=dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1))
     with get_client(sync_client=True) as client:
         ahead = client.read_flow_runs(
@@ -164,28 +164,32 @@ def probe_ahead() -> dict[str, int]:
 
 
 def probe_race(name: str) -> list[int]:
-    """How many concurrent runs got the lock, in rounds: unheld, held by a dead run, by no run."""
+    """Race for a lock in four rounds; return how many runs acquired it in each.
+
+    It is free at first, then held by a run that has ended, by one that does not exist, and by
+    a value that is not the id of a run.
+    """
     with get_client(sync_client=True) as client:
-        gone = client.create_flow_run(flow(name="racer.gone")(lambda: None), state=Completed())
+        ended = client.create_flow_run(flow(name="racer.gone")(lambda: None), state=Completed())
         nobody = "00000000-0000-0000-0000-000000000000"
         rounds = []
-        for left_by in (None, str(gone.id), nobody, "no id at all"):
-            if left_by:
-                client.create_variable(VariableCreate(name=name, value=left_by))
+        for holder in (None, str(ended.id), nobody, "no id at all"):
+            if holder:
+                client.create_variable(VariableCreate(name=name, value=holder))
             rounds.append(race(name))
     return rounds
 
 
 def race(name: str) -> int:
-    """How many of the runs that ask for a lock at once acquire it."""
+    """Have `RACERS` runs ask for a lock at once; return how many acquire it."""
     start, end = threading.Barrier(RACERS), threading.Barrier(RACERS)
-    ours = []
+    acquired = []
 
     @flow(name="racer")
     def racer() -> None:
         start.wait()
         with lock(name) as mine:
-            ours.append(mine)
+            acquired.append(mine)
             end.wait()
 
     threads = [threading.Thread(target=racer) for _ in range(RACERS)]
@@ -193,12 +197,12 @@ def race(name: str) -> int:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(ours) == RACERS
-    return sum(ours)
+    assert len(acquired) == RACERS
+    return sum(acquired)
 
 
 def probe_die(name: str) -> None:
-    """Acquire a lock, and die as a process does whose machine is switched off."""
+    """Acquire a lock, and die without releasing it, as when the machine loses power."""
 
     @flow(name="racer.dying")
     def dying() -> None:
@@ -211,7 +215,7 @@ def probe_die(name: str) -> None:
 
 
 def probe_lock(name: str) -> bool:
-    """Whether a run acquires a lock."""
+    """Tell whether a new run acquires the lock."""
 
     @flow(name="racer.next")
     def following() -> bool:
@@ -222,7 +226,7 @@ def probe_lock(name: str) -> bool:
 
 
 def probe_daily(env: Literal["pre", "snd", "pro"]) -> list[str]:
-    """How runs of `daily` end, of which the first finds no artifacts to be made."""
+    """Run `daily` three times, the first unable to create its artifact; return its final states."""
 
     def fails(**_: object) -> None:
         raise OSError("on purpose")
