@@ -30,10 +30,10 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Running
 
 from flows import daily as shipped
-from flows.helpers.past_runs import find_runs, ran_within
-from flows.helpers.slack import notify
-from flows.helpers.tags import add_tags
 from flows.helpers.locks import lock
+from flows.helpers.notify import notify
+from flows.helpers.past_runs import find_runs, ran_within
+from flows.helpers.tags import add_tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable
