@@ -53,7 +53,7 @@ def pytest_runtest_makereport(
     """Add the page that the person saw to the report of a failed test."""
     report = yield
     person = getattr(item, "funcargs", {}).get("visitor")
-    if report.failed and call.when == "call" and isinstance(person, Person):
+    if report.failed and call.when != "teardown" and isinstance(person, Person):
         report.sections.append(("page", person.report()))
     return report
 
