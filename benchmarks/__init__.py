@@ -1,1 +1,1 @@
-"""Measures the stack beside what one would pick instead: `scripts/stack bench`."""
+"""Compares the stack with the alternatives to it: `scripts/stack bench`."""

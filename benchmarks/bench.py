@@ -1,4 +1,4 @@
-"""Runs the contenders one at a time, and writes down what they gave."""
+"""Measures the contenders one at a time, and records their figures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 2
 
-Each = TypeVar("Each")
+Item = TypeVar("Item")
 
 
 class Bench:
@@ -40,7 +40,6 @@ class Bench:
         soaked: Sequence[str],
         to: Path,
     ) -> None:
-        """Know what to do; nothing is measured."""
         self.soaked = soaked
         self.ground = ground
         self.sizes = sizes
@@ -56,23 +55,23 @@ class Bench:
         )
 
     def add_to(self, earlier: Results) -> None:
-        """Have what is measured added to `earlier` figures."""
+        """Add the new figures to those of an `earlier` run."""
         command = f"{earlier.command} && {self.results.command}"
         self.results = earlier.model_copy(update={"command": command})
 
     def run(self, kinds: Sequence[type[Contender]]) -> Results:
         """Measure these contenders.
 
-        A round that fails is tried once more. One whose round has failed twice is left out from
-        there on, with the reason; what it gave before is kept.
+        A round that fails is repeated once. If it fails again, the contender is left out from then
+        on, with the reason; its earlier figures are kept.
         """
         try:
-            taking_part = [made for kind in kinds if (made := self._prepared(kind))]
-            self.rounds(taking_part)
-            for contender in taking_part:
+            contenders = [ready for kind in kinds if (ready := self._prepare(kind))]
+            self.rounds(contenders)
+            for contender in contenders:
                 if Measure.profile in self.wanted and contender.name == table.OURS:
                     self._profile()
-            for contender in taking_part:
+            for contender in contenders:
                 wanted = Measure.soak in self.wanted and contender.name in self.soaked
                 if wanted and Job.noise in contender.jobs:
                     self._soak(contender)
@@ -80,19 +79,19 @@ class Bench:
             self.results.write(self.to)
         return self.results
 
-    def rounds(self, taking_part: list[Contender]) -> None:
-        """Take them in turns; who is left out is taken from the list."""
-        # Round 0 warms up what is only slow the first time: caches of files, databases, bytecode.
+    def rounds(self, contenders: list[Contender]) -> None:
+        """Measure all contenders in each round; remove those that are left out from the list."""
+        # Round 0 warms up what is slow only the first time: file caches, databases, bytecode.
         rounds = self.sizes.rounds if set(self.wanted) & measures.OF_ROUNDS else 0
         for number in range(rounds + 1):
-            for contender in turned(taking_part, number, rounds):
-                if why := self._tried(contender, number):
+            for contender in rotate(contenders, number, rounds):
+                if why := self._try_round(contender, number):
                     self._leave_out(contender, why)
-                    taking_part.remove(contender)
+                    contenders.remove(contender)
                 self.results.write(self.to)
 
-    def _tried(self, contender: Contender, number: int) -> str | None:
-        """Make the round, once more if it fails; None, or why it failed at last."""
+    def _try_round(self, contender: Contender, number: int) -> str | None:
+        """Run the round, and repeat it once if it fails; return None, or why it failed again."""
         why = None
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -104,13 +103,13 @@ class Bench:
         return why
 
     def _attempt(self, contender: Contender, act: Callable[[], None]) -> str | None:
-        """Do it, and stop what the contender has started; None, or why it failed, in one line."""
+        """Call `act`, then stop the contender; return None, or why `act` failed, in one line."""
         try:
             try:
                 act()
             finally:
                 contender.stop()
-        except Exception as error:  # noqa: BLE001 - what goes wrong with one is nothing to the others
+        except Exception as error:  # noqa: BLE001 - a failing contender must not stop the others
             console.out.print(f"failed: {error or repr(error)}")
             return " ".join((error.what if isinstance(error, StackError) else repr(error)).split())
         return None
@@ -145,7 +144,7 @@ class Bench:
         self.results.soaks[contender.name] = seen
         self.results.write(self.to)
 
-    def _prepared(self, kind: type[Contender]) -> Contender | None:
+    def _prepare(self, kind: type[Contender]) -> Contender | None:
         self.results.titles[kind.name] = kind.title
         contender = kind(self.ground)
 
@@ -177,18 +176,18 @@ class Bench:
                 self._keep(contender, number, ask(contender, self.sizes))
 
     def enough(self, contender: str, measure: Measure) -> bool:
-        """Whether a measure that has been taken of a contender is too slow to be taken again."""
+        """Return whether a measure took this contender too long to repeat it in another round."""
         rates = self.results.values(contender, Measure.burst)
         took = {
-            Measure.burst: [self.sizes.burst * 60 / each for each in rates],
+            Measure.burst: [self.sizes.burst * 60 / rate for rate in rates],
             Measure.steps: self.results.values(contender, "steps-light"),
         }
-        return any(each > measures.SLOW_SECONDS for each in took.get(measure, ()))
+        return any(seconds > measures.SLOW_SECONDS for seconds in took.get(measure, ()))
 
     def _keep(self, contender: Contender, number: int, figures: Iterator[measures.Figures]) -> None:
         for name, values in figures:
-            shown = " ".join(f"{each:.4g}" for each in values)
-            console.out.print(f"  {name:<14} {shown}")
+            line = " ".join(f"{value:.4g}" for value in values)
+            console.out.print(f"  {name:<14} {line}")
             if number and name.partition("-")[0] in self.wanted:
                 sample = Sample(
                     contender=contender.name,
@@ -200,27 +199,27 @@ class Bench:
                 self.results.samples.append(sample)
 
 
-def turned(contenders: Sequence[Each], number: int, rounds: int) -> list[Each]:
-    """Their order in a round: each begins at another place, so that nobody is always first."""
+def rotate(contenders: Sequence[Item], number: int, rounds: int) -> list[Item]:
+    """Return their order in round `number`, rotated so that no contender is always first."""
     first = number * len(contenders) // max(rounds, 1)
     first %= max(len(contenders), 1)
     return [*contenders[first:], *contenders[:first]]
 
 
 def run(contenders: Sequence[str], wanted: Sequence[Measure], sizes: Sizes, to: Path) -> Results:
-    """Measure and write the raw figures to the file `to`, after each contender's round.
+    """Measure, and write the raw figures to the file `to` after every round of a contender.
 
-    All contenders take part where none is named. The soak is for those that are named, else ours.
-    What takes no turns, soak and profile, is added to the figures that are in the file.
+    If no contender is named, all are measured, but only ours gets the soak. If only the soak or the
+    profile is measured, which are not part of the rounds, the figures are added to the file.
 
     Raises:
-        MistakeError: it is to be added to a file that holds something else.
+        MistakeError: The figures cannot be added, since the file contains something else.
     """
     kinds = [table.BY_NAME[name] for name in contenders] or list(table.CONTENDERS)
     alone = not set(wanted) & measures.OF_ROUNDS
     earlier = read(to) if alone and to.exists() else None
     with ground() as ready:
-        made = Bench(ready, sizes, wanted, contenders or [table.OURS], to)
+        bench = Bench(ready, sizes, wanted, contenders or [table.OURS], to)
         if earlier:
-            made.add_to(earlier)
-        return made.run(kinds)
+            bench.add_to(earlier)
+        return bench.run(kinds)

@@ -1,4 +1,4 @@
-"""Draws start and burst as bars: an SVG of a few kilobytes, without a library."""
+"""Draws a bar chart of start and burst as a small SVG, without a library."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 WIDTH = 760
-LABEL = 230  # the width of the names
-END = 70  # of the figures behind the bars
+LABEL = 230  # width of the names
+END = 70  # width of the figures behind the bars
 ROW = 26
 HEAD = 44
 FONT = 'font-family="system-ui, sans-serif" font-size="13"'
@@ -26,7 +26,7 @@ INK = "#334155"
 
 
 def draw(results: Results) -> str:
-    """The picture: both panels on a logarithmic scale, for the figures lie far apart."""
+    """Return the SVG. Both panels have a logarithmic scale, since the figures differ widely."""
     parts: list[str] = []
     top = 0
     for measure, title in (
@@ -46,7 +46,7 @@ def draw(results: Results) -> str:
 
 def _panel(results: Results, measure: str, title: str, names: Sequence[str], top: int) -> list[str]:
     values = {name: results.values(name, measure) for name in names}
-    scale = _scale([value for each in values.values() for value in each])
+    scale = _scale([value for of_one in values.values() for value in of_one])
     parts = [_text(10, top + 26, title, 'font-weight="600"')]
     for row, name in enumerate(names):
         y = top + HEAD + ROW * row
@@ -75,7 +75,7 @@ def _level(begin: float, end: float, y: int) -> str:
 
 
 def _scale(values: Sequence[float]) -> Callable[[float], float]:
-    """From a value to its x; the shortest bar keeps a tenth of the width."""
+    """Return a function from a value to its x; the shortest bar has a tenth of the width."""
     low, high = math.log(min(values)), math.log(max(values))
     room = WIDTH - LABEL - END
     span = (high - low) or 1.0

@@ -1,4 +1,4 @@
-"""The measures as the tables show them: a title, a unit, and the median of each contender."""
+"""The columns of the tables: a title and a unit for each measure, and the median per contender."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MEGABYTE = 2**20
 
 @dataclass(frozen=True)
 class Column:
-    """How the tables show a measure."""
+    """How the tables present a measure."""
 
     measure: str
     title: str
@@ -24,31 +24,34 @@ class Column:
     more_is_better: bool = False
 
     def values(self, results: Results, name: str) -> list[float]:
-        """All that a contender gave, in the unit of the column."""
-        return [each / self.divisor for each in results.values(name, self.measure)]
+        """Return all values of a contender, in the unit of the column."""
+        return [value / self.divisor for value in results.values(name, self.measure)]
 
     def median(self, results: Results, name: str) -> float | None:
-        """Of a contender that was measured."""
+        """Return the median of a contender; None if it was not measured."""
         values = self.values(results, name)
         return statistics.median(values) if values else None
 
     def names(self, results: Results) -> list[str]:
-        """Who was measured."""
+        """Return the contenders that were measured."""
         return [name for name in results.titles if results.values(name, self.measure)]
 
     def better(self, one: float, other: float) -> bool:
-        """Whether `one` is the better value."""
+        """Return whether `one` is better than `other`."""
         return one > other if self.more_is_better else one < other
 
 
 START = Column(
-    "start", "start", "s", "A run is created on an idle stack → the first line of its job."
+    "start",
+    "start",
+    "s",
+    "From the creation of a run on an idle stack to the first line of its job.",
 )
 BURST = Column(
     "burst",
     "burst",
     "runs/min",
-    "No-op runs created at once, from the first creation until the last is complete.",
+    "No-op runs created at once, from the creation of the first to the completion of the last.",
     more_is_better=True,
 )
 COLUMNS = (
@@ -58,36 +61,43 @@ COLUMNS = (
         "steps-light",
         "40 x fib(10)",
         "s",
-        "One run of 40 small steps, one after the other: created → complete, pick-up included.",
+        "One run of 40 small steps in sequence: from creation to completion, pick-up included.",
     ),
     Column(
         "steps-heavy",
         "10 x fib(33)",
         "s",
-        "One run of 10 steps that compute: created → complete, pick-up included.",
+        "One run of 10 steps that compute: from creation to completion, pick-up included.",
     ),
-    Column("ready", "ready", "s", "The worker's process is started → first line of a waiting run."),
+    Column(
+        "ready",
+        "ready",
+        "s",
+        "From the start of the worker's process to the first line of a run that waits for it.",
+    ),
     Column(
         "memory-idle",
         "idle",
         "MB",
-        "PSS of the worker's processes without a run. PSS counts a shared page once in all.",
+        "PSS of the worker's processes without a run. PSS counts each shared page once in total.",
         MEGABYTE,
     ),
-    Column("memory-run", "per run", "MB", "What each of five running jobs adds to that.", MEGABYTE),
+    Column(
+        "memory-run", "per run", "MB", "How much each of five running jobs adds to that.", MEGABYTE
+    ),
     Column(
         "memory-server",
         "its server",
         "MB",
-        "PSS at rest of what takes the orders: API server, web server, DAG processor, code server; "
-        "not PostgreSQL.",
+        "PSS at rest of the processes that accept runs: API server, web server, DAG processor, "
+        "code server; without PostgreSQL.",
         MEGABYTE,
     ),
 )
 
 
 def shown(value: float) -> str:
-    """Three digits that count."""
+    """Return `value` with three significant digits, as far as they follow the decimal point."""
     for digits, limit in ((0, 100), (1, 10), (2, 0)):
         if abs(value) >= limit:
             return f"{value:.{digits}f}"

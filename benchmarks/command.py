@@ -1,4 +1,4 @@
-"""What `scripts/stack bench` does with its options."""
+"""The command `scripts/stack bench`."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 def run(
     contenders: Sequence[str], measures: Sequence[str], sizes: tuple[int, int, int, int], to: Path
 ) -> None:
-    """Measure; all contenders and all measures where none is named.
+    """Measure; if no contender or no measure is named, take all of them.
 
     Raises:
-        MistakeError: a contender or a measure is not known.
-        StackError: what all stand on did not start.
+        MistakeError: A contender or a measure is not known.
+        StackError: The database or the Prefect server did not start.
     """
     _check("contender", contenders, table.BY_NAME)
     _check("measure", measures, list(Measure))
     wanted = [Measure(each) for each in measures] or list(Measure)
-    # As with Ctrl-C: what was started is stopped.
-    for each in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, lambda number, _frame: sys.exit(128 + number))
+    # As with Ctrl-C, stop what was started.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     bench.run(contenders, wanted, Sizes(*sizes), to)
     console.out.print(f"raw figures: {to}\nas a page:   scripts/stack bench --report {to}")
 
@@ -40,7 +40,7 @@ def report(source: Path) -> None:
     """Write the page of a run, with its chart and the raw figures.
 
     Raises:
-        MistakeError: `source` is no file of raw figures.
+        MistakeError: `source` is not a file of raw figures.
     """
     for path in reports.write(source):
         console.out.print(f"written: {path}")
@@ -48,11 +48,11 @@ def report(source: Path) -> None:
 
 def _check(what: str, given: Sequence[str], known: Iterable[str]) -> None:
     names = list(known)
-    for each in given:
-        if each not in names:
+    for name in given:
+        if name not in names:
             raise MistakeError(
-                f"there is no {what} {each}",
+                f"there is no {what} {name}",
                 expected=f"one of {', '.join(names)}",
-                found=each,
+                found=name,
                 do="scripts/stack bench --help",
             )

@@ -1,4 +1,4 @@
-"""What every contender can do; `benchmarks/contenders` holds one file for each."""
+"""The base class of the contenders; `benchmarks/contenders` has a file for each of them."""
 
 from __future__ import annotations
 
@@ -31,41 +31,40 @@ POLL_SECONDS = 0.2
 class Job(enum.StrEnum):
     """What a run does; each contender has one of each kind."""
 
-    noop = "noop"  # notes its first line, then ends
+    noop = "noop"  # writes its first line, then ends
     light = "light"  # 40 steps of fib(10)
     heavy = "heavy"  # 10 steps of fib(33)
-    hold = "hold"  # goes on until `Ground.hold` is gone
-    noise = "noise"  # log lines and events; only where the soak runs
+    hold = "hold"  # runs until `Ground.hold` is removed
+    noise = "noise"  # writes log lines and events; only for the soak
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One run as its own server, or the database, has it; seconds since the epoch."""
+    """The times of a run that its server or the database has stored; seconds since the epoch."""
 
     created: float
     first_line: float | None = None
     ended: float | None = None
-    failure: str | None = None  # the state in which it ended, when that is not success
+    failure: str | None = None  # the final state, if that is not success
 
 
 class Contender(ABC):
-    """Something that runs jobs, on the ground that all share.
+    """A system that runs jobs, on the ground that all contenders share.
 
-    Lives through `prepare` once, then for each round `start_server`, `start`, any number of
-    `submit`, `stop`.
+    `prepare` is called once; then, in each round, `start_server`, `start`, `submit` any number of
+    times, and `stop`.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]  # what the tables call it
     uses_prefect: ClassVar[bool] = True  # whether it needs the Prefect server
-    # A run may meet any moment of the interval in which the contender looks for work.
+    # The interval at which the contender looks for work. A run may be created at any moment of it.
     poll_seconds: ClassVar[float] = 1.0
     jobs: ClassVar[frozenset[Job]] = frozenset(Job) - {Job.noise}
-    # Database and statement: what takes away the runs that have not ended.
+    # Pairs of a database and a statement that deletes the runs that have not ended.
     unfinished: ClassVar[tuple[tuple[str, str], ...]] = ()
 
     def __init__(self, ground: Ground) -> None:
-        """Know the ground; nothing is started."""
         self.ground = ground
         self.processes: dict[str, subprocess.Popen[Any]] = {}
         self.python = ""
@@ -73,45 +72,47 @@ class Contender(ABC):
 
     @classmethod
     def why_not(cls) -> str | None:
-        """Why it cannot take part here; None when it can."""
+        """Return why it cannot be measured on this machine; None if it can."""
         return None
 
     @abstractmethod
     def versions(self) -> dict[str, str]:
-        """What it is made of."""
+        """Return the versions of its packages, by name."""
 
     def prepare(self) -> None:  # noqa: B027 - most need nothing
-        """Make what it needs once: a database, deployments."""
+        """Create what it needs once, such as a database or deployments."""
 
     def start_server(self) -> None:  # noqa: B027 - most have none of their own
-        """Start what takes orders but runs nothing."""
+        """Start the processes that accept runs but do not execute them."""
 
     @abstractmethod
     def start(self) -> None:
-        """Start what runs the jobs; returns at once."""
+        """Start the processes that execute runs; do not wait for them."""
 
     @abstractmethod
     def submit(self, job: Job, count: int) -> list[str]:
-        """Ask for `count` runs at once; their ids."""
+        """Create `count` runs at once; return their ids."""
 
     @abstractmethod
     def timings(self, ids: Sequence[str]) -> dict[str, Timing]:
-        """What is known of these runs by now."""
+        """Return what is known of these runs so far."""
 
     def forget(self) -> None:
-        """Leave nothing to do of a round that has failed: the next one would begin with it."""
+        """Delete the unfinished runs of a failed round, with which the next would begin."""
         for name, statement in self.unfinished:
             self.ground.query(name, statement)
 
     @property
     def workers(self) -> list[int]:
-        """The ids of the processes that `start` has started."""
-        return [each.pid for name, each in self.processes.items() if not name.startswith("server")]
+        """The ids of the processes that execute runs."""
+        return [
+            process.pid for name, process in self.processes.items() if not name.startswith("server")
+        ]
 
     @property
     def servers(self) -> list[int]:
-        """The ids of the processes that take its orders, the Prefect server included."""
-        own = [each.pid for name, each in self.processes.items() if name.startswith("server")]
+        """The ids of the processes that accept runs, including the Prefect server."""
+        own = [process.pid for name, process in self.processes.items() if name.startswith("server")]
         pid = self.ground.server.state.pid if self.uses_prefect else None
         return own + ([pid] if pid else [])
 
@@ -124,7 +125,7 @@ class Contender(ABC):
         *,
         pipe: bool = False,
     ) -> subprocess.Popen[str]:
-        """Start a process of this contender; `server...` for one that runs no jobs."""
+        """Start a process; its name begins with `server` if it does not execute runs."""
         filtered = self.python_warnings and not name.startswith("server")
         more = {"PYTHONWARNINGS": self.python_warnings} if filtered else {}
         with self.log(name).open("ab") as output:
@@ -142,14 +143,14 @@ class Contender(ABC):
         return process
 
     def log(self, name: str) -> Path:
-        """Where the process `name` writes."""
+        """Return the path of the log of the process `name`."""
         return self.ground.layout.logs / f"{self.name}-{name}.log"
 
     def ask(self, name: str, question: object) -> Any:
-        """A line to the process `name`, which was started with a pipe; its answer, as JSON.
+        """Send a line of JSON to the process `name`, which has a pipe; return its answer.
 
         Raises:
-            StackError: it has ended, or gave no answer in time and was ended for it.
+            StackError: It has ended, or was killed because it did not answer in time.
         """
         process = self.processes[name]
         assert process.stdin
@@ -167,12 +168,12 @@ class Contender(ABC):
         return json.loads(line)
 
     def stop(self, *names: str) -> None:
-        """Stop the processes `names`, all when none is given, with whatever they have started."""
+        """Stop the processes `names`, or all if none is given, with all their descendants."""
         for name in reversed(names or tuple(self.processes)):
             process = self.processes.pop(name, None)
             if process is None:
                 continue
-            below = _below(process)
+            descendants = _descendants(process)
             process.terminate()
             try:
                 process.wait(STOP_SECONDS)
@@ -180,25 +181,25 @@ class Contender(ABC):
                 process.kill()
                 process.wait()
             kill_group(process.pid)
-            for each in below:
+            for descendant in descendants:
                 with contextlib.suppress(psutil.NoSuchProcess):  # most have ended with it
-                    each.kill()
-            psutil.wait_procs(below, timeout=STOP_SECONDS)
+                    descendant.kill()
+            psutil.wait_procs(descendants, timeout=STOP_SECONDS)
             for pipe in (process.stdin, process.stdout):
-                # What was not written when it ended cannot be written now.
+                # Buffered data can no longer be written.
                 with contextlib.suppress(BrokenPipeError):
                     if pipe:
                         pipe.close()
 
     def until(self, what: str, probe: Callable[[], bool], seconds: float) -> None:
-        """Wait until `probe` says yes.
+        """Wait until `probe` returns True.
 
         Raises:
-            StackError: it did not, or a process of this contender has ended meanwhile.
+            StackError: It did not in time, or a process of this contender has ended.
         """
         deadline = time.monotonic() + seconds
         while not probe():
-            dead = [name for name, each in self.processes.items() if each.poll() is not None]
+            dead = [name for name, process in self.processes.items() if process.poll() is not None]
             if dead:
                 raise self.failed(f"{', '.join(dead)} ended while waiting for {what}")
             if time.monotonic() > deadline:
@@ -206,33 +207,33 @@ class Contender(ABC):
             time.sleep(POLL_SECONDS)
 
     def wait(self, ids: Sequence[str], seconds: float) -> list[Timing]:
-        """Wait until these runs have ended; what is known of them, in their order.
+        """Wait until these runs have ended; return their timings, in the same order.
 
         Raises:
-            StackError: one did not end in time, or failed.
+            StackError: A run did not end in time, or failed.
         """
-        found: dict[str, Timing] = {}
+        timings: dict[str, Timing] = {}
 
         def ended() -> bool:
-            found.update(self.timings(ids))
-            return all(each in found and found[each].ended for each in ids)
+            timings.update(self.timings(ids))
+            return all(run_id in timings and timings[run_id].ended for run_id in ids)
 
         self.until(f"end of {len(ids)} runs", ended, seconds)
-        failures = {each.failure for each in found.values() if each.failure}
+        failures = {timing.failure for timing in timings.values() if timing.failure}
         if failures:
             raise self.failed(f"runs ended as {', '.join(sorted(failures))}")
-        return [found[each] for each in ids]
+        return [timings[run_id] for run_id in ids]
 
     def run(self, job: Job, count: int, seconds: float) -> list[Timing]:
-        """Ask for `count` runs at once and wait for them.
+        """Create `count` runs at once and wait for them.
 
         Raises:
-            StackError: as `wait` does.
+            StackError: See `wait`.
         """
         return self.wait(self.submit(job, count), seconds)
 
     def failed(self, what: str) -> StackError:
-        """A fault of this contender, with the ends of its logs."""
+        """Return an error of this contender that quotes the ends of its logs."""
         logs = sorted(self.ground.layout.logs.glob(f"{self.name}-*.log"))
         details = [f"{log.name}:\n{_tail(log)}" for log in logs]
         return StackError(f"{self.title}: {what}", details="\n".join(details))
@@ -242,7 +243,7 @@ def _tail(log: Path, lines: int = 12) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
-def _below(process: subprocess.Popen[Any]) -> list[psutil.Process]:
+def _descendants(process: subprocess.Popen[Any]) -> list[psutil.Process]:
     if process.poll() is not None:
         return []
     try:

@@ -1,4 +1,4 @@
-"""A Python environment of its own for each contender that is not Prefect; kept between runs."""
+"""Creates a Python environment for each contender that is not Prefect, and caches it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PINS = Path(__file__).with_name("contenders")
 
 
 def python(name: str) -> str:
-    """The interpreter of an environment that holds what `contenders/NAME.txt` pins.
+    """Return the interpreter of an environment with the packages that `contenders/NAME.txt` pins.
 
     Raises:
-        StackError: it cannot be installed here.
+        StackError: The packages cannot be installed here.
     """
     pins = PINS / f"{name}.txt"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -36,7 +36,7 @@ def python(name: str) -> str:
 
 
 def versions(interpreter: str, packages: list[str]) -> dict[str, str]:
-    """The versions of `packages` in an environment."""
+    """Return the versions of `packages` in the environment of `interpreter`."""
     code = (
         "import importlib.metadata as m, json, sys;"
         "print(json.dumps({p: m.version(p) for p in sys.argv[1:]}))"
@@ -63,5 +63,5 @@ def _install(pins: Path, folder: Path) -> None:
         except subprocess.TimeoutExpired:
             raise StackError(f"{pins.name} was not installed in {INSTALL_SECONDS} s") from None
         if done.returncode:
-            said = done.stderr.strip().splitlines() or ["no reason given"]
-            raise StackError(f"{pins.name} cannot be installed here: {said[-1]}")
+            lines = done.stderr.strip().splitlines() or ["no reason given"]
+            raise StackError(f"{pins.name} cannot be installed here: {lines[-1]}")

@@ -1,4 +1,4 @@
-"""What all contenders stand on: one PostgreSQL, and one Prefect server as the stack ships it."""
+"""The ground that all contenders share: PostgreSQL and a Prefect server, set up as in the stack."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from server.services import worker
 from server.settings import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 JOBS = Path(__file__).with_name("jobs")
 START_SECONDS = 180
-# The width of the stack's own work pool: every contender runs as many jobs at once, at most.
+# The maximum number of jobs at once for every contender, that of the stack's own work pool.
 WIDTH = 10
 
 
 @dataclass
 class Ground:
-    """A database server, a Prefect server, and a project folder with the jobs."""
+    """A database server, a Prefect server and a project folder with the jobs."""
 
     values: settings.Settings
     layout: layouts.Layout
@@ -50,21 +50,23 @@ class Ground:
 
     @property
     def project(self) -> Path:
-        """A folder as a user has it: the flows in `flows/`."""
+        """A folder like a user's project, with the jobs in `flows/`."""
         return self.layout.base / "project"
 
     @property
     def hold(self) -> Path:
-        """While this folder is there, jobs of kind `hold` go on."""
+        """A folder: as long as it exists, the jobs of the kind `hold` keep running."""
         return self.layout.base / "hold"
 
     @property
     def server(self) -> Service:
         """The Prefect server."""
-        return next(each for each in self.steps if isinstance(each, Service) and self._is(each))
+        return next(
+            step for step in self.steps if isinstance(step, Service) and step.name == "server"
+        )
 
     def environment(self) -> dict[str, str]:
-        """What every contender's processes get."""
+        """Return the variables for the processes of every contender."""
         return {
             **services.base_environment(self.layout),
             "BENCH_HOLD": str(self.hold),
@@ -73,7 +75,7 @@ class Ground:
         }
 
     def prefect(self) -> dict[str, str]:
-        """What a Prefect client needs, and nothing more."""
+        """Return only the variables that a Prefect client needs."""
         login = environment.login(self.values, self.place)
         return {
             "PREFECT_API_URL": self.place.api_url,
@@ -82,31 +84,31 @@ class Ground:
         }
 
     def worker(self) -> dict[str, str]:
-        """What the worker of a stack gets, with a port of its own for its health."""
+        """Return the variables of a stack's worker, with a free port for its health server."""
         place = dataclasses.replace(self.place, worker_health_port=services.free_port())
         return worker.SERVICE.environment(self.values, place)
 
     def client(self) -> httpx.Client:
-        """A client of the Prefect server's API."""
+        """Return a client of the Prefect server's API."""
         user, _, password = environment.login(self.values, self.place).partition(":")
         auth = httpx.BasicAuth(user, password)
         return httpx.Client(base_url=self.place.api_url, auth=auth, timeout=60)
 
     def conninfo(self, name: str) -> str:
-        """The database `name` for libpq."""
+        """Return the connection string of the database `name` for libpq."""
         password = secrets.database_password(self.place.secrets)
         host = self.place.database_host
         return f"host={host} user={DATABASE_USER} password={password} dbname={name}"
 
     def url(self, name: str, scheme: str) -> str:
-        """The database `name` as an address for SQLAlchemy."""
+        """Return the URL of the database `name` for SQLAlchemy."""
         password = quote(secrets.database_password(self.place.secrets), safe="")
         host = quote(self.place.database_host, safe="")
         return f"{scheme}://{DATABASE_USER}:{password}@/{name}?host={host}"
 
     def make_database(self, name: str) -> None:
-        """Make the database `name`, empty."""
-        # The stack's own login may not make one.
+        """Create an empty database `name`; drop an existing one."""
+        # The stack's own login may not create databases.
         connection = psycopg2.connect(
             host=self.place.database_host, user=roles.SUPERUSER, dbname="postgres"
         )
@@ -125,9 +127,9 @@ class Ground:
             connection.close()
 
     def query(self, name: str, statement: str, values: object = None) -> list[Any]:
-        """The rows that `statement` gives in the database `name`; connections are kept.
+        """Return the rows of `statement` in the database `name`.
 
-        One that was lost is made anew by the next call.
+        Connections are kept. If one was lost, the next call connects again.
         """
         if name not in self.connections or self.connections[name].closed:
             self.connections[name] = psycopg2.connect(self.conninfo(name))
@@ -136,34 +138,40 @@ class Ground:
         cursor.execute(statement, values)
         return list(cursor.fetchall()) if cursor.description else []
 
+    def first_lines(self, keys: Sequence[str]) -> dict[str, float]:
+        """Return when each run outside of Prefect wrote its first line; see `jobs/work.py`.
+
+        The times are in seconds since the epoch. A run that has not come so far is missing.
+        """
+        statement = "select key, at from mark where key = any(%s)"
+        return dict(self.query("marks", statement, (list(keys),)))
+
     def clock_offset_seconds(self) -> float:
-        """How far the database's clock is from this process's; one machine, so next to nothing."""
+        """Return how far the clock of the database is ahead; on one machine, next to nothing."""
         before = time.time()
         now = self.query("postgres", "select extract(epoch from clock_timestamp())::float8")[0][0]
         return float(now) - (before + time.time()) / 2
 
     def serve(self, *, prefect: bool) -> None:
-        """Have a fresh Prefect server, or none: who does not use it should not pay for it.
+        """Start a fresh Prefect server if it is used, so that it does not burden other contenders.
 
-        Nobody meets what another has left in its memory, nor one that has crashed.
+        A fresh one has nothing in its memory that another contender has left, and has not crashed.
         """
         self.server.stop()
         if prefect:
             _bring_up(self.server)
 
     def running(self) -> set[int]:
-        """Whatever runs on this ground, by its mark in the environment; not what measures."""
-        found = processes.find(self.layout, clusters.of(self.layout))
-        return {each.pid for each in found}
+        """Return the ids of all processes of this ground, which a mark in their environment tells.
 
-    @staticmethod
-    def _is(step: Service) -> bool:
-        return step.name == "server"
+        The process that measures is not among them.
+        """
+        return {process.pid for process in processes.find(self.layout, clusters.of(self.layout))}
 
 
 @contextmanager
 def ground() -> Iterator[Ground]:
-    """Make the ground in a stack of its own, and leave nothing of it.
+    """Yield a ground in a stack of its own, and remove it at the end.
 
     Raises:
         StackError: PostgreSQL, the migration or the server did not start.
@@ -178,19 +186,19 @@ def ground() -> Iterator[Ground]:
     cluster = clusters.of(layout)
     place = layouts.place(layout, values, cluster.socket)
     wanted = ("postgres", "migrate", "server")
-    steps = [each for each in services.of(layout, values) if each.name in wanted]
-    made = Ground(values, layout, place, steps)
+    steps = [step for step in services.of(layout, values) if step.name in wanted]
+    shared = Ground(values, layout, place, steps)
     try:
         for step in steps:
             _bring_up(step)
-        (made.project / "flows").mkdir(parents=True)
+        (shared.project / "flows").mkdir(parents=True)
         for job in JOBS.glob("[!_]*.py"):
-            shutil.copy(job, made.project / "flows")
-        made.make_database("marks")
-        made.query("marks", "create table mark (key text primary key, at float8)")
-        yield made
+            shutil.copy(job, shared.project / "flows")
+        shared.make_database("marks")
+        shared.query("marks", "create table mark (key text primary key, at float8)")
+        yield shared
     finally:
-        for connection in made.connections.values():
+        for connection in shared.connections.values():
             connection.close()
         for step in reversed(steps):
             if isinstance(step, Service):

@@ -1,4 +1,4 @@
-"""What the figures depend on: the machine, and the versions of what is not a contender's own."""
+"""Describes what the figures depend on: the machine, and the versions that contenders share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def describe(ground: Ground) -> dict[str, str]:
-    """The machine with the versions of its kernel, Python, this stack, PostgreSQL and Prefect."""
+    """Return the machine, its load, and the versions of what runs on it, each by its name."""
     return {
         "commit of this stack": commit(),
         "processor": _processor(),
@@ -34,17 +34,17 @@ def describe(ground: Ground) -> dict[str, str]:
 
 
 def commit() -> str:
-    """What is checked out; `-dirty` when files differ from that."""
+    """Return the commit that is checked out, with `-dirty` if files differ from it."""
     argv = ["git", "describe", "--always", "--dirty"]
     try:
         done = subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError):  # an archive of the sources, or no git here
+    except (OSError, subprocess.CalledProcessError):  # an archive of the sources, or no git
         return "not known"
     return done.stdout.strip()
 
 
 def load() -> str:
-    """The load average of the last minute."""
+    """Return the load average of the last minute."""
     return f"{os.getloadavg()[0]:.2f}"
 
 

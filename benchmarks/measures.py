@@ -1,4 +1,4 @@
-"""The measures: what is asked of a contender that runs, and which figures it gives."""
+"""The measures: what a running contender has to do, and the figures that result."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from benchmarks.memory import footprint
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Figures = tuple[str, list[float]]  # a measure's name with the values of one round
+Figures = tuple[str, list[float]]  # the name of a measure, and its values in one round
 
 RUN_SECONDS = 120
-# What took longer in one round is not taken again: the hours are better spent on others.
+# A measure that took longer than this in one round is not repeated, to save hours.
 SLOW_SECONDS = 100
 LONG_SECONDS = 1800
 WARM_UPS = 2
 HELD = 5
-SETTLE_SECONDS = 3  # for what a process does after it has said that it is ready
+SETTLE_SECONDS = 3  # for what a process still does after it is ready
 READY_SECONDS = 180
 
 
 class Measure(enum.StrEnum):
-    """What can be asked for."""
+    """The names of the measures."""
 
     start = "start"
     burst = "burst"
@@ -50,12 +50,12 @@ class Sizes:
 
 
 def first_lines(timings: list[Timing]) -> list[float]:
-    """Created to first line, in seconds."""
-    return [each.first_line - each.created for each in timings if each.first_line]
+    """Return the seconds from the creation of each run to its first line."""
+    return [timing.first_line - timing.created for timing in timings if timing.first_line]
 
 
 def ready(contender: Contender) -> Iterator[Figures]:
-    """From the start of the worker's process to the first line of a run, which waits for it."""
+    """Measure from the start of the worker's process to the first line of a run that waits."""
     began = time.time()
     contender.start()
     first = contender.run(Job.noop, 1, READY_SECONDS)[0].first_line
@@ -64,39 +64,39 @@ def ready(contender: Contender) -> Iterator[Figures]:
 
 
 def start(contender: Contender, sizes: Sizes) -> Iterator[Figures]:
-    """One run after the other on an idle stack."""
+    """Start one run after another on an idle stack."""
     contender.run(Job.noop, WARM_UPS, RUN_SECONDS)
     seconds: list[float] = []
     for _ in range(sizes.starts):
-        # Any moment of the interval between two polls is as likely as another.
+        # Create the run at a random moment between two polls.
         time.sleep(0.5 + random.uniform(0, contender.poll_seconds))  # noqa: S311 - no secret
         seconds += first_lines(contender.run(Job.noop, 1, RUN_SECONDS))
     yield "start", seconds
 
 
 def burst(contender: Contender, sizes: Sizes) -> Iterator[Figures]:
-    """Many runs at once, until the last has ended."""
+    """Create many runs at once, and wait until the last has ended."""
     timings = contender.run(Job.noop, sizes.burst, LONG_SECONDS)
-    began = min(each.created for each in timings)
-    ended = max(each.ended for each in timings if each.ended)
+    began = min(timing.created for timing in timings)
+    ended = max(timing.ended for timing in timings if timing.ended)
     yield "burst", [len(timings) * 60 / (ended - began)]
 
 
 def steps(contender: Contender, sizes: Sizes) -> Iterator[Figures]:
-    """One run of many small steps, and one of few large ones; the pick-up counts."""
+    """Time a run of many small steps and one of a few large steps, from their creation."""
     for job in (Job.light, Job.heavy):
-        found = contender.run(job, 1, LONG_SECONDS)[0]
-        assert found.ended
-        yield f"steps-{job}", [found.ended - found.created]
+        timing = contender.run(job, 1, LONG_SECONDS)[0]
+        assert timing.ended
+        yield f"steps-{job}", [timing.ended - timing.created]
 
 
 def memory(contender: Contender, sizes: Sizes) -> Iterator[Figures]:
-    """Idle, of workers and of servers, and what each running job adds to the workers."""
+    """Measure the workers and servers at rest, and what each running job adds to the workers."""
     time.sleep(SETTLE_SECONDS)
     idle = footprint(contender.workers).pss_bytes
     server = footprint(contender.servers).pss_bytes
     hold = contender.ground.hold
-    shutil.rmtree(hold, ignore_errors=True)  # a round that failed may have left it, with marks
+    shutil.rmtree(hold, ignore_errors=True)  # a failed round may have left it, with files
     hold.mkdir(exist_ok=True)
     try:
         ids = contender.submit(Job.hold, HELD)

@@ -1,4 +1,4 @@
-"""Memory, descriptors and threads of a process with all that it has started."""
+"""Measures the memory, descriptors and threads of processes with their descendants."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a tree of processes holds at one moment."""
+    """What some trees of processes use at one moment."""
 
     pss_bytes: int
     processes: int
@@ -23,19 +23,20 @@ class Footprint:
 
 
 def tree(roots: Iterable[int]) -> list[psutil.Process]:
-    """The processes `roots` with all below them."""
-    found: dict[int, psutil.Process] = {}
+    """Return the processes `roots` with all their descendants."""
+    processes: dict[int, psutil.Process] = {}
     for root in roots:
         try:
             process = psutil.Process(root)
-            found |= {each.pid: each for each in [process, *process.children(recursive=True)]}
+            family = [process, *process.children(recursive=True)]
+            processes |= {member.pid: member for member in family}
         except psutil.NoSuchProcess:
             continue
-    return list(found.values())
+    return list(processes.values())
 
 
 def footprint(roots: Iterable[int]) -> Footprint:
-    """What the trees below `roots` hold; a page that two share counts half for each."""
+    """Return what the trees of `roots` use; a page that two processes share counts once in all."""
     pss = processes = threads = descriptors = 0
     for process in tree(roots):
         try:

@@ -1,4 +1,4 @@
-"""What the page of the benchmarks begins with: how the figures were taken."""
+"""The beginning of the page of benchmarks: how the figures were taken."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ if TYPE_CHECKING:
 WIDTH = 100
 
 PROCEDURE = """
-The figures here were taken on {day} with `{command}`. All contenders use one PostgreSQL server, set
-up as this stack ships it, and the same cores. They run one at a time and take turns, in another
-order each time; rounds: {rounds}, after a single start of each that is thrown away. A round that
-fails is made once more. A burst, or the steps, that took a contender more than {slow} s are taken
-in one round only; the last column of each table says how many values there are. Whoever uses a
-Prefect server gets a fresh one in each round, with this stack's settings; the others do not have it
-running beside them. Each runs {width} jobs at once, at most.
+These figures were taken on {day} with `{command}`. All contenders use the same PostgreSQL server,
+set up as in this stack, and the same cores. They are measured one at a time, in a different order
+in each round; rounds: {rounds}, after a single start of each that is discarded. A round that fails
+is repeated once. If a burst, or the steps, took a contender more than {slow} s, they are measured
+in one round only; the last column of each table is the number of values. A contender that uses a
+Prefect server gets a fresh one in each round, with the settings of this stack; otherwise no Prefect
+server is running. Each contender runs at most {width} jobs at once.
 """
 SETTINGS = """
-prefork and the tuned process worker get the settings that this stack gives its worker, the tuned
-one besides those that make it start sooner. The others get the address of what they use, a login,
-that width, and else what they come with. Dagster so starts a process for each step, too, and takes
-runs from a queue at an interval that stands below, with its version. Runs are asked for by eight
-callers at once.
+prefork and the tuned process worker get the settings that this stack gives its worker; the tuned
+one also gets those that make it start runs sooner. The others get the address of the server or
+database that they use, a login and that number of jobs, and otherwise keep their defaults. Dagster
+therefore starts a process for each step as well, and takes runs from a queue at an interval that is
+given below with its version. Eight callers create runs at the same time.
 """
 TIMES = """
-When a run was created is stored by the contender's own server, or for DBOS by the database. When it
-was complete, likewise, but for `task.serve()` and Dagster: there the process of the job tells the
-time. First lines have the time of the job's own process: that of the first log line of a Prefect
-run, and in the others that of the job's first statement, which writes a row. All these clocks are
-that of one machine.
+The time at which a run was created is the one that the contender's own server has stored, or the
+database for DBOS. The same holds for the time of completion, except that with `task.serve()` and
+Dagster it comes from the process of the job. The time of the first line comes from the process of
+the job: it is the first log line of a Prefect run, and elsewhere the first statement of the job,
+which writes a row. All these times are by the clock of one machine.
 """
 
 
 def opening(results: Results) -> list[str]:
-    """The title, the command and the way in which it measures."""
+    """Return the title, the command and the procedure, as lines of Markdown."""
     sizes = results.settings
     procedure = PROCEDURE.format(
         day=results.taken[:10],
@@ -50,8 +50,8 @@ def opening(results: Results) -> list[str]:
     lines = [
         "# Benchmarks",
         "",
-        "How fast runs start, how many a machine gets through, and what that takes, beside what",
-        "one would pick instead. This page is written by a command from the figures of one run:",
+        "How fast runs start, how many of them a machine completes, and what that takes, compared",
+        "with the alternatives. A command writes this page from the figures of one run:",
         "",
         "```sh",
         "scripts/stack bench  # takes hours; leave the machine alone",
@@ -66,9 +66,9 @@ def opening(results: Results) -> list[str]:
 
 
 def _rounds(results: Results) -> str:
-    """How many there were, and of how many where the run was ended before its end."""
+    """Return the number of rounds, and for a run that was ended early, how many were complete."""
     asked = results.settings["rounds"]
-    last = max((each.round for each in results.samples), default=0)
-    measured = {each.contender for each in results.samples if each.round == last}
+    last = max((sample.round for sample in results.samples), default=0)
+    measured = {sample.contender for sample in results.samples if sample.round == last}
     whole = last - (measured < results.titles.keys() - results.left_out.keys())
-    return str(asked) if whole >= asked else f"{whole} whole ones of {asked} that were asked for"
+    return str(asked) if whole >= asked else f"{whole} complete ones of {asked} requested"

@@ -1,4 +1,4 @@
-"""What the contenders that are Prefect have in common: runs are made and read in the same way."""
+"""The base classes of the contenders that run Prefect deployments."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ LINES = """
 
 
 class FlowContender(Contender):
-    """Runs of deployments, whoever takes them."""
+    """Creates and reads runs of deployments, whatever executes them."""
 
     jobs: ClassVar[frozenset[Job]] = frozenset(Job)
-    # Runs that are Running for ever keep their places in the pool.
+    # Runs that stay Running would keep their slots in the work pool.
     unfinished = (("prefect", "delete from flow_run where end_time is null"),)
 
     def versions(self) -> dict[str, str]:
-        """Prefect's."""
+        """Return the version of Prefect."""
         return {"prefect": importlib.metadata.version("prefect")}
 
     def deployment(self, job: Job) -> str:
-        """The id of the deployment of `job`."""
+        """Return the id of the deployment of `job`."""
         with self.ground.client() as client:
-            found = client.get(f"/deployments/name/{job}/{self.name}")
-            found.raise_for_status()
-            return str(found.json()["id"])
+            answer = client.get(f"/deployments/name/{job}/{self.name}")
+            answer.raise_for_status()
+            return str(answer.json()["id"])
 
     def submit(self, job: Job, count: int) -> list[str]:
-        """Create the runs, from a few callers at once."""
+        """Create the runs from a few threads at once."""
         path = f"/deployments/{self.deployment(job)}/create_flow_run"
         with self.ground.client() as client, ThreadPoolExecutor(CALLERS) as callers:
 
@@ -61,14 +61,14 @@ class FlowContender(Contender):
             return list(callers.map(create, range(count)))
 
     def timings(self, ids: Sequence[str]) -> dict[str, Timing]:
-        """As the server has stored the runs and the first line of each log."""
+        """Return the timings of the runs and of their first log lines, as the server has them."""
         rows = self.ground.query("prefect", RUNS, (list(TERMINAL), list(ids)))
         lines = dict(self.ground.query("prefect", LINES, (list(ids), FIRST_LINE)))
         return {
             key: Timing(
                 created,
                 lines.get(key),
-                # Lines come a little later than states: a run counts when both are there.
+                # Log lines arrive a little later than states: wait until both are there.
                 ended if key in lines or state != "COMPLETED" else None,
                 state if ended and state != "COMPLETED" else None,
             )
@@ -77,26 +77,26 @@ class FlowContender(Contender):
 
 
 class WorkerContender(FlowContender):
-    """A worker of a work pool of its own."""
+    """A worker with a work pool of its own."""
 
     worker_type: ClassVar[str] = "process"
     job_variables: ClassVar[dict[str, Any]] = {}
-    # The stack starts its own worker with it.
+    # As the stack starts its own worker.
     options: ClassVar[tuple[str, ...]] = ("--with-healthcheck",)
 
     def environment(self) -> dict[str, str]:
-        """What the worker gets: by default, as the stack gives it to its own."""
+        """Return the variables for the worker; by default those of the stack's own worker."""
         return self.ground.worker()
 
     @classmethod
     def why_not(cls) -> str | None:
-        """Why it cannot take part here."""
+        """Return why it cannot be measured on this machine; None if it can."""
         if BaseWorker.get_worker_class_from_type(cls.worker_type) is None:
             return f"there is no Prefect worker type {cls.worker_type}"
         return None
 
     def prepare(self) -> None:
-        """Make the pool and the deployments."""
+        """Create the work pool and the deployments."""
         kind: Any = BaseWorker.get_worker_class_from_type(self.worker_type)
         pool = {
             "name": self.name,

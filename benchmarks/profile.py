@@ -1,7 +1,7 @@
-"""Where the time of a start goes: the requests of one run after the other, as the wire has them.
+"""Profiles the start of a run, by the requests that a relay sees.
 
-`scripts/stack bench` takes them with all else. `scripts/python -m benchmarks.profile` takes
-nothing but them, and `--to FILE` adds them to the raw figures of a run.
+`scripts/stack bench` includes the profile. `scripts/python -m benchmarks.profile` takes only the
+profile, and adds it to the raw figures in a file with `--to FILE`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LOADING = """
     select extract(epoch from min(timestamp))::float8
     from log where flow_run_id = %s::uuid and message like 'Downloading flow code%%'
 """
-# What lies between one mark and the next, in the order in which they come.
+# What happens between one mark and the next, in this order. The texts are keys of the raw figures.
 PARTS = (
     "a client connects, asks for the deployment and calls; up to the time that the run is given",
     "it writes the run and emits an event, the worker hears it",
@@ -46,15 +46,14 @@ TOTAL = "call to first line"
 
 
 class Watched(Prefork):
-    """The worker with a relay before the API."""
+    """The prefork worker, with a relay between it and the API."""
 
     def __init__(self, ground: Ground, relay: Relay) -> None:
-        """Know both."""
         super().__init__(ground)
         self.relay = relay
 
     def environment(self) -> dict[str, str]:
-        """The relay in place of the API."""
+        """Return the variables for the worker, with the relay as its API."""
         return {**super().environment(), "PREFECT_API_URL": f"{self.relay.address}/api"}
 
 
@@ -65,14 +64,14 @@ def marks(
     first: float,
     requests: Sequence[tuple[float, str]],
 ) -> list[float]:
-    """When each of `PARTS` began, and the last one ended, in seconds of the epoch.
+    """Return when each of `PARTS` began, and when the last one ended, in seconds since the epoch.
 
     Args:
-        asked: when the call was made.
-        created: the time that the server gave the run.
-        loading: when the run's process began to load the flow.
+        asked: when the call to create the run was made.
+        created: the time of creation that the server has stored.
+        loading: when the process of the run began to load the flow.
         first: when the flow wrote its first line.
-        requests: of this run, when and which.
+        requests: the requests of this run, each with its time.
     """
     pending, running, *_ = [at for at, name in requests if name == STATE]
     polls = [at for at, name in requests if POLL in name and created <= at < pending]
@@ -81,14 +80,14 @@ def marks(
 
 
 def measure(contender: Watched, runs: int) -> list[list[float]]:
-    """For each of `runs` starts, how long each of `PARTS` took, in seconds.
+    """Return how long each of `PARTS` took, in seconds, for each of `runs` starts.
 
-    The worker is started here; its caller stops it.
+    This starts the worker; the caller has to stop it.
     """
     contender.start()
     contender.run(Job.noop, 1, READY_SECONDS)
     contender.run(Job.noop, WARM_UPS, RUN_SECONDS)
-    found = []
+    durations = []
     for _ in range(runs):
         time.sleep(1)
         before = len(contender.relay.requests)
@@ -99,37 +98,37 @@ def measure(contender: Watched, runs: int) -> list[list[float]]:
         loading = contender.ground.query("prefect", LOADING, ids)[0][0]
         seen = contender.relay.requests[before:]
         at = marks(asked, timing.created, loading, timing.first_line, seen)
-        found.append([after - mark for mark, after in pairwise(at)])
-    return found
+        durations.append([after - mark for mark, after in pairwise(at)])
+    return durations
 
 
-def medians(found: Sequence[Sequence[float]]) -> dict[str, float]:
-    """The median of each of `PARTS`, and that of the whole, in milliseconds."""
-    parts = zip(PARTS, zip(*found, strict=True), strict=True)
+def medians(durations: Sequence[Sequence[float]]) -> dict[str, float]:
+    """Return the median of each of `PARTS`, and that of the whole, in milliseconds."""
+    parts = zip(PARTS, zip(*durations, strict=True), strict=True)
     return {
         **{part: 1000 * statistics.median(values) for part, values in parts},
-        TOTAL: 1000 * statistics.median(sum(each) for each in found),
+        TOTAL: 1000 * statistics.median(sum(of_one) for of_one in durations),
     }
 
 
 def main() -> None:
-    """Measure and print; add to a file of raw figures where one is named."""
-    parser = argparse.ArgumentParser(description="Where the time of a start goes.")
+    """Measure and print the profile; add it to a file of raw figures if one is named."""
+    parser = argparse.ArgumentParser(description="Profile the start of a run.")
     parser.add_argument("runs", type=int, nargs="?", default=RUNS, help="single runs [%(default)s]")
-    parser.add_argument("--to", type=Path, metavar="FILE", help="raw figures to add it to")
+    parser.add_argument("--to", type=Path, metavar="FILE", help="raw figures to add the profile to")
     given = parser.parse_args()
     results = read(given.to) if given.to else None
-    with ground() as made, relaying(made.values.stack_port) as relay:
-        contender = Watched(made, relay)
+    with ground() as shared, relaying(shared.values.stack_port) as relay:
+        contender = Watched(shared, relay)
         contender.prepare()
         try:
-            found = medians(measure(contender, given.runs))
+            profile = medians(measure(contender, given.runs))
         finally:
             contender.stop()
-    for part, value in found.items():
+    for part, value in profile.items():
         console.out.print(f"{value:6.0f} ms  {part}")
     if results:
-        results.profile = found
+        results.profile = profile
         results.write(given.to)
 
 

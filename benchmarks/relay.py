@@ -1,7 +1,7 @@
 """A relay between clients and an API.
 
-It notes every request that passes, and it can delay and lose data, hold all of it up, refuse
-connections, or break off in the middle of what a client has to say.
+It records every request. It can delay data, lose packets, suspend all traffic, refuse connections,
+or break off in the middle of a client's requests.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 LENGTH = re.compile(rb"\r\ncontent-length:(\d+)")
-# Prefect asks for lists with POST, too.
+# Prefect also reads lists with POST.
 READS = ("/filter", "/count", "/name")
 CHUNK_BYTES = 65536
-RETRANSMISSION_SECONDS = 1.5  # how much later TCP delivers a packet that was lost
+RETRANSMISSION_SECONDS = 1.5  # after this delay, TCP delivers a packet that was lost
 
 
 class Relay:
-    """Passes connections on to `port` of `host`.
+    """Forwards connections to `port` of `host`.
 
-    While `suspended`, nothing passes and nobody is told: data and new connections wait.
-    `delay_seconds` is added in each direction, and the share `loss` of all chunks comes later, as
-    after a packet that was lost and sent again.
+    While `suspended` is set, data and new connections silently wait. `delay_seconds` is added in
+    each direction. The share `loss` of all chunks is delayed further, like a packet that was lost
+    and sent again.
     """
 
     def __init__(
@@ -44,20 +44,20 @@ class Relay:
         websockets: bool = True,
         listens_on: int = 0,
     ) -> None:
-        """Prepare the relay; `serve` runs it.
+        """Prepare the relay, which `serve` runs.
 
         Args:
             port: where the API listens.
-            host: the API's machine.
-            last_write: after so many requests that change something, every request is dropped
-                together with its connection.
-            websockets: False drops the connections that ask for one.
-            listens_on: the relay's own port; 0 takes any that is free.
+            host: the machine of the API.
+            last_write: after this many requests that change something, drop every request together
+                with its connection.
+            websockets: if False, drop the connections that ask for a websocket.
+            listens_on: the relay's own port; 0 takes any free port.
         """
         self.suspended = False
         self.delay_seconds = 0.0
         self.loss = 0.0
-        self.requests: list[tuple[float, str]] = []  # when, in seconds of the epoch, and which
+        self.requests: list[tuple[float, str]] = []  # time in seconds since the epoch, request
         self._api = (host, port)
         self._last_write = last_write
         self._websockets = websockets
@@ -70,12 +70,12 @@ class Relay:
 
     @property
     def address(self) -> str:
-        """What stands in for the address of the API's server."""
+        """The URL to use in place of that of the API's server."""
         return f"http://127.0.0.1:{self._listens_on}"
 
     @property
     def asked(self) -> Counter[str]:
-        """How often each `METHOD PATH` was asked for by now, with every id written as `ID`.
+        """The number of requests so far for each `METHOD PATH`, with every id written as `ID`.
 
         Websockets have the method `WS`.
         """
@@ -88,15 +88,15 @@ class Relay:
 
     @property
     def broken_off(self) -> bool:
-        """Whether the client asked for one write more than it was allowed."""
+        """Whether the client has made more writes than `last_write`."""
         return self._last_write is not None and len(self.writes) > self._last_write
 
     def disconnect(self) -> None:
-        """Refuse connections, and end those that are open, until `reconnect`."""
+        """Close all connections, and refuse new ones until `reconnect`."""
         self._call(self._stop_listening())
 
     def reconnect(self) -> None:
-        """Take connections again, under the same address."""
+        """Accept connections again, at the same address."""
         self._call(self._listen())
 
     def _call(self, doing: Coroutine[Any, Any, None]) -> None:
@@ -105,7 +105,7 @@ class Relay:
         asyncio.run_coroutine_threadsafe(doing, self._loop).result()
 
     async def serve(self, ready: threading.Event) -> None:
-        """Take connections until `end` is called from another thread."""
+        """Accept connections until `end` is called from another thread."""
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
         await self._listen()
@@ -143,7 +143,7 @@ class Relay:
             writer.close()
 
     async def _requests(self, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-        """What a client sends, up to a request that is dropped; every request is noted."""
+        """Yield what a client sends, up to a request that is dropped; record every request."""
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
             method, path, _ = head.decode("latin-1").split(" ", 2)
@@ -167,9 +167,9 @@ class Relay:
                 return
 
     async def _direction(self, source: AsyncIterator[bytes], sink: asyncio.StreamWriter) -> None:
-        """Deliver in the order of sending, and read on while something is still under way.
+        """Deliver chunks in order after their delay, and read on meanwhile.
 
-        An empty chunk ends it.
+        An empty chunk is the end.
         """
         under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         reading = asyncio.create_task(self._read(source, under_way))
@@ -206,7 +206,7 @@ class Relay:
 
 
 def is_write(request: str) -> bool:
-    """Whether `METHOD PATH` changes something."""
+    """Return whether the request `METHOD PATH` changes something."""
     return not request.startswith(("GET ", "WS ")) and not request.rstrip("/").endswith(READS)
 
 
@@ -225,11 +225,11 @@ def relaying(  # noqa: PLR0913 - what `Relay` takes
     listens_on: int = 0,
     prepare: Callable[[], object] = lambda: None,
 ) -> Iterator[Relay]:
-    """A running `Relay`; connections that are open in the end are dropped.
+    """Yield a running `Relay`, and drop its open connections at the end.
 
-    `prepare` is called first in the thread in which it runs, to enter a network namespace, say.
+    `prepare` is first called in the thread of the relay, for example to enter a network namespace.
     """
-    made = Relay(
+    relay = Relay(
         port, host=host, last_write=last_write, websockets=websockets, listens_on=listens_on
     )
     ready = threading.Event()
@@ -237,15 +237,15 @@ def relaying(  # noqa: PLR0913 - what `Relay` takes
     def run() -> None:
         try:
             prepare()
-            asyncio.run(made.serve(ready))
+            asyncio.run(relay.serve(ready))
         finally:
-            ready.set()  # whoever waits goes on, and finds no relay
+            ready.set()  # after an error, too, so that nobody waits for ever
 
     thread = threading.Thread(target=run, name="relay")
     thread.start()
     ready.wait()
     try:
-        yield made
+        yield relay
     finally:
-        made.end()
+        relay.end()
         thread.join()

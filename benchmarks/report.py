@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STOCK = "stock"
-# They run jobs in threads.
+# The contenders that run jobs in threads.
 THREADED = ("task-serve", "dbos")
 
 NEVER = "the run was ended before its turn"
 
 
 def write(source: Path, docs: Path = ROOT / "docs") -> list[Path]:
-    """Write the document, its chart and the raw figures into `docs`; the files.
+    """Write the page, its chart and the raw figures to `docs`; return the paths of the files.
 
     Raises:
-        MistakeError: `source` is no file of raw figures.
+        MistakeError: `source` is not a file of raw figures.
     """
     results = read(source)
     page, picture, raw = (
@@ -41,7 +41,7 @@ def write(source: Path, docs: Path = ROOT / "docs") -> list[Path]:
 
 
 def render(results: Results) -> str:
-    """The document."""
+    """Return the page as Markdown."""
     return "\n".join(
         [
             *opening(results),
@@ -58,18 +58,18 @@ def render(results: Results) -> str:
 
 
 def _summary(results: Results) -> list[str]:
-    columns = [each for each in COLUMNS if each.names(results)]
+    columns = [column for column in COLUMNS if column.names(results)]
     lines = [
-        "Medians; what is in bold is the best of its column.",
+        "Medians; the best value of each column is in bold.",
         "",
         "![Start and burst](images/benchmarks.svg)",
         "",
-        "| | " + " | ".join(f"{each.title}, {each.unit}" for each in columns) + " |",
+        "| | " + " | ".join(f"{column.title}, {column.unit}" for column in columns) + " |",
         "|---|" + "---:|" * len(columns),
     ]
-    best = {each: _best(results, each) for each in columns}
+    best = {column: _best(results, column) for column in columns}
     for name, title in results.titles.items():
-        medians = {each: each.median(results, name) for each in columns}
+        medians = {column: column.median(results, name) for column in columns}
         if any(value is not None for value in medians.values()):
             cells = (_cell(value, best[column]) for column, value in medians.items())
             lines.append(f"| {title} | " + " | ".join(cells) + " |")
@@ -77,8 +77,8 @@ def _summary(results: Results) -> list[str]:
 
 
 def _best(results: Results, column: Column) -> float:
-    found = [column.median(results, name) for name in column.names(results)]
-    values = [each for each in found if each is not None]
+    medians = [column.median(results, name) for name in column.names(results)]
+    values = [median for median in medians if median is not None]
     return max(values) if column.more_is_better else min(values)
 
 
@@ -89,7 +89,7 @@ def _cell(value: float | None, best: float) -> str:
 
 
 def _ratios(results: Results) -> list[str]:
-    """What prefork is held to: how it compares with the process worker as it comes."""
+    """Compare prefork with the process worker and its defaults, which are its targets."""
     starts = START.values(results, table.OURS)
     slow, many = START.median(results, STOCK), BURST.median(results, table.OURS)
     few = BURST.median(results, STOCK)
@@ -106,12 +106,12 @@ def _ratios(results: Results) -> list[str]:
         ]
     if not rows:
         return []
-    explained = "What prefork is held to; stock is the process worker with its defaults:"
+    explained = "The targets of prefork; stock is the process worker with its defaults:"
     return [explained, "", "| | |", "|---|---:|", *rows, ""]
 
 
 def _losses(results: Results) -> list[str]:
-    """Where another contender is ahead of ours, or has figures where ours has none."""
+    """List where another contender is ahead of ours, or has figures and ours has none."""
     lost, ahead_of_all = [], set()
     for column in COLUMNS:
         own = column.median(results, table.OURS)
@@ -133,7 +133,7 @@ def _losses(results: Results) -> list[str]:
         return []
     threads = [
         "`task.serve()` and DBOS run jobs in threads of one process: nothing is started for a run,",
-        "and nothing keeps one run's crash, memory or environment from the others.",
+        "and nothing isolates its crashes, memory or environment from the others.",
         "",
     ]
     explained = threads if ahead_of_all & set(THREADED) else []
@@ -155,7 +155,7 @@ def _measure(results: Results, column: Column) -> list[str]:
     for name in names:
         values = column.values(results, name)
         figures = (min(values), statistics.median(values), p95(values), max(values))
-        cells = " | ".join(shown(each) for each in figures)
+        cells = " | ".join(shown(figure) for figure in figures)
         lines.append(f"| {results.titles[name]} | {cells} | {len(values)} |")
     return [*lines, ""]
 
@@ -172,8 +172,8 @@ def _profile(results: Results) -> list[str]:
     return [
         "## Where the time of a start goes",
         "",
-        "Single starts of prefork, one after the other, with a relay before the API that sees what",
-        "is asked for and when. Medians in milliseconds; the last line is not their sum.",
+        "Single starts of prefork, one after another, with a relay before the API that sees each",
+        "request and its time. Medians in milliseconds; the last line is not their sum.",
         "",
         "| | ms |",
         "|---|---:|",
@@ -187,14 +187,14 @@ def _soaks(results: Results) -> list[str]:
         return []
     rows = [
         f"| {results.titles[name]} | {key} | {value if isinstance(value, str) else shown(value)} |"
-        for name, found in results.soaks.items()
-        for key, value in found.items()
+        for name, soak in results.soaks.items()
+        for key, value in soak.items()
     ]
     return ["## soak", "", "| | | |", "|---|---|---:|", *rows, ""]
 
 
 def _left_out(results: Results) -> list[str]:
-    measured = {each.contender for each in results.samples}
+    measured = {sample.contender for sample in results.samples}
     never = {name: NEVER for name in results.titles if name not in measured}
     reasons = {**never, **results.left_out}
     rows = [f"- {results.titles[name]}: {why}" for name, why in reasons.items()]
@@ -205,9 +205,10 @@ def _left_out(results: Results) -> list[str]:
 
 def _made_of(results: Results) -> list[str]:
     machine = [f"- {name}: {value}" for name, value in results.machine.items()]
-    versions = [
-        f"- {results.titles[name]}: " + ", ".join(f"{k} {v}" for k, v in found.items())
-        for name, found in results.versions.items()
+    made_of = [
+        f"- {results.titles[name]}: "
+        + ", ".join(f"{package} {version}" for package, version in versions.items())
+        for name, versions in results.versions.items()
     ]
-    closing = "Every single value is in [benchmarks.json](benchmarks.json)."
-    return ["## Measured on", "", *machine, "", "Contenders:", "", *versions, "", closing, ""]
+    closing = "All values are in [benchmarks.json](benchmarks.json)."
+    return ["## Measured on", "", *machine, "", "Contenders:", "", *made_of, "", closing, ""]

@@ -1,4 +1,4 @@
-"""What a run of the benchmarks has measured, as it is kept in a JSON file."""
+"""The raw figures of a run of the benchmarks, which are kept in a JSON file."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 
 class Sample(BaseModel):
-    """What one contender gave for one measure in one round."""
+    """The values of one contender for one measure in one round."""
 
     model_config = ConfigDict(frozen=True)
 
     contender: str
     measure: str
     round: int
-    load: float  # the load average when it was taken
+    load: float  # the load average when they were taken
     values: list[float]  # seconds, runs per minute or bytes: see `benchmarks.columns`
 
 
 class Results(BaseModel):
-    """One run of the benchmarks, raw."""
+    """The raw figures of one run of the benchmarks."""
 
-    taken: str  # when, ISO 8601
+    taken: str  # time, ISO 8601
     command: str
     machine: dict[str, str]
     settings: dict[str, int]
@@ -40,20 +40,24 @@ class Results(BaseModel):
     profile: dict[str, float] = {}  # part of a start -> milliseconds, median
 
     def values(self, contender: str, measure: str) -> list[float]:
-        """All rounds together."""
-        found = [
-            each for each in self.samples if (each.contender, each.measure) == (contender, measure)
+        """Return the values of all rounds."""
+        return [
+            value
+            for sample in self.samples
+            if (sample.contender, sample.measure) == (contender, measure)
+            for value in sample.values
         ]
-        return [value for each in found for value in each.values]
 
     def drop(self, contender: str, number: int) -> None:
-        """Forget what a contender gave in one round, which is made again."""
+        """Remove the values of a contender in one round, which is repeated."""
         self.samples = [
-            each for each in self.samples if (each.contender, each.round) != (contender, number)
+            sample
+            for sample in self.samples
+            if (sample.contender, sample.round) != (contender, number)
         ]
 
     def write(self, path: Path) -> None:
-        """Write it whole: a reader finds the old file or the new one."""
+        """Write the file atomically: a reader finds either the old one or the new one."""
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(f"{path.name}.new")
         new.write_text(self.model_dump_json(indent=1) + "\n")
@@ -61,10 +65,10 @@ class Results(BaseModel):
 
 
 def read(path: Path) -> Results:
-    """What `Results.write` has written.
+    """Read what `Results.write` has written.
 
     Raises:
-        MistakeError: there is no such file, or it holds something else.
+        MistakeError: There is no such file, or it contains something else.
     """
     try:
         return Results.model_validate_json(path.read_bytes())
@@ -78,5 +82,5 @@ def read(path: Path) -> Results:
 
 
 def p95(values: list[float]) -> float:
-    """The smallest of `values` that 95 % of them do not exceed (nearest rank)."""
+    """Return the smallest of `values` that 95 % of them do not exceed (nearest rank)."""
     return sorted(values)[math.ceil(0.95 * len(values)) - 1]

@@ -1,4 +1,4 @@
-"""Thousands of runs that log and emit events: what hangs, what is left, what grows."""
+"""Runs thousands of jobs that log and emit events, and looks for what hangs, leaks or grows."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-# The second part is Python's warning of a fork in a process with threads, from 3.12 on: shown each
-# time, and looked for in the log. As an error it would be lost: `os.fork` drops the exception.
+# The second part concerns the warning of Python 3.12 and later about a fork in a process with
+# threads. It is shown every time and then searched for in the log, since `os.fork` would drop it as
+# an exception.
 WARNINGS = "error,always:This process (pid=:DeprecationWarning"
 FAULTS = {
     "The template failed and is replaced": "templates failed",
@@ -25,8 +26,8 @@ FAULTS = {
 BATCH = 50
 BATCH_SECONDS = 600
 LONGEST_SECONDS = 7200
-SETTLE_SECONDS = 15  # for children that have ended, and for connections that are kept a while
-# What a worker may keep open for later.
+SETTLE_SECONDS = 15  # until children are reaped and idle connections are closed
+# What a worker may keep for later use.
 SPARE_DESCRIPTORS = 10
 SPARE_THREADS = 4
 SPARE_SHARE = 0.1
@@ -36,23 +37,23 @@ Seen = dict[str, float | str]
 
 @dataclass(frozen=True)
 class Rest:
-    """What there is while no run is."""
+    """What is there while nothing runs."""
 
     worker: Footprint
-    strays: int  # processes of the ground that are not below the worker, the server among them
+    strays: int  # processes of the ground that do not descend from the worker, as the server
 
 
 def run(contender: Contender, count: int) -> Seen:
-    """Start the worker and have `count` runs made in batches; what was seen, with a verdict.
+    """Start the worker and create `count` runs in batches; return the observations and a verdict.
 
-    A run that does not end within `BATCH_SECONDS` hangs, and ends the soak. So do
-    `LONGEST_SECONDS`: the verdict then says how far it came.
+    The soak ends early if a run does not end within `BATCH_SECONDS`, which means that it hangs, or
+    after `LONGEST_SECONDS`. The verdict then gives the reason.
     """
     began = time.monotonic()
-    logs = {each: each.stat().st_size for each in _logs(contender)}
+    sizes = {log: log.stat().st_size for log in _logs(contender)}
     contender.python_warnings = WARNINGS
     contender.start()
-    contender.run(Job.noise, BATCH, BATCH_SECONDS)  # everything is imported and connected now
+    contender.run(Job.noise, BATCH, BATCH_SECONDS)  # then everything is imported and connected
     before = _at_rest(contender)
     done, problem = 0, ""
     while done < count and not problem:
@@ -66,7 +67,7 @@ def run(contender: Contender, count: int) -> Seen:
         if time.monotonic() - began > LONGEST_SECONDS:
             problem = f"out of time after {LONGEST_SECONDS} s"
     after = _at_rest(contender)
-    log = "".join(_text(each, logs.get(each, 0)) for each in _logs(contender))
+    log = "".join(_text(path, sizes.get(path, 0)) for path in _logs(contender))
     wrong = [problem] if problem else []
     return {
         "verdict": verdict(before, after, [*wrong, *faults(log)]),
@@ -74,19 +75,19 @@ def run(contender: Contender, count: int) -> Seen:
         "Python": platform.python_version(),
         "PYTHONWARNINGS": WARNINGS,
         "minutes": (time.monotonic() - began) / 60,
-        **{f"{name} before": float(value) for name, value in _shown(before).items()},
-        **{f"{name} after": float(value) for name, value in _shown(after).items()},
+        **{f"{name} before": float(value) for name, value in _figures(before).items()},
+        **{f"{name} after": float(value) for name, value in _figures(after).items()},
     }
 
 
 def faults(log: str) -> list[str]:
-    """What the worker's log says that no run has noticed."""
+    """Return the faults in the worker's log, which no run has noticed."""
     counts = {what: log.count(line) for line, what in FAULTS.items()}
     return [f"{count} {what}" for what, count in counts.items() if count]
 
 
 def verdict(at_first: Rest, at_last: Rest, problems: Sequence[str] = ()) -> str:
-    """`passed`, or everything that is wrong."""
+    """Return `passed`, or everything that is wrong."""
     wrong = list(problems)
     before, after = at_first.worker, at_last.worker
     if after.processes > before.processes:
@@ -105,8 +106,8 @@ def verdict(at_first: Rest, at_last: Rest, problems: Sequence[str] = ()) -> str:
 
 def _at_rest(contender: Contender) -> Rest:
     time.sleep(SETTLE_SECONDS)
-    below = {each.pid for each in tree(contender.workers)}
-    return Rest(footprint(contender.workers), len(contender.ground.running() - below))
+    own = {process.pid for process in tree(contender.workers)}
+    return Rest(footprint(contender.workers), len(contender.ground.running() - own))
 
 
 def _logs(contender: Contender) -> list[Path]:
@@ -117,7 +118,7 @@ def _text(log: Path, offset: int) -> str:
     return log.read_bytes()[offset:].decode(errors="replace")
 
 
-def _shown(found: Rest) -> dict[str, float]:
-    counted = asdict(found.worker)
-    megabytes = counted.pop("pss_bytes") / 2**20
-    return {"memory, MB": megabytes, **counted, "processes elsewhere": found.strays}
+def _figures(rest: Rest) -> dict[str, float]:
+    counts = asdict(rest.worker)
+    megabytes = counts.pop("pss_bytes") / 2**20
+    return {"memory, MB": megabytes, **counts, "processes elsewhere": rest.strays}

@@ -1,4 +1,4 @@
-"""All contenders, in the order in which each round takes them."""
+"""The table of all contenders, in their order before rotation."""
 
 from __future__ import annotations
 

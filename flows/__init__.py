@@ -1,1 +1,1 @@
-"""Flows that this stack deploys: each module here holds one flow of the same name."""
+"""The flows that this stack deploys: each module here holds the flow of the same name."""

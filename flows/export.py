@@ -1,4 +1,4 @@
-"""The flow `export`: rows of the sample dataset, as a CSV file."""
+"""The flow `export`: writes rows of the sample dataset to a CSV file."""
 
 import datetime as dt
 import os
@@ -24,7 +24,7 @@ PLAIN = OutputOptions()
 
 @task(name="export.read")
 def read(path: Path, deadline: Deadline) -> tuple[Row, ...]:
-    """Every row of the dataset at `path`."""
+    """Read all rows of the dataset at `path`."""
     rows = tuple(deadline.watch(dataset.read(path)))
     get_run_logger().info("Read %d rows of %s", len(rows), path.name)
     return rows
@@ -37,12 +37,12 @@ def select_rows(
     deadline: Deadline,
     max_rows: int = PLAIN.max_rows,
 ) -> tuple[Row, ...]:
-    """The first `max_rows` rows that `selection` asks for. None, or more, is worth a warning."""
+    """Return the first `max_rows` rows of `selection`; warn if there are none, or more."""
     deadline.check()
     selected = selection.of(rows)
     logger = get_run_logger()
     if not selected:
-        logger.warning("Selected no rows: the file will hold none")
+        logger.warning("Selected no rows: the file will contain none")
     elif len(selected) > max_rows:
         logger.warning("Selected %d rows, of which max_rows=%d are kept", len(selected), max_rows)
     else:
@@ -54,14 +54,14 @@ def select_rows(
 def write(
     rows: tuple[Row, ...], path: Path, deadline: Deadline, output: OutputOptions = PLAIN
 ) -> None:
-    """A file with `rows` at `path`, or none when the deadline passes first."""
+    """Write `rows` to a file at `path`; leave no file if the deadline passes first."""
     write_whole(path, deadline.watch(rows), output)
     get_run_logger().info("Wrote %s", path)
 
 
 @task(name="export.report")
 def report(rows: tuple[Row, ...], path: Path) -> None:
-    """A table artifact that sums up `rows` and names the file they are in."""
+    """Create a table artifact that summarizes `rows` and names their file."""
     create_table_artifact(
         key="export",
         table=[asdict(line) for line in summarize(rows)],
@@ -82,18 +82,18 @@ def export(  # noqa: PLR0913, PLR0917 - the parameters are the form that people 
 ) -> str:
     """Export rows of the sample dataset to a CSV file. The run is tagged with its environment.
 
-    The file lands in `exports` under `STACK_DATA_DIR`, or under `.stack/data` of the repo where
-    that is unset. It appears whole or not at all. Its name ends in the id of the flow run, so that
-    only a retry of the same run replaces it. The artifact `export` sums it up.
+    The file is written to `exports` in `STACK_DATA_DIR`, or in `.stack/data` of the repository if
+    that is not set. It appears complete or not at all. Its name ends with the id of the flow run,
+    so that only a retry of the same run replaces it. The artifact `export` summarizes it.
 
     Args:
-        env: Environment to export the rows of.
+        env: Environment whose rows are exported.
         select: Tables to export, as comma-separated shell patterns such as `orders*,customers`.
-            Every table when left empty.
+            All tables when left empty.
         exclude: Tables to leave out, as comma-separated shell patterns. Wins over `select`.
-        min_date: First day to export, inclusive. From the beginning when left empty.
-        max_date: Last day to export, inclusive. To the end when left empty.
-        timeout_mins: Minutes, at least 1, after which the export is given up. It is checked
+        min_date: First day to export, inclusive. No lower limit when left empty.
+        max_date: Last day to export, inclusive. No upper limit when left empty.
+        timeout_mins: Minutes, at least 1, after which the export is given up. The time is checked
             between rows.
         version: Version of the dataset, or `latest` for the highest one.
         output: How the file looks.
@@ -104,8 +104,8 @@ def export(  # noqa: PLR0913, PLR0917 - the parameters are the form that people 
     Raises:
         ValueError: The version is not in the dataset, `min_date` is after `max_date`,
             `timeout_mins` is below 1, or a pattern in `select` matches no table.
-        TimeoutError: The export took longer than `timeout_mins`. There is no file then, and the
-            run ends as TimedOut.
+        TimeoutError: The export took longer than `timeout_mins`. No file is left, and the run ends
+            as TimedOut.
     """
     add_tags(f"env:{env}")
     deadline = Deadline.after(timeout_mins)

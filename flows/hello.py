@@ -1,11 +1,11 @@
-"""The flow `hello`: the smallest one that has a task, a subflow, tags and logs."""
+"""The flow `hello`: a minimal example with a task, a subflow, tags and logs."""
 
 from prefect import flow, get_run_logger, tags, task
 
 
 @task(name="hello.greet")
 def greet(name: str) -> str:
-    """The greeting of `name`."""
+    """Return the greeting for `name`."""
     greeting = f"Hello, {name}!"
     get_run_logger().info(greeting)
     return greeting
@@ -13,7 +13,7 @@ def greet(name: str) -> str:
 
 @task(name="hello.farewell.wave")
 def wave(name: str) -> str:
-    """The farewell of `name`."""
+    """Return the farewell for `name`."""
     farewell = f"Goodbye, {name}!"
     get_run_logger().info(farewell)
     return farewell
@@ -21,10 +21,10 @@ def wave(name: str) -> str:
 
 @flow(name="hello.farewell")
 def say_farewell(name: str) -> str:
-    """Say goodbye, as a flow run of its own below the one that calls it.
+    """Say goodbye, in a subflow run of the flow run that calls it.
 
     Args:
-        name: Who is leaving.
+        name: Person to say goodbye to.
 
     Returns:
         The farewell.
@@ -36,10 +36,10 @@ def say_farewell(name: str) -> str:
 def hello(name: str = "world") -> str:
     """Say hello, then goodbye.
 
-    Every run below this one is tagged `type:greeting`.
+    All task runs and subflow runs are tagged with `type:greeting`.
 
     Args:
-        name: Whom to greet.
+        name: Person to greet.
 
     Returns:
         The greeting.

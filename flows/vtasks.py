@@ -1,5 +1,5 @@
-"""The flow `vtasks`: what one person's machine does every night, as flows of flows of tasks."""
-# ruff: noqa: T201 - what is printed goes into the run log too, see log_prints
+"""The flow `vtasks`: the nightly chores of one person's machine, as subflows with tasks."""
+# ruff: noqa: T201 - printed text goes to the run log, see log_prints
 
 import datetime as dt
 import os
@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows.backups import archive, keeping
+from flows.backups import archive, retention
 from flows.expenses import ledger
 from flows.expenses import report as reports
 from flows.expenses.ledger import Expense
@@ -24,24 +24,24 @@ Keep = Annotated[int, Field(ge=1)]
 
 @task(name="vtasks.backup.backup_files")
 def backup_files(source: Path, backups: Path) -> Path:
-    """An archive of `source` in `backups`, read back; where it is."""
-    made = archive.make(source, backups, dt.datetime.now(dt.UTC))
-    print(f"Put {made.files} files, {made.bytes} bytes, into {made.path}")
-    return made.path
+    """Archive `source` to a verified file in `backups`; return its path."""
+    backup = archive.make(source, backups, dt.datetime.now(dt.UTC))
+    print(f"Put {backup.files} files, {backup.bytes} bytes, into {backup.path}")
+    return backup.path
 
 
 @task(name="vtasks.backup.copy")
 def copy(path: Path, mirror: Path) -> Path:
-    """A copy of an archive in `mirror`, compared with it; where it is."""
-    copied = keeping.copy(path, mirror)
+    """Copy an archive to `mirror` and compare the two; return the path of the copy."""
+    copied = retention.copy(path, mirror)
     print(f"Copied it to {copied}")
     return copied
 
 
 @task(name="vtasks.backup.clean_backups")
 def clean_backups(folder: Path, source: Path, keep: int) -> int:
-    """How many archives of `source` in `folder` were too old to keep, and are removed."""
-    removed = keeping.clean(folder, source, keep)
+    """Remove all but the newest `keep` archives of `source` from `folder`; return how many."""
+    removed = retention.clean(folder, source, keep)
     print(f"Removed {len(removed)} old archives from {folder}")
     return len(removed)
 
@@ -50,69 +50,69 @@ def clean_backups(folder: Path, source: Path, keep: int) -> int:
 def backup(
     source: str | None = None, backups: str | None = None, mirror: str | None = None, keep: Keep = 7
 ) -> str:
-    """Put a folder into an archive, copy that elsewhere, and keep the newest few of both.
+    """Archive a folder, copy the archive elsewhere, and keep the newest few of both.
 
     Args:
-        source: Folder to back up, from the root. The sample data when left empty.
-        backups: Folder of the archives, from the root. `backups` in the data folder of the stack
-            when left empty.
-        mirror: Folder of the copies, from the root; best on another disk. `mirror` in the data
-            folder of the stack when left empty.
-        keep: How many archives to keep in each of the two, at least 1.
+        source: Folder to back up, as an absolute path. The sample data when left empty.
+        backups: Folder for the archives, as an absolute path. `backups` in the data folder of the
+            stack when left empty.
+        mirror: Folder for the copies, as an absolute path, best on another disk. `mirror` in the
+            data folder of the stack when left empty.
+        keep: Number of archives to keep in each of the two folders, at least 1.
 
     Returns:
         The path of the archive.
 
     Raises:
-        ValueError: A folder is not as it has to be; the message says which and how.
+        ValueError: A folder is invalid; the message says which, and what is expected.
         OSError: An archive or a copy does not read back as it was written, or the disk is full.
     """
     data = data_folder(os.environ)
-    folder = _folder("source", source, SAMPLE_FOLDER)
-    here = _folder("backups", backups, data / "backups")
-    there = _folder("mirror", mirror, data / "mirror")
+    folder = _absolute("source", source, SAMPLE_FOLDER)
+    here = _absolute("backups", backups, data / "backups")
+    there = _absolute("mirror", mirror, data / "mirror")
     if here.resolve() == there.resolve():
         raise ValueError(f"mirror: expected another folder than that of backups, found {there}")
-    made = backup_files(folder, here)
-    copy(made, there)
-    # Last, so that nothing old goes before the new is known to be good.
-    for each in (here, there):
-        clean_backups(each, folder, keep)
-    return str(made)
+    path = backup_files(folder, here)
+    copy(path, there)
+    # Remove old archives only now that the new one is known to be good.
+    for place in (here, there):
+        clean_backups(place, folder, keep)
+    return str(path)
 
 
 @task(name="vtasks.expensor.read")
 def read(path: Path, month: dt.date | None) -> tuple[Expense, ...]:
-    """The expenses of a month in the file at `path`."""
-    found = ledger.month_of(ledger.read(path), month)
-    print(f"Read {len(found)} expenses of {found[0].date:%Y-%m} in {path}")
-    return found
+    """Read the expenses of a month from the file at `path`."""
+    expenses = ledger.month_of(ledger.read(path), month)
+    print(f"Read {len(expenses)} expenses of {expenses[0].date:%Y-%m} in {path}")
+    return expenses
 
 
 @task(name="vtasks.expensor.report")
 def report(expenses: tuple[Expense, ...]) -> None:
-    """An artifact that says where the money went, with a chart."""
+    """Create an artifact that shows where the money went, with a chart."""
     create_markdown_artifact(reports.markdown(expenses), key="expenses")
 
 
 @flow(name="vtasks.expensor")
 def expensor(expenses: str | None = None, month: dt.date | None = None) -> str:
-    """Report a month's expenses, as a page with a chart: the artifact `expenses`.
+    """Report a month's expenses with a chart, in the artifact `expenses`.
 
     Args:
-        expenses: CSV file, from the root, with the columns date, category, description, amount.
-            The sample data when left empty.
-        month: Any day of the month to report. The last month in the file when left empty.
+        expenses: CSV file, as an absolute path, with the columns date, category, description and
+            amount. The sample data when left empty.
+        month: Any day of the month to report on. The last month in the file when left empty.
 
     Returns:
-        What was spent, in EUR.
+        The amount spent, in EUR.
 
     Raises:
-        ValueError: The file is not as it has to be, or has nothing of that month.
+        ValueError: The file is invalid, or has no expenses in that month.
     """
-    found = read(_folder("expenses", expenses, ledger.SAMPLE), month)
-    report(found)
-    return str(sum(reports.totals(found).values()))
+    spent = read(_absolute("expenses", expenses, ledger.SAMPLE), month)
+    report(spent)
+    return str(sum(reports.totals(spent).values()))
 
 
 @flow(name="vtasks", log_prints=True)
@@ -124,18 +124,18 @@ def vtasks(  # noqa: PLR0913, PLR0917 - the parameters are the form that people 
     expenses: str | None = None,
     month: dt.date | None = None,
 ) -> State[str]:
-    """Back up a folder and report a month's expenses. If one fails, the other is done all the same.
+    """Back up a folder and report a month's expenses. If one part fails, the other still runs.
 
     Args:
-        source: Folder to back up, from the root. The sample data when left empty.
-        backups: Folder of the archives, from the root. `backups` in the data folder of the stack
-            when left empty.
-        mirror: Folder of the copies, from the root; best on another disk. `mirror` in the data
-            folder of the stack when left empty.
-        keep: How many archives to keep in each of the two, at least 1.
-        expenses: CSV file, from the root, with the columns date, category, description, amount.
-            The sample data when left empty.
-        month: Any day of the month to report. The last month in the file when left empty.
+        source: Folder to back up, as an absolute path. The sample data when left empty.
+        backups: Folder for the archives, as an absolute path. `backups` in the data folder of the
+            stack when left empty.
+        mirror: Folder for the copies, as an absolute path, best on another disk. `mirror` in the
+            data folder of the stack when left empty.
+        keep: Number of archives to keep in each of the two folders, at least 1.
+        expenses: CSV file, as an absolute path, with the columns date, category, description and
+            amount. The sample data when left empty.
+        month: Any day of the month to report on. The last month in the file when left empty.
     """
     with tags("type:vtasks"):
         states = {
@@ -150,8 +150,8 @@ def vtasks(  # noqa: PLR0913, PLR0917 - the parameters are the form that people 
     return Completed()
 
 
-def _folder(name: str, given: str | None, default: Path) -> Path:
+def _absolute(name: str, given: str | None, default: Path) -> Path:
     path = Path(given) if given else default
     if not path.is_absolute():
-        raise ValueError(f"{name}: expected a path from the root, as in /data/{path}; found {path}")
+        raise ValueError(f"{name}: expected an absolute path such as /data/{path}; found {path}")
     return path

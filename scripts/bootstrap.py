@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Makes the running stack match prefect.yaml and stack.yaml; --help shows what else it does.
+"""Makes the server of the running stack match prefect.yaml and stack.yaml; see --help for options.
 
-Runs under any Python and needs nothing set up: it hands over to the stack's own environment, and
-finds there the stack's address and login.
+Any Python can run it, and nothing has to be installed or set. It continues in the stack's own
+environment as `scripts.bootstrap_by_hand`, which finds the stack's address and login.
 """
 
 import os
 import sys
 
-# The oldest ways to say this: a Python that is too old must get as far as the message about it.
+# Written so that even a very old Python gets as far as the message about its version.
 HERE = os.path.dirname(os.path.abspath(__file__))
 ARGV = ["sh", os.path.join(HERE, "python"), "-m", "scripts.bootstrap_by_hand", *sys.argv[1:]]
 

@@ -1,4 +1,4 @@
-"""`scripts/bootstrap.py`, once it has the stack's environment: finds the stack, and bootstraps."""
+"""Continues `scripts/bootstrap.py` in the stack's environment: finds the stack, bootstraps it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from server.errors import exit_with
 
 
 def main() -> None:
-    """Become `python -m server.bootstrap`, which has the options, for the server of the stack."""
+    """Replace this process by `python -m server.bootstrap`, which parses the arguments.
+
+    Raises:
+        MistakeError: the settings or the project are wrong, or the stack is not running.
+    """
     arguments = sys.argv[1:]
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    # Whoever asks for help may have no stack yet.
+    # --help has to work without a stack.
     own: dict[str, str] = {}
     if "--help" not in arguments:
         values = settings.load()

@@ -1,4 +1,4 @@
-"""Which backend a command speaks to."""
+"""Chooses the backend that a command works with."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ if TYPE_CHECKING:
 
 
 def embedded(settings: Settings) -> Embedded:
-    """The embedded backend."""
     from scripts.backends.embedded.backend import Embedded  # noqa: PLC0415 - not every machine has both
 
     return Embedded(settings)
 
 
 def docker(settings: Settings) -> Docker:
-    """The Docker backend, whether an engine answers or not."""
+    """Return the Docker backend, whether an engine answers or not."""
     from scripts.backends.docker.backend import Docker  # noqa: PLC0415 - not every machine has both
 
     return Docker(settings)
 
 
 def available(settings: Settings) -> list[Backend]:
-    """The backends that this machine can use at the moment."""
+    """Return the backends that this machine can use at the moment."""
     in_docker = docker(settings)
-    found: list[Backend] = [embedded(settings)]
+    backends: list[Backend] = [embedded(settings)]
     if in_docker.problem() is None:
-        found.append(in_docker)
-    return found
+        backends.append(in_docker)
+    return backends
 
 
 def to_start(settings: Settings, *, wanted: bool | None) -> tuple[Backend, str]:
-    """The backend to start the stack with, and why it was taken.
+    """Return the backend to start the stack with, and the reason for the choice.
 
     Args:
-        settings: of the stack.
-        wanted: True for Docker, False for embedded, None for Docker where an engine answers.
+        settings: the settings of the stack.
+        wanted: True for Docker, False for embedded. None chooses the backend that already has the
+            stack, otherwise Docker if an engine answers, otherwise embedded.
 
     Raises:
         MistakeError: Docker is wanted and cannot be used, or the stack runs on the other backend.
@@ -67,13 +67,13 @@ def to_start(settings: Settings, *, wanted: bool | None) -> tuple[Backend, str]:
 
 
 def running(settings: Settings) -> Backend:
-    """The backend that the stack runs on.
+    """Return the backend that the stack runs on.
 
-    A remote server is there whether a worker runs here or not: then it is the backend that the
-    stack was on, or else the embedded one, which needs nothing.
+    A stack with a remote server can be used whether its worker runs here or not. If nothing runs,
+    the backend that has anything of the stack is returned, otherwise the embedded one.
 
     Raises:
-        MistakeError: it runs on none.
+        MistakeError: the stack has a server of its own, and runs on no backend.
     """
     backends = available(settings)
     for backend in backends:

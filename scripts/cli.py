@@ -1,4 +1,4 @@
-"""`scripts/stack`: the verbs, each a few lines over a module."""
+"""The command `scripts/stack`: each subcommand is a few lines that call a module."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from python_on_whales.exceptions import DockerException
 
-from scripts import choose, projects, report, status, testing, turns
+from scripts import choose, locks, projects, report, status, testing
 from server import advice, settings
 from server.errors import MistakeError, StackError
 
@@ -38,7 +38,7 @@ def up(
     """Start the stack; return when it is healthy and the deployments are there."""
     values = settings.load()
     projects.check(values)
-    with turns.turn(values.stack_name, "up"):
+    with locks.hold(values.stack_name, "up"):
         backend, why = choose.to_start(values, wanted=docker)
         report.out.print(f"{values.stack_name}, {backend.name} ({why})")
         try:
@@ -64,7 +64,7 @@ def up(
     report.out.print('on the host  eval "$(scripts/stack env)"; prefect deployment run hello/hello')
     if outcome.problem:
         report.err.print(
-            f"\n{values.stack_name} is up, but not all that is declared could be made. "
+            f"\n{values.stack_name} is up, but not every declaration could be applied. "
             "Correct what follows, then type scripts/stack up"
         )
         raise outcome.problem
@@ -74,11 +74,11 @@ def up(
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or an empty folder.")],
 ) -> None:
-    """Make a project of your own from the samples, apart from this clone."""
-    made = projects.make(folder)
-    report.out.print(f"made {made} from the samples of this clone")
+    """Make a project of your own from the samples, outside of this clone."""
+    project = projects.make(folder)
+    report.out.print(f"made {project} from the samples of this clone")
     report.out.print(
-        f"to run it: STACK_PROJECT={made} in .env, then scripts/stack up", soft_wrap=True
+        f"to run it: STACK_PROJECT={project} in .env, then scripts/stack up", soft_wrap=True
     )
 
 
@@ -88,12 +88,12 @@ def down(
         bool, typer.Option("--volumes", help="Remove the data too: runs, blocks, secrets, files.")
     ] = False,
 ) -> None:
-    """Stop the stack; its data stay unless told otherwise."""
+    """Stop the stack; keep its data unless --volumes is given."""
     values = settings.load()
-    with turns.turn(values.stack_name, "down"):
+    with locks.hold(values.stack_name, "down"):
         stopped = [backend.down(volumes=volumes) for backend in choose.available(values)]
     if not any(stopped) and (problem := choose.docker(values).problem()):
-        report.out.print(f"in Docker it could not be looked for: {problem.found}")
+        report.out.print(f"whether it runs in Docker is not known: {problem.found}")
     what = "stopped, its data removed" if volumes else "stopped, its data kept"
     report.out.print(f"{values.stack_name} {what if any(stopped) else 'is not there'}")
 
@@ -104,8 +104,9 @@ def show_status(
 ) -> None:
     """Show what runs and how healthy it is; exit with 1 when something is not as it should be."""
     values = settings.load()
-    found = [backend.status() for backend in choose.available(values)]
-    shown = max(found, key=lambda each: (each.running, each.backend != "none"))
+    # At most one backend has the stack; the others report that they have nothing.
+    reports = [backend.status() for backend in choose.available(values)]
+    shown = max(reports, key=lambda each: (each.running, each.backend != "none"))
     if as_json:
         sys.stdout.write(shown.model_dump_json(indent=2) + "\n")
     else:
@@ -116,25 +117,25 @@ def show_status(
 @app.command()
 def logs(
     service: Annotated[str | None, typer.Argument(help="One service; all when left out.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they grow.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the logs grow.")] = False,
 ) -> None:
     """Print the logs."""
     values = settings.load()
     backends = choose.available(values)
-    alive = (each for each in backends if each.alive)
+    alive = (backend for backend in backends if backend.alive)
     backend = next(alive, next((each for each in backends if each.exists), backends[0]))
     backend.logs(service, follow=follow)
 
 
 @app.command()
 def env() -> None:
-    """Print what `prefect` on this machine needs, for eval "$(scripts/stack env)"."""
+    """Print the variables that `prefect` on this machine needs, for eval "$(scripts/stack env)"."""
     values = settings.load()
     variables = choose.running(values).client_environment()
     for name in CLIENT_VARIABLES:
         if name in variables:
             sys.stdout.write(f"export {name}={shlex.quote(variables[name])}\n")
-    # `prefect` itself comes with the stack's environment.
+    # The command `prefect` itself is in the stack's environment.
     sys.stdout.write(f'export PATH={shlex.quote(str(settings.ROOT / ".venv/bin"))}:"$PATH"\n')
 
 
@@ -165,7 +166,7 @@ def transfer(
 def test(
     suite: Annotated[testing.Suite, typer.Argument(help="Which tests.")] = testing.Suite.all,
 ) -> None:
-    """Run the tests that this machine can run; say what was left out and why."""
+    """Run the tests that this machine can run; print which were left out, and why."""
     raise typer.Exit(testing.run(suite))
 
 
@@ -177,11 +178,11 @@ def bench(  # noqa: PLR0913, PLR0917 - Typer's way to declare options
     measure: Annotated[
         list[str] | None, typer.Option(help="One measure; repeat for more. [default: all]")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each takes its turn.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each contender is measured.")] = 3,
     starts: Annotated[int, typer.Option(min=1, help="Single runs in a round.")] = 10,
     burst: Annotated[int, typer.Option(min=1, help="Runs at once in a round.")] = 100,
     soak: Annotated[int, typer.Option(min=1, help="Runs of the soak.")] = 2000,
-    to: Annotated[Path, typer.Option(help="Where the raw figures go.")] = settings.ROOT
+    to: Annotated[Path, typer.Option(help="The file for the raw figures.")] = settings.ROOT
     / ".stack"
     / "benchmarks.json",
     report_of: Annotated[
@@ -189,7 +190,7 @@ def bench(  # noqa: PLR0913, PLR0917 - Typer's way to declare options
         typer.Option("--report", metavar="FILE", help="Only write docs/benchmarks.md from FILE."),
     ] = None,
 ) -> None:
-    """Measure this stack beside what one would pick instead; takes hours."""
+    """Compare this stack with its alternatives; takes hours."""
     from benchmarks import command  # noqa: PLC0415 - only there in a checkout
 
     if report_of:
@@ -199,7 +200,7 @@ def bench(  # noqa: PLR0913, PLR0917 - Typer's way to declare options
 
 
 def main() -> None:
-    """Run the command; a `StackError` is printed without a traceback."""
+    """Run the command; print a `StackError` without a traceback and exit with its code."""
     try:
         app()
     except StackError as error:

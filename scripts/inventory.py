@@ -1,4 +1,4 @@
-"""What is on a server, by name: to tell what a transfer has not carried."""
+"""Lists what is on a server by name, so that a transfer can report what it has not copied."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from server.settings import ROOT
 if TYPE_CHECKING:
     from server.api.client import Api
 
-WATCHED = ("deployment", "work pool", "work queue")  # what a trigger may name by its id
-# Runs that wait for their time are made anew by the schedules of the other side.
+WATCHED = ("deployment", "work pool", "work queue")  # kinds that a trigger may name by id
+# Scheduled runs do not count: the schedules on the other server create them again.
 STARTED = {"flow_runs": {"state": {"type": {"not_any_": ["SCHEDULED"]}}}}
 
 
 class _Client:
-    """Sends the requests of the kinds to `api`."""
+    """The client that the kinds of `server.bootstrap` expect, for any server."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -32,7 +32,7 @@ class _Client:
 
 @dataclass(frozen=True)
 class Inventory:
-    """The objects of a server."""
+    """The objects on a server."""
 
     names: dict[str, set[str]]  # by kind
     scheduled: set[str]  # deployments with an active schedule
@@ -46,24 +46,26 @@ def read(api: Api) -> Inventory:
 
     Raises:
         OSError: the server does not answer.
-        ValueError: it refuses a request.
+        ValueError: the server refuses a request.
     """
     client = _Client(api)
-    found = {kind.name: list(kind.every()) for kind in kinds.every(World(ROOT), client)}
-    deployments = {name: live.value for name, live in found["deployment"]}
+    resources = {kind.name: list(kind.every()) for kind in kinds.every(World(ROOT), client)}
+    deployments = {name: live.value for name, live in resources["deployment"]}
     ids = {*pagination.flows(asking(client))}
-    ids |= {str(live.id) for kind in WATCHED for _, live in found[kind]}
+    ids |= {str(live.id) for kind in WATCHED for _, live in resources[kind]}
     return Inventory(
-        names={kind: {name for name, _ in resources} for kind, resources in found.items()},
+        names={kind: {name for name, _ in of_kind} for kind, of_kind in resources.items()},
         scheduled={
             name
-            for name, each in deployments.items()
-            if not each.paused and any(schedule.active for schedule in each.schedules)
+            for name, deployment in deployments.items()
+            if not deployment.paused and any(schedule.active for schedule in deployment.schedules)
         },
-        limited={name for name, each in deployments.items() if each.global_concurrency_limit},
+        limited={
+            name for name, deployment in deployments.items() if deployment.global_concurrency_limit
+        },
         by_id={
             name
-            for name, live in found["automation"]
+            for name, live in resources["automation"]
             if any(known in json.dumps(live.value["trigger"]) for known in ids)
         },
         history={

@@ -1,4 +1,4 @@
-"""Finds out before anything is made whether the stack's port can be had."""
+"""Checks that the stack can listen on its port, before anything is created."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from server.errors import MistakeError
 
 
 def check(bind: str, port: int) -> None:
-    """Try to listen where the stack will.
+    """Try to bind the address and port of the stack.
 
     Raises:
-        MistakeError: something else listens there, or `bind` is no address of this machine.
+        MistakeError: another process listens there, this user may not, or `bind` is not an address
+            of this machine.
     """
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as server:

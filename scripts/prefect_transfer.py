@@ -1,11 +1,10 @@
-"""`prefect transfer`, mended; `scripts.transfer` runs it as a program of its own.
+"""`prefect transfer` with two faults fixed; `scripts.transfer` runs it as a program of its own.
 
-Prefect 3.9.1 counts what it skips as not done, and leaves out without a word whatever depends on
-it. What exists on the other side is skipped, so nothing is carried that needs it: no block, since
-the types of blocks are on every server, and no deployment of a work pool that is there. And a
-deployment that exists is not skipped but overwritten, with its schedules, paused or not.
-tests/unit/test_prefect_transfer.py fails when an upgrade of Prefect moves what is used here, or
-mends it.
+Prefect 3.9.1 skips what already exists on the other server, but treats it as not done, and silently
+leaves out everything that depends on it: every block, since the block types are on every server,
+and every deployment of a work pool that exists. And it does not skip an existing deployment but
+overwrites it together with its schedules, paused or not. tests/unit/test_prefect_transfer.py fails
+when an upgrade of Prefect fixes this, or moves the private parts that are used here.
 """
 
 from __future__ import annotations
@@ -28,33 +27,37 @@ if TYPE_CHECKING:
     from prefect.cli.transfer._migratable_resources.base import MigratableProtocol
     from rich.console import Console
 
-WORKERS = 5  # as many at once as Prefect's own
+WORKERS = 5  # resources at once, as many as Prefect's own
 
 
 async def execute_transfer(dag: TransferDAG, console: Console) -> dict[uuid.UUID, Any]:  # noqa: ARG001
-    """Carry every node of `dag`, what it depends on first; for each, None or why it was not."""
+    """Copy every node of `dag` after those that it depends on.
+
+    Returns, by the id of each node, None if it was copied, or the error that says why it was not.
+    """
     skipped: dict[uuid.UUID, Any] = {}
 
-    async def carry(node: MigratableProtocol) -> None:
+    async def copy(node: MigratableProtocol) -> None:
         try:
-            await _refuse_twin(node, dag)
+            await _skip_existing_deployment(node, dag)
             await node.migrate()
         except TransferSkipped as error:
-            if not _is_there(node):
+            if not _exists(node):
                 raise
-            skipped[node.source_id] = error  # what depends on it can go on
+            skipped[node.source_id] = error  # not raised, so that what depends on it is copied
 
-    results = {**await dag.execute_concurrent(carry, max_workers=WORKERS), **skipped}
-    for left in dag.nodes.keys() - results.keys():
-        results[left] = TransferSkipped("What it depends on was skipped")
+    results = {**await dag.execute_concurrent(copy, max_workers=WORKERS), **skipped}
+    for node_id in dag.nodes.keys() - results.keys():
+        results[node_id] = TransferSkipped("What it depends on was skipped")
     return results
 
 
-async def _refuse_twin(node: MigratableProtocol, dag: TransferDAG) -> None:
+async def _skip_existing_deployment(node: MigratableProtocol, dag: TransferDAG) -> None:
+    """Raise TransferSkipped if `node` is a deployment that exists on the other server."""
     if not isinstance(node, MigratableDeployment):
         return
     flow = dag.nodes[node.source_deployment.flow_id]
-    assert isinstance(flow, MigratableFlow)  # noqa: S101 - it is its flow
+    assert isinstance(flow, MigratableFlow)  # noqa: S101 - the id is that of a flow
     name = f"{flow.source_flow.name}/{node.source_deployment.name}"
     async with get_client() as client:
         try:
@@ -64,10 +67,12 @@ async def _refuse_twin(node: MigratableProtocol, dag: TransferDAG) -> None:
     raise TransferSkipped("Already exists")
 
 
-def _is_there(node: MigratableProtocol) -> bool:
-    """Whether what was skipped is on the other side: a default queue comes with its pool."""
-    queue = isinstance(node, MigratableWorkQueue) and node.source_work_queue.name == "default"
-    return queue or node.destination_id is not None
+def _exists(node: MigratableProtocol) -> bool:
+    """Whether a skipped node is on the other server; a default queue was created with its pool."""
+    is_default_queue = (
+        isinstance(node, MigratableWorkQueue) and node.source_work_queue.name == "default"
+    )
+    return is_default_queue or node.destination_id is not None
 
 
 if __name__ == "__main__":

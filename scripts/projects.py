@@ -1,6 +1,6 @@
-"""The user's project: the folder of flows and declarations, which may be apart from the clone.
+"""Checks and creates projects: folders of flows and declarations, inside or outside of the clone.
 
-What a user edits is then in no file that the product tracks, and a `git pull` never conflicts.
+In a project of their own, users edit no file that the clone tracks, so `git pull` never conflicts.
 """
 
 from __future__ import annotations
@@ -19,50 +19,50 @@ if TYPE_CHECKING:
     from server.settings import Settings
 
 FLOWS = "flows"
-REQUIREMENTS = "requirements.txt"  # of the clone, it is in flows/
+REQUIREMENTS = "requirements.txt"  # in the clone itself, it is in flows/
 EXPECTED = f"a folder with {FLOWS}/, {', '.join(DECLARATIONS)} and {REQUIREMENTS}"
 SAMPLES = Path(__file__).parent / "project_files"
 
 
 def check(values: Settings) -> None:
-    """Refuse a project that no stack can run.
+    """Refuse a project that a stack cannot run.
 
-    The clone itself is always taken: what is wrong with its declarations is bootstrap's to say.
+    The clone itself is always accepted: bootstrap reports what is wrong with its declarations.
 
     Raises:
         MistakeError: its folder is missing, incomplete, unreadable, or inside `.stack`.
     """
     folder = values.project
-    if folder != ROOT and (found := _fault(folder)):
+    if folder != ROOT and (problem := _problem(folder)):
         raise MistakeError(
             f"STACK_PROJECT={values.stack_project} is not a project",
             expected=EXPECTED,
-            found=found,
+            found=problem,
             do="correct STACK_PROJECT, or make one: scripts/stack init DIR",
         )
 
 
 def make(folder: Path) -> Path:
-    """Make a project in `folder` from the samples, and return its absolute path.
+    """Create a project in `folder` from the samples, and return its absolute path.
 
     Raises:
-        MistakeError: the folder has something in it, is inside `.stack`, or cannot be written.
-            Nothing was made.
+        MistakeError: the folder is not empty, is inside `.stack`, or cannot be written. Nothing was
+            created.
     """
     target = Path(os.path.realpath(folder))
-    if found := _occupied(target):
+    if obstacle := _obstacle(target):
         raise MistakeError(
             f"no project can be made in {target}",
             expected="a new or an empty folder",
-            found=found,
+            found=obstacle,
             do="scripts/stack init DIR with another folder",
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
-            whole = Path(scratch) / "project"
-            _copy(whole)
-            whole.replace(target)
+            project = Path(scratch) / "project"
+            _copy_samples(project)
+            project.replace(target)
     except OSError as error:
         raise MistakeError(
             f"no project can be made in {target}",
@@ -73,7 +73,7 @@ def make(folder: Path) -> Path:
     return target
 
 
-def _copy(target: Path) -> None:
+def _copy_samples(target: Path) -> None:
     ignored = shutil.ignore_patterns("__pycache__", REQUIREMENTS)
     shutil.copytree(ROOT / FLOWS, target / FLOWS, ignore=ignored)
     for name in DECLARATIONS:
@@ -85,7 +85,8 @@ def _copy(target: Path) -> None:
     shutil.copyfile(SAMPLES / "test_flows.py", target / "tests" / "test_flows.py")
 
 
-def _occupied(target: Path) -> str | None:
+def _obstacle(target: Path) -> str | None:
+    """Why a project cannot be created in `target`; None when it can."""
     if target.is_relative_to(ROOT / ".stack"):
         return "a folder inside .stack, which belongs to the stacks"
     try:
@@ -96,7 +97,7 @@ def _occupied(target: Path) -> str | None:
     return None
 
 
-def _fault(folder: Path) -> str | None:
+def _problem(folder: Path) -> str | None:
     """What is wrong with the folder of a project; None when it can be used."""
     if folder.is_relative_to(ROOT / ".stack"):
         return f"{folder}, which is inside .stack and belongs to the stacks"
@@ -105,7 +106,7 @@ def _fault(folder: Path) -> str | None:
             return f"no folder {folder}"
         if not folder.is_dir():
             return f"{folder}, which is not a folder"
-        names = {each.name for each in folder.iterdir()}
+        names = {path.name for path in folder.iterdir()}
         for name in (*DECLARATIONS, FLOWS, REQUIREMENTS):
             if name not in names:
                 return f"no {name} in {folder}"

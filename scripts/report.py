@@ -1,4 +1,4 @@
-"""Says what is going on: a spinner in a terminal, plain lines elsewhere."""
+"""Shows the progress of a command: a spinner in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,26 +11,25 @@ from rich.console import Console
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What is printed is a login, an address, somebody's words: nothing in it is markup.
+# Without markup: a password or a message may contain [brackets] or :colons:.
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 class Steps:
-    """A line for each step that ends, with how long it took."""
+    """Prints a line for each step that has ended, with how long it took."""
 
     def __init__(self) -> None:
-        """Begin to count."""
         self._began = time.monotonic()
         self._shown: set[str] = set()
 
     @property
     def seconds(self) -> float:
-        """Since the beginning."""
+        """The time since this object was created."""
         return time.monotonic() - self._began
 
     def done(self, name: str, seconds: float | None = None, note: str = "") -> None:
-        """Say once that the step `name` has ended."""
+        """Print that the step `name` has ended; later calls with the same name print nothing."""
         if name in self._shown:
             return
         self._shown.add(name)
@@ -39,13 +38,13 @@ class Steps:
 
 
 def last_line(text: str) -> str:
-    """What a command that has said much has summed up in the end."""
+    """The last line of a command's output, where it sums up what it has done."""
     return text.rstrip().rpartition("\n")[2]
 
 
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """Show that something goes on while the block runs."""
+    """Show `text` while the block runs."""
     if out.is_terminal:
         with out.status(text):
             yield

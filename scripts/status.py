@@ -1,4 +1,4 @@
-"""How a stack is doing, the same for both backends."""
+"""The status of a stack, in the form that both backends return."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ class ServiceStatus(BaseModel):
 
 
 class StackStatus(BaseModel):
-    """The whole stack; `running` when every service is as it should be."""
+    """The status of the whole stack."""
 
     name: str
     backend: Literal["docker", "embedded", "none"]
-    running: bool
+    running: bool  # every service is as it should be
     url: str
     services: list[ServiceStatus]
     problem: str | None = None  # what is wrong with the stack as a whole, and what to type
-    warning: str | None = None  # what it does not protect the machine from
+    warning: str | None = None  # what the stack does not protect the machine from
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What `up` has done: the stack is up, whatever the problem."""
+    """The result of an `up` that has brought the stack up, even if bootstrap failed."""
 
     was_running: bool
-    problem: StackError | None = None  # why bootstrap did not do all that is declared
+    problem: StackError | None = None  # why bootstrap could not apply everything
 
 
 def show(status: StackStatus) -> None:
-    """Print it as a table."""
+    """Print the status as a table."""
     if status.backend == "none":
         report.out.print(f"{status.name} is not running; start it with scripts/stack up")
         return

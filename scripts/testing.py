@@ -1,4 +1,4 @@
-"""Chooses which tests this machine can run, runs them, and says what was left out and why."""
+"""Runs the tests that this machine can run, and prints which were left out, and why."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from server import settings
 from server.errors import MistakeError
 from server.settings import ROOT
 
-SIDE_BY_SIDE = 4  # processes that test; stacks wait most of the time, so twice as many as cores
-RELIABILITY = ROOT / "docs" / "reliability.json"  # with the page of the same name beside it
+PROCESSES = 4  # of pytest; a stack waits most of its time, so four use two cores better than two
+RELIABILITY = ROOT / "docs" / "reliability.json"  # the page reliability.md is written beside it
 
 
 class Suite(enum.StrEnum):
-    """The tests by what they need, and by how long they take."""
+    """The suites, by what the tests need and how long they take."""
 
     unit = "unit"
     embedded = "embedded"
@@ -30,22 +30,22 @@ class Suite(enum.StrEnum):
     all = "all"
 
 
-# Suites that are those of several folders of tests; others are one.
-_SEVERAL = {
+# The suites that consist of others; each other suite is the folder of tests of its name.
+_COMBINED = {
     Suite.all: [Suite.unit, Suite.docker, Suite.browser, Suite.embedded, Suite.faults],
     Suite.slow: [Suite.docker, Suite.browser, Suite.embedded],
 }
 
 
 def run(suite: Suite) -> int:
-    """Run `suite`; the exit code of what ran it.
+    """Run `suite` and return the exit code of pytest.
 
     Raises:
-        MistakeError: a suite was asked for by name that this machine cannot run.
+        MistakeError: this machine cannot run a suite that was asked for by name.
     """
-    _install()
+    _install_test_packages()
     if suite is Suite.images:
-        return _images()
+        return _make_images()
     chosen, left_out = plan(suite)
     folders = [str(ROOT / "tests" / each.value) for each in chosen]
     report.out.print(f"running {', '.join(chosen)}")
@@ -62,23 +62,23 @@ def run(suite: Suite) -> int:
 
 
 def plan(suite: Suite) -> tuple[list[Suite], dict[str, str]]:
-    """The suites to run for `suite`, and what is left out, with the reason.
+    """Return the suites to run for `suite`, and the reason for each one that is left out.
 
     Raises:
-        MistakeError: a suite was asked for by name that this machine cannot run.
+        MistakeError: this machine cannot run a suite that was asked for by name.
     """
     chosen: list[Suite] = []
     left_out: dict[str, str] = {}
-    several = _SEVERAL.get(suite)
-    for each in several or [suite]:
-        problem = _why_not(each)
-        if problem and not several:
+    combined = _COMBINED.get(suite)
+    for part in combined or [suite]:
+        problem = _obstacle(part)
+        if problem and not combined:
             raise problem
         if problem:
-            left_out[each.value] = str(problem.found)
+            left_out[part.value] = str(problem.found)
         else:
-            chosen.append(each)
-    if Suite.browser in chosen and (problem := _why_not(Suite.docker)):
+            chosen.append(part)
+    if Suite.browser in chosen and (problem := _obstacle(Suite.docker)):
         left_out["browser with Docker"] = str(problem.found)
     if suite is Suite.all:
         left_out["what takes minutes"] = "asked for by name: scripts/stack test slow, test faults"
@@ -86,24 +86,25 @@ def plan(suite: Suite) -> tuple[list[Suite], dict[str, str]]:
 
 
 def _options(suite: Suite) -> list[str]:
-    """How pytest is to run `suite`."""
-    if suite is Suite.faults:  # one at a time, for it measures; the page says what
+    """Return the options of pytest for `suite`."""
+    if suite is Suite.faults:  # one at a time: it measures, and writes a page about it
         return ["--reliability", str(RELIABILITY)]
-    # Files go to processes whole and in the order of tests/conftest.py.
-    side_by_side = ["-n", str(SIDE_BY_SIDE), "--dist", "loadscope", "--no-loadscope-reorder"]
+    # A file goes to one process as a whole; tests/conftest.py says in which order.
+    parallel = ["-n", str(PROCESSES), "--dist", "loadscope", "--no-loadscope-reorder"]
     durations = ["--durations", "25", "--durations-min", "20"]
-    return [*side_by_side, *durations, "-m", "slow" if suite is Suite.slow else "not slow"]
+    return [*parallel, *durations, "-m", "slow" if suite is Suite.slow else "not slow"]
 
 
-def _install() -> None:
-    """Bring the environment to the lock with the tests' packages, then go on in it."""
+def _install_test_packages() -> None:
+    """Install the packages of the tests' lock into the environment of this process."""
     env = {**os.environ, "STACK_LOCK": "requirements-test.lock"}
     argv = ["sh", str(ROOT / "scripts" / "python"), "-c", ""]
     if code := subprocess.run(argv, check=False, env=env).returncode:
-        sys.exit(code)  # it has said why
+        sys.exit(code)  # the script has printed why
 
 
-def _why_not(suite: Suite) -> MistakeError | None:
+def _obstacle(suite: Suite) -> MistakeError | None:
+    """Why this machine cannot run `suite`; None when it can."""
     what = f"the tests {suite.value!r} cannot run here"
     if suite is Suite.docker and (problem := choose.docker(settings.load()).problem()):
         return MistakeError(
@@ -122,8 +123,8 @@ def _why_not(suite: Suite) -> MistakeError | None:
     return None
 
 
-def _images() -> int:
-    """Make the base images exist, by the means of the tests; the exit code."""
+def _make_images() -> int:
+    """Build stand-ins for the base images, as the tests do; return the exit code."""
     values = settings.load()
     argv = [sys.executable, "-m", "tests.images", values.python_image, values.postgres_image]
     return subprocess.run(argv, check=False, cwd=ROOT).returncode

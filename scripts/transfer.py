@@ -1,8 +1,7 @@
-"""Copies what is on the stack's server to that of a Prefect profile, or from it.
+"""Copies what is on the stack's server to the server of a Prefect profile, or from it.
 
-`prefect transfer` goes between two profiles. The stack needs none: its side is written into a
-folder of the moment, beside a copy of the other's, which nobody else can read and which is gone
-afterwards.
+`prefect transfer` copies between two profiles. The stack has none, so one is written for it, with a
+copy of the other, into a temporary folder that other users cannot read.
 """
 
 from __future__ import annotations
@@ -28,22 +27,22 @@ if TYPE_CHECKING:
 
     from scripts.inventory import Inventory
 
-READ_SECONDS = 60.0  # for a page of 200 objects of a server that is busy
+READ_SECONDS = 60.0  # a busy server may take that long for a page of 200 objects
 Direction = Literal["to", "from"]
 Variables = dict[str, str]
 
 
 def run(stack_name: str, own: Mapping[str, str], profile: str, direction: Direction) -> None:
-    """Copy, and say what was not copied.
+    """Copy in one direction, and print what was not copied.
 
     Args:
-        stack_name: what the stack is called in what is printed.
-        own: what a client of the stack's server needs.
-        profile: a name in the profiles file of whoever calls.
+        stack_name: the stack's name in the output.
+        own: the environment variables for a client of the stack's server.
+        profile: a name in the user's file of Prefect profiles.
         direction: "to" the profile's server or "from" it.
 
     Raises:
-        MistakeError: no such profile, or its server does not take its login; nothing was copied.
+        MistakeError: there is no such profile, or its server refuses its login; nothing was copied.
         StackError: a server does not answer, or something could not be copied.
     """
     here = f"stack {stack_name}"
@@ -60,15 +59,15 @@ def run(stack_name: str, own: Mapping[str, str], profile: str, direction: Direct
     source, target = (here, profile) if direction == "to" else (profile, here)
     code = _prefect_transfer(sides, source, target)
     try:
-        _tell(source, target, inventory.read(apis[source]), inventory.read(apis[target]))
+        _report(source, target, inventory.read(apis[source]), inventory.read(apis[target]))
     except (OSError, ValueError) as error:
-        raise StackError("what was not copied cannot be told", found=str(error)) from error
+        raise StackError("what was not copied is not known", found=str(error)) from error
     if code:
         raise StackError(
             "not everything could be copied",
             expected="`prefect transfer` to end with 0",
             found=str(code),
-            do="see above what failed, correct it, and type it again: what exists is skipped",
+            do="correct what failed above, then type the command again: what exists is skipped",
         )
 
 
@@ -113,7 +112,7 @@ def _prefect_transfer(sides: Mapping[str, Variables], source: str, target: str) 
         path = Path(folder) / "profiles.toml"
         path.touch(mode=0o600)
         path.write_text("".join(_toml(name, sides[name]) for name in sides), encoding="utf-8")
-        # The working folder too: Prefect reads a .env there, which would win over the profiles.
+        # It runs in this folder: a .env in the working folder would override the profiles.
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         own = {"PREFECT_HOME": folder, "PREFECT_PROFILES_PATH": str(path), "PYTHONPATH": str(ROOT)}
         argv = [sys.executable, "-m", "scripts.prefect_transfer", "--no-prompt", "transfer"]
@@ -127,13 +126,13 @@ def _prefect_transfer(sides: Mapping[str, Variables], source: str, target: str) 
 
 
 def _toml(name: str, variables: Variables) -> str:
-    # A string of JSON is one of TOML.
+    # Every string of JSON is a valid string of TOML.
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in variables.items()]
     return "\n".join([f"[profiles.{json.dumps(name, ensure_ascii=False)}]", *lines, "", ""])
 
 
-def _tell(source: str, target: str, before: Inventory, after: Inventory) -> None:
-    """Say what is not on the other side, and what is, but not as it was."""
+def _report(source: str, target: str, before: Inventory, after: Inventory) -> None:
+    """Print what is missing on the other server, and what differs there."""
     say = report.out.print
     for kind, names in before.names.items():
         if missing := sorted(names - after.names[kind]):

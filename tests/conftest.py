@@ -65,6 +65,7 @@ class WholeFiles(LoadScopeScheduling):  # type: ignore[misc]
             super()._reschedule(node)
 
 
+@pytest.hookimpl(optionalhook=True)  # pytest may run without xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Replace the scheduler of xdist with one that hands out whole files."""
     return WholeFiles(config, log)

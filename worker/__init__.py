@@ -1,1 +1,1 @@
-"""The execution plane: runs flows."""
+"""The image of the worker and its health check, and how Python finds the modules of the stack."""

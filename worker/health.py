@@ -1,8 +1,8 @@
-"""Whether the worker makes progress: it asks for work, and the server has heard of it.
+"""Checks that the worker makes progress: it polls for work, and the server gets its heartbeats.
 
-Prefect's own answer alone is not enough: its health server is there before the worker is, and says
-yes for the first minute of a process that then dies of an error. Only the standard library, since
-Docker starts this every few seconds.
+Prefect's own health server is not enough: it starts before the worker, and reports success during
+the first minute of a process that then dies of an error. This module imports only the standard
+library, since Docker starts it every few seconds.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from server.place import DOCKER, WORK_POOL, Place, worker_name
 if TYPE_CHECKING:
     from server.settings import Settings
 
-UNREPORTED_SECONDS = 60.0  # after which a run's end that the server has not taken is a fault
-STALE_SECONDS = 100.0  # a heartbeat comes every 30
-CLOCK_SECONDS = 2.0  # the server tells its time in whole seconds: less is no difference
+UNREPORTED_SECONDS = 60.0  # if the server has not accepted the end of a run by then, it is a fault
+STALE_SECONDS = 100.0  # a heartbeat is sent every 30 s
+CLOCK_SECONDS = 2.0  # smaller differences do not count: the server gives its time in whole seconds
 
 
 def check_service(settings: Settings, place: Place, started: float) -> str | None:
-    """The health check for the supervisor of an embedded stack; see `check`."""
-    from server import environment  # noqa: PLC0415 - not for the command, which Docker starts often
+    """Check the worker of a stack without Docker, for its supervisor; see `check`."""
+    from server import environment  # noqa: PLC0415 - it would slow down the command for Docker
 
     login = environment.login(settings, place)
     api = settings.remote or Api(place.api_url, login, csrf=not settings.auth)
     name, port = worker_name(settings.stack_name), place.worker_health_port
-    # The heartbeat's time may be a fraction of a second before that of the process.
+    # The time of the heartbeat may be a fraction of a second before that of the process.
     problem = check(api, port, name, started - 1)
     return problem or check_reports(place.journal)
 
 
 def check(api: Api, health_port: int, name: str, since: float) -> str | None:
-    """None when the worker does its work, else what is wrong.
+    """Return None if the worker makes progress, otherwise what is wrong.
 
     Args:
-        api: that the worker asks for work.
-        health_port: where the worker itself answers, on loopback.
-        name: of the worker.
-        since: when its process started, in seconds of the epoch: an older heartbeat is another's.
+        api: the API that the worker polls.
+        health_port: the port on loopback of the worker's own health server.
+        name: the name of the worker.
+        since: when its process started, in seconds since the epoch; older heartbeats do not count.
     """
     problem = check_http("127.0.0.1", health_port, "/health")
     if problem:
@@ -68,36 +68,37 @@ def check(api: Api, health_port: int, name: str, since: float) -> str | None:
 
 
 def check_reports(journal: Path) -> str | None:
-    """None when the worker can report how its runs end, else how many it could not.
+    """Return None if the worker can report the ends of its runs, otherwise what is wrong.
 
     Args:
-        journal: the folder of the worker's journals; it need not be there.
+        journal: the folder of the worker's journals; it need not exist.
     """
-    # Not at the top: after an upgrade, `scripts/stack down` imports this module in the environment
-    # of the running stack, which may have been made before there was such a package.
+    # Imported here because, after an upgrade, `scripts/stack down` imports this module in the
+    # environment of the running stack, which may be older than the package.
     from prefect_prefork import END  # noqa: PLC0415
 
     now = time.time()
     count = 0
     for path in journal.glob(f"*/*/*{END}"):
-        with contextlib.suppress(OSError):  # it is reported just now
+        with contextlib.suppress(OSError):  # it has just been reported
             count += now - path.stat().st_mtime > UNREPORTED_SECONDS
     return f"the server has not taken the ends of {count} runs" if count else None
 
 
 def last_heartbeat(api: Api, name: str) -> float | None:
-    """When the server last heard of a worker, in seconds of the epoch; None if never.
+    """Return when the server last heard of a worker, in seconds since the epoch; None if never.
 
-    By the clock of this machine: that of a remote server may be another.
+    The time is by the clock of this machine, from which that of a remote server may differ.
 
     Raises:
-        ValueError: the server refuses.
-        OSError: it does not answer.
+        ValueError: The server refuses the request.
+        OSError: The server does not answer.
     """
     path = f"/work_pools/{urllib.parse.quote(WORK_POOL)}/workers/filter"
     answer = api.ask("POST", path, {})
     now = time.time()
-    times = [each["last_heartbeat_time"] for each in answer.json() if each["name"] == name]
+    workers = answer.json()
+    times = [worker["last_heartbeat_time"] for worker in workers if worker["name"] == name]
     if not times:
         return None
     heard = datetime.fromisoformat(times[0]).timestamp()
@@ -106,7 +107,7 @@ def last_heartbeat(api: Api, name: str) -> float | None:
 
 
 def main() -> None:
-    """Check the worker of this container; exit with 1 if it is ill."""
+    """Check the worker of this container; exit with 1 if it is unhealthy."""
     api = remote.read(DOCKER.secrets) or _own_api()
     name = worker_name(os.environ["STACK_NAME"])
     problem = check(api, DOCKER.worker_health_port, name, _container_started())
@@ -115,7 +116,7 @@ def main() -> None:
 
 
 def _own_api() -> Api:
-    """The API of the stack's own server. Without the settings, which take time to import."""
+    """Return the API of the stack's own server, without the settings, which are slow to import."""
     if os.environ["STACK_AUTH"] == "off":
         return Api(DOCKER.api_url)
     password = secrets.read(DOCKER.secrets / secrets.API_PASSWORD)
@@ -123,7 +124,7 @@ def _own_api() -> Api:
 
 
 def _container_started() -> float:
-    """When process 1 started, in seconds of the epoch, rounded down."""
+    """Return when process 1 started, in seconds since the epoch, rounded down."""
     ticks = int(Path("/proc/1/stat").read_text().rsplit(")", 1)[1].split()[19])
     lines = Path("/proc/stat").read_text().splitlines()
     booted = next(int(line.split()[1]) for line in lines if line.startswith("btime"))

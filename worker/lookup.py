@@ -1,9 +1,9 @@
-"""Where the modules of a stack are looked for: after all others.
+"""Makes Python look for the modules of a stack after all others.
 
-`worker/register.py` puts this file beside the installed packages, and each interpreter of the
-environment runs `install` when it starts. The folder of the stack holds packages with names that a
-user's repository may have too, `flows` and `scripts` for two. Were it in `sys.path`, they would
-hide a user's that have no `__init__.py`, even if it stood last.
+`worker/register.py` copies this file beside the installed packages, and each interpreter of the
+environment runs `install` when it starts. The folder of the stack contains packages such as `flows`
+and `scripts`, whose names a user's repository may also have. If it were in `sys.path`, even at the
+end, they would hide a user's packages that have no `__init__.py`.
 """
 
 from __future__ import annotations
@@ -19,31 +19,30 @@ if TYPE_CHECKING:
 
 
 class LastOfAll:
-    """Finds what nobody else has found, in the folders of stacks."""
+    """A finder for `sys.meta_path` that looks in the folders of stacks, in their order."""
 
     def __init__(self, folders: list[str]) -> None:
-        """In `folders`, one after the other."""
         self._folders = folders
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Where the module `name` is, if it is one of the stack."""
-        from importlib.machinery import PathFinder  # noqa: PLC0415 - not before it is needed
+        """Return the spec of the module `name`, if it is one of a stack."""
+        from importlib.machinery import PathFinder  # noqa: PLC0415 - rarely needed
 
         return PathFinder.find_spec(name, self._folders, target) if path is None else None
 
 
 def install(root: str) -> None:
-    """Look in the stack at `root` for what is not found otherwise.
+    """Look in the stack at `root` for modules that are not found otherwise.
 
-    What is started with the folder of a stack in PYTHONPATH looks there before, and last as well.
+    If PYTHONPATH contains the folder of a stack, look there first, but also after all others.
     """
-    given = [each for each in sys.path if is_stack(each)]
-    sys.path[:] = [each for each in sys.path if each not in given]
+    given = [folder for folder in sys.path if is_stack(folder)]
+    sys.path[:] = [folder for folder in sys.path if folder not in given]
     sys.meta_path.append(LastOfAll([*given, root]))
 
 
 def is_stack(folder: str) -> bool:
-    """Whether a stack is in `folder`."""
+    """Return whether `folder` contains a stack."""
     return bool(folder) and os.path.isfile(os.path.join(folder, "worker", "register.py"))  # noqa: PTH113, PTH118

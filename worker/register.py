@@ -1,7 +1,7 @@
-"""Has each interpreter of the stack's environment find the modules of the stack.
+"""Makes each interpreter of the stack's environment find the modules of the stack.
 
-Run with the environment's own Python, once after its packages are installed. The worker type
-`prefork` needs none of this: it is an installed package.
+Run it with the Python of that environment, once after its packages are installed. The worker type
+`prefork` does not need it, since that is an installed package.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main() -> None:
     (site / f"{NAME}_lookup.py").write_bytes((ROOT / "worker/lookup.py").read_bytes())
     line = f"import {NAME}_lookup; {NAME}_lookup.install({str(ROOT)!r})\n"
     (site / f"{NAME}.pth").write_text(line, encoding="utf-8")
-    # Version 0.1 announced the worker type by a distribution that was written here.
+    # Version 0.1 wrote a distribution here that announced the worker type.
     shutil.rmtree(site / f"{NAME}-1.dist-info", ignore_errors=True)
 
 

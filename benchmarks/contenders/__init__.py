@@ -1,1 +1,1 @@
-"""One contender is one file; `benchmarks.table` lists them."""
+"""The contenders, one in each file; `benchmarks.table` lists them."""

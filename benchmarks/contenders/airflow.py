@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from benchmarks import environments, marks
+from benchmarks import environments
 from benchmarks.contender import Contender, Job, Timing
 from benchmarks.ground import WIDTH
 from scripts.backends.embedded.services import free_port
@@ -35,7 +35,7 @@ DAGS = "select count(*) from dag where not is_stale and dag_id = any(%s)"
 
 
 class Airflow(Contender):
-    """All settings but those that name the database, the ports and the width as they come."""
+    """Airflow with default settings, except for the database, the ports and the number of jobs."""
 
     name = "airflow"
     title = "Airflow 3 (LocalExecutor)"
@@ -46,11 +46,11 @@ class Airflow(Contender):
 
     @property
     def home(self) -> Path:
-        """Its folder."""
+        """The folder for `AIRFLOW_HOME`."""
         return self.ground.layout.base / "airflow"
 
     def prepare(self) -> None:
-        """Make its environment, its folder and its database."""
+        """Create its environment, its folder and its database."""
         self.python = environments.python("airflow")
         self.ground.make_database(DATABASE)
         (self.home / "dags").mkdir(parents=True)
@@ -70,7 +70,7 @@ class Airflow(Contender):
             raise self.failed("the migration failed")
 
     def versions(self) -> dict[str, str]:
-        """Airflow's parts."""
+        """Return the versions of Airflow's packages."""
         packages = ["apache-airflow", "apache-airflow-task-sdk", "sqlalchemy"]
         return environments.versions(self.python, packages)
 
@@ -87,7 +87,7 @@ class Airflow(Contender):
         self._spawn("scheduler", "scheduler")
 
     def submit(self, job: Job, count: int) -> list[str]:
-        """Trigger the runs, from a few callers at once."""
+        """Trigger the runs from a few threads at once."""
         address = f"{self._url}/api/v2/dags/{job}/dagRuns"
 
         def trigger(_number: int) -> str:
@@ -101,8 +101,8 @@ class Airflow(Contender):
             return list(callers.map(trigger, range(count)))
 
     def timings(self, ids: Sequence[str]) -> dict[str, Timing]:
-        """As Airflow has stored the DAG runs."""
-        lines = marks.first_lines(self.ground, ids)
+        """Return the timings that Airflow has stored for the DAG runs."""
+        lines = self.ground.first_lines(ids)
         return {
             key: Timing(
                 created,
@@ -142,7 +142,7 @@ class Airflow(Contender):
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self._url}/execution/",
             "AIRFLOW__API__SECRET_KEY": self._secret,
             "AIRFLOW__API_AUTH__JWT_SECRET": self._secret,
-            # Without one, the newer PyJWT that resolves refuses to sign.
+            # The newer PyJWT that gets installed refuses to sign without an issuer.
             "AIRFLOW__API_AUTH__JWT_ISSUER": "benchmarks",
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
         }
@@ -159,5 +159,5 @@ class Airflow(Contender):
         return bool(self.token)
 
     def _has_dags(self) -> bool:
-        names = [each.value for each in self.jobs]
+        names = [job.value for job in self.jobs]
         return bool(self.ground.query(DATABASE, DAGS, (names,))[0][0] == len(names))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
-from benchmarks import environments, marks
+from benchmarks import environments
 from benchmarks.contender import Contender, Job, Timing
 from benchmarks.ground import WIDTH
 from scripts.backends.embedded.services import free_port
@@ -46,22 +46,24 @@ with DagsterInstance.get() as instance:
 
 
 class Dagster(Contender):
-    """Its daemon takes runs from a queue, its code server starts a process for each."""
+    """Dagster, whose daemon takes runs from a queue; its code server starts a process for each."""
 
     name = "dagster"
     title = "Dagster"
     uses_prefect = False
-    poll_seconds = 5  # the daemon looks into the queue; `versions` asks Dagster itself
+    poll_seconds = (
+        5  # interval at which the daemon reads the queue; `versions` records the real one
+    )
     unfinished = (("dagster", UNFINISHED),)
     port = 0
 
     @property
     def home(self) -> Path:
-        """Its instance."""
+        """The folder of the Dagster instance."""
         return self.ground.layout.base / "dagster"
 
     def prepare(self) -> None:
-        """Make its environment, its database and its instance."""
+        """Create its environment, its database and its instance."""
         self.python = environments.python("dagster")
         self.ground.make_database("dagster")
         self.home.mkdir()
@@ -75,7 +77,7 @@ class Dagster(Contender):
         (self.home / "dagster.yaml").write_text(json.dumps(instance))
 
     def versions(self) -> dict[str, str]:
-        """Dagster's parts, and how it takes runs from its queue."""
+        """Return the versions of Dagster's packages, and how it takes runs from its queue."""
         packages = ["dagster", "dagster-postgres", "dagster-webserver"]
         asked = subprocess.run(
             [self.python, "-c", COORDINATOR],
@@ -84,17 +86,17 @@ class Dagster(Contender):
             capture_output=True,
             text=True,
         )
-        found = environments.versions(self.python, packages)
-        return {**found, "run coordinator": asked.stdout.split("\n")[-2]}
+        versions = environments.versions(self.python, packages)
+        return {**versions, "run coordinator": asked.stdout.split("\n")[-2]}
 
     @property
     def workers(self) -> list[int]:
         """The daemon, and the runs, which are children of the code server."""
         runs = psutil.Process(self.processes["server-code"].pid).children()
-        return super().workers + [each.pid for each in runs]
+        return super().workers + [run.pid for run in runs]
 
     def start_server(self) -> None:
-        """Start the web server, and the code server, whose children the runs are."""
+        """Start the web server, and the code server, whose children are the runs."""
         self.port, code = free_port(), free_port()
         location = {"host": "127.0.0.1", "port": code, "location_name": "bench"}
         workspace = {"load_from": [{"grpc_server": location}]}
@@ -110,7 +112,7 @@ class Dagster(Contender):
         self._spawn("daemon", "dagster-daemon", "run")
 
     def submit(self, job: Job, count: int) -> list[str]:
-        """Launch the runs, from a few callers at once."""
+        """Launch the runs from a few threads at once."""
         selector = {
             "repositoryLocationName": "bench",
             "repositoryName": "__repository__",
@@ -127,8 +129,8 @@ class Dagster(Contender):
             return list(callers.map(launch, range(count)))
 
     def timings(self, ids: Sequence[str]) -> dict[str, Timing]:
-        """As Dagster has stored the runs."""
-        lines = marks.first_lines(self.ground, ids)
+        """Return the timings that Dagster has stored for the runs."""
+        lines = self.ground.first_lines(ids)
         return {
             key: Timing(
                 created,
@@ -140,7 +142,10 @@ class Dagster(Contender):
         }
 
     def _spawn(self, name: str, program: str, *arguments: object) -> None:
-        argv = [str(Path(self.python).with_name(program)), *(str(each) for each in arguments)]
+        argv = [
+            str(Path(self.python).with_name(program)),
+            *(str(argument) for argument in arguments),
+        ]
         workspace = ["-w", str(self.home / "workspace.yaml")]
         env = {
             "DAGSTER_HOME": str(self.home),

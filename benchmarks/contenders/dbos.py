@@ -1,10 +1,10 @@
-"""DBOS: a plain queue on PostgreSQL alone, with durable steps."""
+"""DBOS: a queue with durable steps that needs nothing but PostgreSQL."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks import environments, marks
+from benchmarks import environments
 from benchmarks.contender import Contender, Job, Timing
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ UNFINISHED = """
 
 
 class Dbos(Contender):
-    """Runs workflows in threads of one process."""
+    """DBOS, which runs workflows in threads of one process."""
 
     name = "dbos"
     title = "DBOS"
@@ -37,21 +37,21 @@ class Dbos(Contender):
     unfinished = (("dbos", UNFINISHED),)
 
     def prepare(self) -> None:
-        """Make its environment and its database."""
+        """Create its environment and its database."""
         self.python = environments.python("dbos")
         self.ground.make_database("dbos")
 
     def versions(self) -> dict[str, str]:
-        """DBOS and its driver."""
+        """Return the versions of DBOS and its database driver."""
         return environments.versions(self.python, ["dbos", "psycopg", "sqlalchemy"])
 
     def start_server(self) -> None:
-        """Start the process that enqueues, as a web application would."""
+        """Start the process that enqueues workflows, as a web application would."""
         self._spawn("server-ask", "ask", pipe=True)
-        self.ask("server-ask", [Job.noop, 0])  # it has imported all when it answers
+        self.ask("server-ask", [Job.noop, 0])  # when it answers, it has imported everything
 
     def start(self) -> None:
-        """Start the process that runs the workflows."""
+        """Start the process that executes the workflows."""
         self._spawn("worker", "work", pipe=False)
 
     def _spawn(self, name: str, what: str, *, pipe: bool) -> None:
@@ -60,17 +60,17 @@ class Dbos(Contender):
 
     @property
     def servers(self) -> list[int]:
-        """None: the process that asks is a part of the measuring."""
+        """No process: the one that enqueues is part of the measurement."""
         return []
 
     def submit(self, job: Job, count: int) -> list[str]:
-        """As soon as the tables and the queue are there."""
+        """Enqueue the workflows, as soon as the tables and the queue exist."""
         self.until("queue of DBOS", self._has_queue, MIGRATE_SECONDS)
         return list(self.ask("server-ask", [job, count]))
 
     def timings(self, ids: Sequence[str]) -> dict[str, Timing]:
-        """As DBOS has stored the workflows."""
-        lines = marks.first_lines(self.ground, ids)
+        """Return the timings that DBOS has stored for the workflows."""
+        lines = self.ground.first_lines(ids)
         return {
             key: Timing(
                 float(created),
@@ -82,5 +82,5 @@ class Dbos(Contender):
         }
 
     def _has_queue(self) -> bool:
-        there = self.ground.query("dbos", "select to_regclass('dbos.queues') is not null")[0][0]
-        return bool(there and self.ground.query("dbos", "select 1 from dbos.queues"))
+        exists = self.ground.query("dbos", "select to_regclass('dbos.queues') is not null")[0][0]
+        return bool(exists and self.ground.query("dbos", "select 1 from dbos.queues"))

@@ -1,4 +1,4 @@
-"""`flow.serve()`: a process of the user's own that polls for runs of its flows."""
+"""`flow.serve()`: a process of the user that polls for runs of its own flows."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ DEPLOY_SECONDS = 60
 
 
 class FlowServe(FlowContender):
-    """As Prefect's documentation has it: no setting but the address and the login."""
+    """`flow.serve()` as in Prefect's documentation, with the address and the login only."""
 
     name = "flow-serve"
     title = "flow.serve()"
     poll_seconds = 10
 
     def start(self) -> None:
-        """Start the process, which makes its deployments."""
+        """Start the process, which creates its deployments."""
         argv = [sys.executable, "flows/serve_flows.py", self.name]
         self.spawn("serve", argv, self.ground.prefect())
 
     def submit(self, job: Job, count: int) -> list[str]:
-        """As soon as the process has made its deployments."""
+        """Create the runs, as soon as the process has created its deployments."""
         self.until("deployment", lambda: self._deployed(job), DEPLOY_SECONDS)
         return super().submit(job, count)
 

@@ -6,7 +6,7 @@ from benchmarks.prefect_contender import WorkerContender
 
 
 class Prefork(WorkerContender):
-    """Forks from a process that has everything imported."""
+    """The worker that forks each run from a process with everything imported."""
 
     name = "prefork"
     title = "prefork (this stack)"

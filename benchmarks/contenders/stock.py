@@ -1,4 +1,4 @@
-"""Prefect's process worker as it comes."""
+"""Prefect's process worker with its defaults."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from benchmarks.prefect_contender import WorkerContender
 
 
 class Stock(WorkerContender):
-    """No setting but the address and the login."""
+    """The process worker with the address and the login only."""
 
     name = "stock"
     title = "Prefect process worker, defaults"
@@ -14,5 +14,5 @@ class Stock(WorkerContender):
     options = ()
 
     def environment(self) -> dict[str, str]:
-        """What a client needs."""
+        """Return only what a Prefect client needs."""
         return self.ground.prefect()

@@ -1,4 +1,4 @@
-"""`task.serve()`: what upstream recommends where a flow run starts too slowly."""
+"""`task.serve()`, which Prefect recommends where flow runs start too slowly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LINES = """
 
 
 class TaskServe(Contender):
-    """Runs tasks in threads of one process: no isolation, no work pool, no deployment."""
+    """`task.serve()`, which runs tasks in threads of one process: no isolation, no work pool."""
 
     name = "task-serve"
     title = "task.serve()"
@@ -33,30 +33,30 @@ class TaskServe(Contender):
     unfinished = (("prefect", "delete from task_run where end_time is null"),)
 
     def versions(self) -> dict[str, str]:
-        """Prefect's."""
+        """Return the version of Prefect."""
         return {"prefect": importlib.metadata.version("prefect")}
 
     def start_server(self) -> None:
-        """Start the process that asks for runs, as a web application would."""
+        """Start the process that submits tasks, as a web application would."""
         argv = [sys.executable, "flows/delay_tasks.py"]
         self.spawn("server-delay", argv, self.ground.prefect(), pipe=True)
-        self.ask("server-delay", [Job.noop, 0])  # it has imported all when it answers
+        self.ask("server-delay", [Job.noop, 0])  # when it answers, it has imported everything
 
     def start(self) -> None:
-        """Start the process that serves the tasks."""
+        """Start the process that executes the tasks."""
         self.spawn("serve", [sys.executable, "flows/serve_tasks.py"], self.ground.prefect())
 
     @property
     def servers(self) -> list[int]:
-        """Without the process that asks, which is a part of the measuring."""
+        """The servers without the process that submits, which is part of the measurement."""
         return super().servers[1:]
 
     def submit(self, job: Job, count: int) -> list[str]:
-        """With `delay`."""
+        """Submit the tasks by `delay`."""
         return list(self.ask("server-delay", [job, count]))
 
     def timings(self, ids: Sequence[str]) -> dict[str, Timing]:
-        """As the server has stored the task runs and the first line of each log."""
+        """Return the timings that the server has stored for the task runs and their logs."""
         rows = self.ground.query("prefect", RUNS, (list(TERMINAL), list(ids)))
         lines = dict(self.ground.query("prefect", LINES, (list(ids), FIRST_LINE)))
         return {

@@ -1,1 +1,1 @@
-"""What the contenders run; copied into a project folder, see `benchmarks.ground`."""
+"""The jobs of the contenders, which `benchmarks.ground` copies to a project folder."""

@@ -1,5 +1,5 @@
 """The jobs as Airflow DAGs."""
-# Airflow is in an environment of its own.
+# Airflow is installed in another environment.
 # mypy: ignore-errors
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from work import HEAVY, LIGHT, fib, first_line, wait_for_release
 
 @task
 def first() -> None:
-    """The first line."""
+    """Write the first line."""
     first_line(get_current_context()["run_id"])
 
 
 @task
 def step(n: int) -> None:
-    """One step."""
+    """Run one step."""
     fib(n)
 
 
 @task
 def first_step(n: int) -> None:
-    """The first of many steps, with the first line."""
+    """Write the first line, then run the first of many steps."""
     first_line(get_current_context()["run_id"])
     fib(n)
 
@@ -40,19 +40,19 @@ def _steps(count: int, n: int) -> None:
 
 @dag(schedule=None)
 def noop() -> None:
-    """Nothing but the first line."""
+    """Write only the first line."""
     first()
 
 
 @dag(schedule=None)
 def light() -> None:
-    """Many small steps, one after the other."""
+    """Run many small steps, one after another."""
     _steps(*LIGHT)
 
 
 @dag(schedule=None)
 def heavy() -> None:
-    """Few large steps, one after the other."""
+    """Run a few large steps, one after another."""
     _steps(*HEAVY)
 
 

@@ -1,5 +1,5 @@
-"""The jobs as Dagster jobs, with its default executor: a process for each step."""
-# Dagster is in an environment of its own.
+"""The jobs as Dagster jobs, with its default executor, which starts a process for each step."""
+# Dagster is installed in another environment.
 # mypy: ignore-errors
 
 import dagster
@@ -8,33 +8,33 @@ from work import HEAVY, LIGHT, fib, first_line, wait_for_release
 
 @dagster.op
 def first(context: dagster.OpExecutionContext) -> None:
-    """The first line."""
+    """Write the first line."""
     first_line(context.run_id)
 
 
 @dagster.op
 def first_light(context: dagster.OpExecutionContext) -> int:
-    """The first small step, with the first line."""
+    """Write the first line, then run the first small step."""
     first_line(context.run_id)
     return fib(LIGHT[1])
 
 
 @dagster.op
 def first_heavy(context: dagster.OpExecutionContext) -> int:
-    """The first large step, with the first line."""
+    """Write the first line, then run the first large step."""
     first_line(context.run_id)
     return fib(HEAVY[1])
 
 
 @dagster.op
 def step_light(before: int) -> int:
-    """One small step."""
+    """Run one small step."""
     return fib(LIGHT[1])
 
 
 @dagster.op
 def step_heavy(before: int) -> int:
-    """One large step."""
+    """Run one large step."""
     return fib(HEAVY[1])
 
 
@@ -47,13 +47,13 @@ def held(context: dagster.OpExecutionContext) -> None:
 
 @dagster.job
 def noop() -> None:
-    """Nothing but the first line."""
+    """Write only the first line."""
     first()
 
 
 @dagster.job
 def light() -> None:
-    """Many small steps."""
+    """Run many small steps."""
     done = first_light()
     for number in range(1, LIGHT[0]):
         done = step_light.alias(f"step_{number}")(done)
@@ -61,7 +61,7 @@ def light() -> None:
 
 @dagster.job
 def heavy() -> None:
-    """Few large steps."""
+    """Run a few large steps."""
     done = first_heavy()
     for number in range(1, HEAVY[0]):
         done = step_heavy.alias(f"step_{number}")(done)

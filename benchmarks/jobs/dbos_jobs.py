@@ -1,5 +1,5 @@
-"""The jobs as DBOS workflows: `worker` runs them, `ask` enqueues them."""
-# DBOS is in an environment of its own.
+"""The jobs as DBOS workflows: the argument `work` executes them, `ask` enqueues them."""
+# DBOS is installed in another environment.
 # mypy: ignore-errors
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CALLERS = 8
 
 @DBOS.step()
 def step(n: int) -> int:
-    """One step."""
+    """Run one step."""
     return fib(n)
 
 
@@ -31,20 +31,20 @@ def _steps(count: int, n: int) -> None:
 
 @DBOS.workflow(name="noop")
 def noop() -> None:
-    """Nothing but the first line."""
+    """Write only the first line."""
     first_line(DBOS.workflow_id)
 
 
 @DBOS.workflow(name="light")
 def light() -> None:
-    """Many small steps."""
+    """Run many small steps."""
     first_line(DBOS.workflow_id)
     _steps(*LIGHT)
 
 
 @DBOS.workflow(name="heavy")
 def heavy() -> None:
-    """Few large steps."""
+    """Run a few large steps."""
     first_line(DBOS.workflow_id)
     _steps(*HEAVY)
 
@@ -57,7 +57,7 @@ def hold() -> None:
 
 
 def work() -> None:
-    """Run what is enqueued, until ended."""
+    """Execute the workflows that are enqueued, until killed."""
     config = {
         "name": "bench",
         "system_database_url": os.environ["BENCH_DBOS"],
@@ -71,7 +71,7 @@ def work() -> None:
 
 
 def ask() -> None:
-    """Enqueue: reads ["noop", 3] from each line, answers with the ids."""
+    """Enqueue workflows: read a line such as `["noop", 3]`, answer with their ids, and repeat."""
     client = None
     callers = ThreadPoolExecutor(CALLERS)
 
@@ -81,7 +81,7 @@ def ask() -> None:
 
     for line in sys.stdin:
         job, count = json.loads(line)
-        if count:  # not before the worker has made the tables
+        if count:  # the client needs the tables, which the worker creates
             client = client or DBOSClient(system_database_url=os.environ["BENCH_DBOS"])
         ids = list(callers.map(enqueue, [job] * count))
         sys.stdout.write(json.dumps(ids) + "\n")

@@ -1,4 +1,4 @@
-"""Asks for runs of the tasks: reads ["noop", 3] from each line, answers with the ids."""
+"""Submits the tasks: reads a line such as `["noop", 3]`, answers with the ids, and repeats."""
 # mypy: ignore-errors
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TASKS = {
 
 
 def ask(job: str) -> str:
-    """Ask for one run; its id."""
+    """Submit one task; return the id of its run."""
     return str(TASKS[job].delay().task_run_id)
 
 

@@ -1,4 +1,4 @@
-"""The jobs as Prefect flows and, for `task.serve`, as tasks. Stands alone: it is copied away."""
+"""The jobs as Prefect flows, and as tasks for `task.serve`; copied, so it imports no other job."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 FIRST_LINE = "first line"
-LIGHT = (40, 10)  # how many steps, of which Fibonacci number
+LIGHT = (40, 10)  # number of steps, and the Fibonacci number that each computes
 HEAVY = (10, 33)
 NOISE_LINES = 20
 NOISE_EVENTS = 10
 
 
 def fib(n: int) -> int:
-    """The Fibonacci number `n`, slowly."""
+    """Compute the Fibonacci number `n` slowly."""
     return n if n <= 1 else fib(n - 1) + fib(n - 2)
 
 
 def wait_for_release() -> None:
-    """Say that this job runs, then hold until the folder is taken away."""
+    """Report that this job is running, by a file, then hold until the folder is removed."""
     folder = Path(os.environ["BENCH_HOLD"])
     (folder / uuid.uuid4().hex).touch()
     while folder.exists():
@@ -33,7 +33,7 @@ def wait_for_release() -> None:
 
 @task(cache_policy=NO_CACHE)
 def step(n: int) -> int:
-    """One step, run anew however often its number came before."""
+    """Run one step, without the cache."""
     return fib(n)
 
 
@@ -53,20 +53,20 @@ def _noise() -> None:
 
 @flow
 def noop() -> None:
-    """Nothing but a line."""
+    """Write only the first line."""
     get_run_logger().info(FIRST_LINE)
 
 
 @flow
 def light() -> None:
-    """Many small steps."""
+    """Run many small steps."""
     get_run_logger().info(FIRST_LINE)
     _steps(*LIGHT)
 
 
 @flow
 def heavy() -> None:
-    """Few large steps."""
+    """Run a few large steps."""
     get_run_logger().info(FIRST_LINE)
     _steps(*HEAVY)
 
@@ -80,33 +80,33 @@ def hold() -> None:
 
 @flow
 def noise() -> None:
-    """Log lines and events."""
+    """Write log lines and emit events."""
     get_run_logger().info(FIRST_LINE)
     _noise()
 
 
 @task
 def noop_task() -> None:
-    """As `noop`."""
+    """Do the same as `noop`."""
     get_run_logger().info(FIRST_LINE)
 
 
 @task
 def light_task() -> None:
-    """As `light`."""
+    """Do the same as `light`."""
     get_run_logger().info(FIRST_LINE)
     _steps(*LIGHT)
 
 
 @task
 def heavy_task() -> None:
-    """As `heavy`."""
+    """Do the same as `heavy`."""
     get_run_logger().info(FIRST_LINE)
     _steps(*HEAVY)
 
 
 @task
 def hold_task() -> None:
-    """As `hold`."""
+    """Do the same as `hold`."""
     get_run_logger().info(FIRST_LINE)
     wait_for_release()

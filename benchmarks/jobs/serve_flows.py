@@ -1,4 +1,4 @@
-"""Serves the flows; the argument names the deployments."""
+"""Serves the jobs as flows; the argument is the name of the deployments."""
 # mypy: ignore-errors
 
 from __future__ import annotations
@@ -12,4 +12,4 @@ WIDTH = 10
 FLOWS = (jobs.noop, jobs.light, jobs.heavy, jobs.hold, jobs.noise)
 
 if __name__ == "__main__":
-    serve(*(each.to_deployment(sys.argv[1]) for each in FLOWS), limit=WIDTH)
+    serve(*(flow.to_deployment(sys.argv[1]) for flow in FLOWS), limit=WIDTH)

@@ -1,5 +1,5 @@
-"""What a job does where it is not Prefect's; only the standard library and a PostgreSQL driver."""
-# The drivers are in environments of their own.
+"""The work of jobs outside of Prefect, which needs only a PostgreSQL driver besides Python."""
+# The drivers are installed in other environments.
 # mypy: ignore-errors
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ import time
 import uuid
 from pathlib import Path
 
-LIGHT = (40, 10)  # how many steps, of which Fibonacci number
+LIGHT = (40, 10)  # number of steps, and the Fibonacci number that each computes
 HEAVY = (10, 33)
 
 _marking = threading.Lock()  # DBOS runs jobs in threads
 
 
 def fib(n: int) -> int:
-    """The Fibonacci number `n`, slowly."""
+    """Compute the Fibonacci number `n` slowly."""
     return n if n <= 1 else fib(n - 1) + fib(n - 2)
 
 
 def first_line(key: str) -> None:
-    """Write the time of this call for the run `key`; that of connecting and writing is left out.
+    """Record the time of this call for the run `key`, before connecting and writing.
 
-    One machine has one clock: PostgreSQL's clock_timestamp() reads the same as time.time() does.
+    On one machine, PostgreSQL's clock_timestamp() reads the same clock as time.time().
     """
     now = time.time()
     with _marking:
@@ -34,20 +34,19 @@ def first_line(key: str) -> None:
 
 
 @functools.cache
-def _connection():  # noqa: ANN202 - of whichever driver is there
-    """One for each process."""
+def _connection():  # noqa: ANN202 - the type depends on the driver
     try:
-        import psycopg2 as driver  # noqa: PLC0415 - whichever is there
+        import psycopg2 as driver  # noqa: PLC0415 - whichever is installed
     except ImportError:
         import psycopg as driver  # noqa: PLC0415
 
-    made = driver.connect(os.environ["BENCH_MARKS"])
-    made.autocommit = True
-    return made
+    connection = driver.connect(os.environ["BENCH_MARKS"])
+    connection.autocommit = True
+    return connection
 
 
 def wait_for_release() -> None:
-    """Say that this job runs, then hold until the folder is taken away."""
+    """Report that this job is running, by a file, then hold until the folder is removed."""
     folder = Path(os.environ["BENCH_HOLD"])
     (folder / uuid.uuid4().hex).touch()
     while folder.exists():

@@ -1,1 +1,1 @@
-"""What the flow `vtasks.backup` does, without Prefect."""
+"""The work of the flow `vtasks.backup`, independent of Prefect."""

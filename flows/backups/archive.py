@@ -1,4 +1,4 @@
-"""Archives of a folder: made whole, read back, known again as ours."""
+"""Archives of a folder: written atomically, verified by reading them back, and recognizable."""
 
 import datetime as dt
 import hashlib
@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from flows.helpers.files import appearing
 
-# In the header of each archive. A file without it is somebody else's, whatever its name.
+# Stands in the header of each archive. A file without it is not ours, whatever its name.
 MARK = "vtasks.backup"
 SUFFIX = ".tar.gz"
 CHUNK = 1 << 20  # bytes
@@ -22,16 +22,16 @@ CHUNK = 1 << 20  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """An archive that was read back and found to hold what was put in."""
+    """An archive that has been verified by reading it back."""
 
     path: Path
     files: int
     bytes: int
-    """Of the files in it, before compression."""
+    """Total size of the files in it, before compression."""
 
 
 class Hashed(io.RawIOBase):
-    """A file that knows the checksum of what was read from it."""
+    """A file that computes the checksum of what is read from it."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -47,16 +47,16 @@ class Hashed(io.RawIOBase):
 
 
 def make(source: Path, folder: Path, now: dt.datetime) -> Archive:
-    """An archive of all files below `source`, in `folder`, with the date `now` in its name.
+    """Archive everything below `source` to a file in `folder`, with the date `now` in its name.
 
-    It appears whole or not at all, after every file in it was read back and has the checksum that
-    it had when it was put in. Links are kept as links. What is neither file, folder nor link, such
-    as a socket, is left out.
+    The archive appears complete or not at all: only after each file in it has been read back and
+    has the checksum that it had when it was added. Links are archived as links. Anything that is
+    not a file, folder or link, such as a socket, is left out.
 
     Raises:
-        ValueError: `source` is no folder, holds no file (as a disk that is not mounted), or
-            `folder` lies within it.
-        OSError: a file cannot be read, or changes while it is, or the disk is full.
+        ValueError: `source` is not a folder, contains no file (as when its disk is not mounted), or
+            contains `folder`.
+        OSError: A file cannot be read, or changes while it is read, or the disk is full.
     """
     _check(source, folder)
     name = f"{stem(source)}-{now.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}{SUFFIX}"
@@ -64,26 +64,26 @@ def make(source: Path, folder: Path, now: dt.datetime) -> Archive:
         sums, size = _write(source, part)
         if not sums:
             raise ValueError(f"source: expected a folder with files, found none in {source}")
-        if (found := _read(part)) != sums:
-            wrong = sorted(path for path in {*sums, *found} if sums.get(path) != found.get(path))
+        if (stored := _read(part)) != sums:
+            wrong = sorted(path for path in {*sums, *stored} if sums.get(path) != stored.get(path))
             raise OSError(f"{name} does not read back as it was written: {', '.join(wrong)}")
     return Archive(folder / name, len(sums), size)
 
 
-def ours(folder: Path, source: Path) -> list[Path]:
-    """The archives that `make` has put into `folder` for `source`, newest first."""
+def archives_of(source: Path, folder: Path) -> list[Path]:
+    """Return the archives of `source` that `make` has written to `folder`, newest first."""
     pattern = re.compile(re.escape(stem(source)) + r"-\d{8}T\d{6}Z-[0-9a-f]{8}" + re.escape(SUFFIX))
-    found = [path for path in folder.iterdir() if pattern.fullmatch(path.name)]
-    return sorted((path for path in found if _is_ours(path, source)), reverse=True)
+    candidates = [path for path in folder.iterdir() if pattern.fullmatch(path.name)]
+    return sorted((path for path in candidates if _is_ours(path, source)), reverse=True)
 
 
 def stem(source: Path) -> str:
-    """What the names of the archives of `source` begin with."""
+    """Return the beginning of the names of all archives of `source`."""
     return source.name or "root"
 
 
 def checksum(path: Path) -> str:
-    """The SHA-256 of a file."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return _digest(file)
 
@@ -104,7 +104,7 @@ def _check(source: Path, folder: Path) -> None:
 
 
 def _write(source: Path, part: Path) -> tuple[dict[str, str], int]:
-    """Write the archive; the checksums of the files in it, and the bytes that they have."""
+    """Write the archive; return the checksums of its files by path, and their total bytes."""
     sums: dict[str, str] = {}
     size = 0
     header = {"comment": f"{MARK} {source.resolve()}"}
@@ -113,7 +113,7 @@ def _write(source: Path, part: Path) -> tuple[dict[str, str], int]:
             name = path.relative_to(source).as_posix()
             member = tar.gettarinfo(path, name)
             if member.isreg() or member.islnk():
-                # A second name of the same file is kept as a file of its own: it reads back alone.
+                # Store a hard link as a file of its own, so that it can be read back by itself.
                 member.type, member.linkname, member.size = tarfile.REGTYPE, "", path.stat().st_size
                 with path.open("rb") as file:
                     hashed = Hashed(file)
@@ -126,7 +126,7 @@ def _write(source: Path, part: Path) -> tuple[dict[str, str], int]:
 
 
 def _below(source: Path) -> Iterator[Path]:
-    """Every file, folder and link below `source`, in a fixed order."""
+    """Yield every file, folder and link below `source`, in a fixed order."""
     for parent, folders, files in os.walk(source, onerror=_raise):
         folders.sort()
         for path in (Path(parent, name) for name in sorted(folders + files)):
@@ -135,12 +135,12 @@ def _below(source: Path) -> Iterator[Path]:
 
 
 def _raise(error: OSError) -> None:
-    """Else a folder that may not be read would be left out without a word."""
+    """Raise what `os.walk` would ignore: it silently skips a folder that it may not read."""
     raise error
 
 
 def _read(path: Path) -> dict[str, str]:
-    """The checksums of the files in an archive."""
+    """Return the checksums of the files in an archive, by path."""
     sums = {}
     with tarfile.open(path, "r:gz") as tar:
         for member in tar:

@@ -1,1 +1,1 @@
-"""What the flow `vtasks.expensor` does, without Prefect."""
+"""The work of the flow `vtasks.expensor`, independent of Prefect."""

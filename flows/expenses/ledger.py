@@ -1,4 +1,4 @@
-"""Expenses in a CSV file: one a line, as date, category, description and amount."""
+"""Reads expenses from a CSV file with the columns date, category, description and amount."""
 
 import csv
 import datetime as dt
@@ -13,17 +13,21 @@ SAMPLE = Path(__file__).resolve().parents[1] / "data" / "expenses.csv"
 
 @dataclass(frozen=True, slots=True)
 class Expense:
-    """One line. The fields are the columns of the file, in any order there."""
+    """One line of the file. The fields are its columns, which may be in any order."""
 
     date: dt.date
     category: str
     description: str
     amount: Decimal
-    """EUR; negative for money that came back."""
+    """EUR; negative for a refund."""
 
     @classmethod
     def parse(cls, record: dict[str, str]) -> Self:
-        """Raises ValueError that names the column."""
+        """Read one line of the file.
+
+        Raises:
+            ValueError: A column is invalid; the message names it.
+        """
         if not record["category"].strip():
             raise ValueError("category: expected a name, found none")
         return cls(
@@ -38,15 +42,16 @@ COLUMNS = tuple(field.name for field in fields(Expense))
 
 
 def read(path: Path) -> tuple[Expense, ...]:
-    """Every expense in the file at `path`.
+    """Return every expense in the file at `path`.
 
     Raises:
-        ValueError: there is no such file, a column is missing, or a line is wrong, which is named.
+        ValueError: There is no such file, a column is missing, or a line is invalid; the message
+            names the line.
     """
     if not path.is_file():
         raise ValueError(f"expenses: expected a CSV file, found none at {path}")
-    found = []
-    # What spreadsheets write begins with a mark that is no part of the first column's name.
+    expenses = []
+    # Spreadsheets begin a file with a byte order mark, which is not part of the first name.
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = csv.DictReader(file, restval="")
         if missing := [column for column in COLUMNS if column not in (lines.fieldnames or ())]:
@@ -56,17 +61,17 @@ def read(path: Path) -> tuple[Expense, ...]:
             )
         for record in lines:
             try:
-                found.append(Expense.parse(record))
+                expenses.append(Expense.parse(record))
             except ValueError as error:
                 raise ValueError(f"{path.name}, line {lines.line_num}: {error}") from None
-    return tuple(found)
+    return tuple(expenses)
 
 
 def month_of(expenses: Sequence[Expense], day: dt.date | None) -> tuple[Expense, ...]:
-    """The expenses of the month that `day` is in; without a day, of the last month there is.
+    """Return the expenses of the month of `day`; if that is None, of the last month in the file.
 
     Raises:
-        ValueError: there are none.
+        ValueError: There are none.
     """
     months = sorted({(expense.date.year, expense.date.month) for expense in expenses})
     if not months:

@@ -1,4 +1,4 @@
-"""A month's expenses for people: Markdown with a chart in it."""
+"""Renders the expenses of a month as Markdown with a chart."""
 
 import base64
 from collections import defaultdict
@@ -13,7 +13,7 @@ COLOUR = "#2a7de1"
 
 
 def totals(expenses: Sequence[Expense]) -> dict[str, Decimal]:
-    """What was spent in each category, the most first."""
+    """Return the amount spent in each category, largest first."""
     sums: defaultdict[str, Decimal] = defaultdict(Decimal)
     for expense in expenses:
         sums[expense.category] += expense.amount
@@ -21,12 +21,12 @@ def totals(expenses: Sequence[Expense]) -> dict[str, Decimal]:
 
 
 def markdown(expenses: Sequence[Expense]) -> str:
-    """The report on `expenses`, which are of one month and at least one."""
+    """Return the report on `expenses`, of which there is at least one, all of one month."""
     by_category = totals(expenses)
     total = sum(by_category.values(), Decimal())
     largest = max(expenses, key=lambda each: each.amount)
-    # An image artifact would show the chart alone. The UI shows an image of a data address in
-    # Markdown; it removes SVG that is written there directly.
+    # An image artifact could only show the chart. In Markdown, the UI shows an image with a data
+    # URL, but removes inline SVG.
     chart = base64.b64encode(svg(by_category).encode()).decode()
     spent = f"{len(expenses)} expenses, **{total:.2f} EUR**."
     most = f"The largest: {_cell(largest.description)}, {largest.amount:.2f} EUR."
@@ -40,7 +40,7 @@ def markdown(expenses: Sequence[Expense]) -> str:
 
 
 def svg(by_category: dict[str, Decimal]) -> str:
-    """A bar for each category; one that is in credit has none."""
+    """Draw a bar for each category; a category with a negative sum gets a bar of no length."""
     longest = max(*by_category.values(), Decimal("0.01"))
     height = len(by_category) * (BAR + GAP)
     parts = []
@@ -71,5 +71,5 @@ def _share(amount: Decimal, total: Decimal) -> str:
 
 
 def _cell(text: str) -> str:
-    """`text` so that Markdown shows it as it is."""
-    return "".join(f"\\{each}" if each in r"\`*_{}[]<>()#|!~" else each for each in text)
+    """Escape `text`, so that Markdown shows it unchanged."""
+    return "".join(f"\\{char}" if char in r"\`*_{}[]<>()#|!~" else char for char in text)

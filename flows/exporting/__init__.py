@@ -1,5 +1,5 @@
-"""What the flow `export` does, without Prefect.
+"""The work of the flow `export`, independent of Prefect.
 
-A package of its own because Prefect leaves the folder of a flow it loaded at the front of
-`sys.path`: a helper next to the flow would hide an installed package of the same name.
+It is a package because Prefect leaves the folder of a loaded flow at the front of `sys.path`: a
+module next to the flow would hide an installed package of the same name.
 """

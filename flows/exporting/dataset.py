@@ -1,4 +1,4 @@
-"""The sample dataset: what a small shop sold, as two versions of its data in three environments."""
+"""The sample dataset: the sales of a small shop, in two versions and three environments."""
 
 import csv
 import datetime as dt
@@ -22,7 +22,7 @@ class Row:
     id: str
     customer_id: str
     amount: Decimal
-    """EUR. What an order, item or payment is worth; for a customer, the credit limit."""
+    """EUR. The value of an order, item or payment; for a customer, the credit limit."""
 
     @classmethod
     def parse(cls, record: dict[str, str]) -> Self:
@@ -41,7 +41,7 @@ COLUMNS = tuple(field.name for field in fields(Row))
 
 
 def read(path: Path) -> Iterator[Row]:
-    """The rows of the dataset at `path`, one by one, in the order of the file."""
+    """Yield the rows of the dataset at `path`, in the order of the file."""
     with path.open(encoding="utf-8", newline="") as file:
         for record in csv.DictReader(file):
             yield Row.parse(record)

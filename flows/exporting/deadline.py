@@ -1,4 +1,4 @@
-"""A time limit that is checked between two steps of work."""
+"""A time limit, which is checked between the steps of some work."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,22 +12,30 @@ SECONDS_PER_MINUTE = 60
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The moment at which work is given up."""
+    """The time after which some work is given up."""
 
     timeout_mins: int
     ends_at_seconds: float
     clock: Callable[[], float]
-    """Seconds, from any origin, never going back."""
+    """Returns seconds from an arbitrary origin, and never goes back."""
 
     @classmethod
     def after(cls, timeout_mins: int, clock: Callable[[], float] = time.monotonic) -> Self:
-        """The deadline of work that starts now. Raises ValueError below one minute."""
+        """Return the deadline of work that starts now.
+
+        Raises:
+            ValueError: `timeout_mins` is below 1.
+        """
         if timeout_mins < 1:
             raise ValueError(f"timeout_mins: expected 1 or more, found {timeout_mins}")
         return cls(timeout_mins, clock() + timeout_mins * SECONDS_PER_MINUTE, clock)
 
     def check(self) -> None:
-        """Raise TimeoutError once the deadline has passed."""
+        """Check the time.
+
+        Raises:
+            TimeoutError: The deadline has passed.
+        """
         if self.clock() >= self.ends_at_seconds:
             raise TimeoutError(
                 f"given up after timeout_mins={self.timeout_mins}: "
@@ -35,7 +43,7 @@ class Deadline:
             )
 
     def watch(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The same items, checking the deadline before each and once after the last."""
+        """Yield `items`; check the deadline before each of them and after the last."""
         for item in items:
             self.check()
             yield item

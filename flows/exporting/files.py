@@ -1,4 +1,4 @@
-"""Where exports are kept, and how one gets there."""
+"""Writes exports to the folder where they are kept."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -11,14 +11,15 @@ from flows.helpers.files import appearing, data_folder
 
 
 def exports_folder(environ: Mapping[str, str]) -> Path:
-    """The absolute path of the folder of exports: below `STACK_DATA_DIR`, else below the repo."""
+    """Return the absolute path of the folder of exports, in the data folder of the stack."""
     return data_folder(environ) / "exports"
 
 
 def write_whole(path: Path, rows: Iterable[Row], output: OutputOptions | None = None) -> None:
-    """Write `rows` to a file at `path` that looks as `output` says, making its folder.
+    """Write `rows` to a CSV file at `path`, in the format of `output`; create its folder.
 
-    The file appears whole or not at all: when `rows` raises, whatever was at `path` stays.
+    The file appears complete or not at all. If `rows` raises an error, a file that was at `path`
+    before stays as it was.
     """
     output = output or OutputOptions()
     with appearing(path) as part, part.open("w", encoding="utf-8", newline="") as file:

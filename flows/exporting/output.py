@@ -1,4 +1,4 @@
-"""How an exported file looks: a section of its own in the form of `export`."""
+"""The format of an exported file, which is a section in the form of `export`."""
 
 from typing import Literal
 
@@ -13,17 +13,17 @@ class OutputOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     delimiter: Literal["comma", "semicolon", "tab"] = Field(
-        default="comma", description="What stands between two columns."
+        default="comma", description="Character between two columns."
     )
     header: bool = Field(default=True, description="Begin with a line of column names.")
     max_rows: int = Field(
         default=100_000,
         ge=1,
         le=1_000_000,
-        description="Rows at most. Of more, the first ones are written, and the log says so.",
+        description="Maximum number of rows. Further rows are left out, and the log says so.",
     )
 
     @property
     def separator(self) -> str:
-        """The delimiter as the one character that it stands for."""
+        """The delimiter as a character."""
         return DELIMITERS[self.delimiter]

@@ -1,4 +1,4 @@
-"""Which rows of the dataset an export is about."""
+"""Selects the rows of an export."""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
@@ -12,10 +12,13 @@ LATEST = "latest"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What was asked for. Raises ValueError when `min_date` is after `max_date`.
+    """The criteria for the rows of an export.
 
-    `select` and `exclude` are comma-separated shell patterns over table names. Absent or empty,
-    they select every table and exclude none.
+    `select` and `exclude` are comma-separated shell patterns for the names of tables. If they are
+    None or empty, every table is selected and none is excluded.
+
+    Raises:
+        ValueError: `min_date` is after `max_date`.
     """
 
     env: str
@@ -32,11 +35,13 @@ class Selection:
             )
 
     def of(self, rows: Sequence[Row]) -> tuple[Row, ...]:
-        """The rows asked for, in their order.
+        """Return the matching rows, in their order.
 
-        Raises ValueError when `version` is not in `rows`, or a pattern in `select` matches none of
-        their tables. A table counts when any version or environment has it, so that what may be
-        asked for does not depend on how far an environment has got.
+        A pattern may match a table of any version or environment, so that the same patterns are
+        valid in all environments.
+
+        Raises:
+            ValueError: `version` is not in `rows`, or a pattern in `select` matches no table.
         """
         version = find_version(self.version, rows)
         tables = find_tables(self.select, self.exclude, rows)
@@ -52,7 +57,11 @@ class Selection:
 
 
 def find_version(wanted: str, rows: Iterable[Row]) -> str:
-    """The version that `wanted` names, where `latest` is the highest: 1.10 comes after 1.9."""
+    """Return the version `wanted`, or the highest if it is `latest`; 1.10 is higher than 1.9.
+
+    Raises:
+        ValueError: No row has this version.
+    """
     versions = sorted({row.version for row in rows}, key=_numbers)
     if wanted == LATEST:
         return versions[-1]
@@ -64,15 +73,21 @@ def find_version(wanted: str, rows: Iterable[Row]) -> str:
 
 
 def find_tables(select: str | None, exclude: str | None, rows: Iterable[Row]) -> frozenset[str]:
-    """The tables that a pattern of `select` matches and none of `exclude` does."""
+    """Return the tables that match a pattern in `select` and none in `exclude`.
+
+    Raises:
+        ValueError: A pattern in `select` matches no table.
+    """
     tables = sorted({row.table for row in rows})
     selected = _patterns(select) or ("*",)
     excluded = _patterns(exclude)
-    strays = [pattern for pattern in selected if not any(fnmatchcase(t, pattern) for t in tables)]
-    if strays:
+    unmatched = [
+        pattern for pattern in selected if not any(fnmatchcase(t, pattern) for t in tables)
+    ]
+    if unmatched:
         raise ValueError(
             f"select: expected patterns that match some of {', '.join(tables)}; "
-            f"found none for {', '.join(strays)}"
+            f"found none for {', '.join(unmatched)}"
         )
     return frozenset(t for t in tables if _matches(t, selected) and not _matches(t, excluded))
 

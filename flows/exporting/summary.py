@@ -1,4 +1,4 @@
-"""What an export holds, table by table."""
+"""Summarizes an export by table."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from flows.exporting.dataset import Row
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the summary. Every field is a plain value that JSON can hold."""
+    """One line of the summary. Every field is a plain JSON value."""
 
     table: str
     env: str
@@ -19,11 +19,11 @@ class Line:
     first_date: str
     last_date: str
     amount: str
-    """EUR, as text: a float would lose cents."""
+    """EUR, as text, since a float would lose cents."""
 
 
 def summarize(rows: Iterable[Row]) -> list[Line]:
-    """One line per table, environment and version, in alphabetical order; none for no rows."""
+    """Return one line per table, environment and version, in alphabetical order."""
     groups: defaultdict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.table, row.env, row.version].append(row)

@@ -1,1 +1,1 @@
-"""What flows import: each module here holds one helper."""
+"""Helpers for flows, one in each module."""

@@ -1,4 +1,4 @@
-"""What the server knows of past flow runs."""
+"""Queries for past flow runs."""
 
 import datetime as dt
 import itertools
@@ -20,12 +20,12 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.runtime import flow_run
 
-PAGE = 200  # the most that the API gives at once
+PAGE = 200  # the API returns no more than this per request
 COMPLETED = ("Completed",)
 # Upstream #15031.
 UNREADABLE = (
     "the server cannot list these runs (500). One of them may have a parameter beyond 64 bits, "
-    "which the server takes and cannot show: delete that run, or ask for a time without it"
+    "which the server accepts but cannot show: delete that run, or ask for a period without it"
 )
 
 
@@ -35,27 +35,28 @@ def find_runs(
     states: Iterable[str] = (),
     since: dt.datetime | None = None,
 ) -> list[FlowRun]:
-    """The flow runs that were due up to now, newest first, subflow runs among them.
+    """Return the matching flow runs that were due by now, newest first, including subflow runs.
 
     Args:
-        name_like: Part of the name of the *flow*, in any case. `%` stands for any text in it and
-            `_` for any one character. Absent: of every flow.
-        tags: Each run has all of these.
-        states: Each run is in one of these, which are names as the UI shows them: `Completed`,
-            `Failed`, `TimedOut`, `Crashed`, ... None: in any.
-        since: When the oldest began, or was due if it has not begun. Local time if it has no zone.
+        name_like: Part of the name of the *flow*, ignoring case. `%` matches any text and `_` any
+            single character. None matches every flow.
+        tags: A run has to have all of these.
+        states: A run has to be in one of these, given by name as the UI shows it: `Completed`,
+            `Failed`, `TimedOut`, `Crashed`, ... An empty list matches every state.
+        since: The earliest start of a run, or its scheduled time if it has not started. A time
+            without a zone is local.
 
     Raises:
         ValueError: A state is in capitals, which is how its type is written, not its name.
-        RuntimeError: The server has a run among them that it cannot show.
-        httpx.HTTPError: The server cannot be reached, or refuses.
+        RuntimeError: One of the runs is one that the server cannot show.
+        httpx.HTTPError: The server cannot be reached, or refuses the request.
     """
     flow_filter = FlowFilter(name=FlowFilterName(like_=name_like)) if name_like else None
     run_filter = _filter(tags, states, since)
     with get_client(sync_client=True) as client:
-        found = _pages(client, flow_filter, run_filter)
-        # A run that begins while pages are read moves those behind it: they come twice.
-        return list({run.id: run for run in found}.values())
+        runs = _pages(client, flow_filter, run_filter)
+        # A run that starts while the pages are read shifts the others, so that some come twice.
+        return list({run.id: run for run in runs}.values())
 
 
 def ran_within(
@@ -65,18 +66,18 @@ def ran_within(
     tags: Iterable[str] = (),
     states: Iterable[str] = COMPLETED,
 ) -> bool:
-    """Whether a flow has run within the last `period`. The present run itself never counts.
+    """Return whether a flow has run within the last `period`; the current run never counts.
 
     Args:
-        period: Back from now. A run counts when it began in it.
-        flow_name: The whole name of the flow. Absent: of the flow that this is called in.
-        tags: As `find_runs` takes them.
-        states: As `find_runs` takes them.
+        period: How far to look back from now. A run counts if it started within this time.
+        flow_name: The full name of the flow. By default, the flow that calls this.
+        tags: See `find_runs`.
+        states: See `find_runs`.
 
     Raises:
-        RuntimeError: No flow is named, and this is not called in one.
-        ValueError: As from `find_runs`.
-        httpx.HTTPError: The server cannot be reached, or refuses.
+        RuntimeError: No flow is named, and the call is not made in one.
+        ValueError: See `find_runs`.
+        httpx.HTTPError: The server cannot be reached, or refuses the request.
     """
     flow_name = flow_name or flow_run.flow_name
     if flow_name is None:
@@ -86,7 +87,8 @@ def ran_within(
         run_filter.id = FlowRunFilterId(not_any_=[flow_run.id])
     with get_client(sync_client=True) as client:
         flow_filter = FlowFilter(name=FlowFilterName(any_=[flow_name]))
-        # Counted, not read: one run that the server cannot show must not answer for all.
+        # Count the runs instead of reading them: a run that the server cannot show must not make
+        # the answer an error.
         return client.count_flow_runs(flow_filter=flow_filter, flow_run_filter=run_filter) > 0
 
 
@@ -124,6 +126,6 @@ def _filter(tags: Iterable[str], states: Iterable[str], since: dt.datetime | Non
     return FlowRunFilter(
         tags=FlowRunFilterTags(all_=tags) if tags else None,
         state=FlowRunFilterState(name=FlowRunFilterStateName(any_=states)) if states else None,
-        # Without an end, the schedules' runs of the days to come would be the newest.
+        # Without an upper limit, runs that schedules have created for the next days would be first.
         start_time=FlowRunFilterStartTime(after_=after, before_=dt.datetime.now(dt.UTC)),
     )

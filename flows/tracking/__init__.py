@@ -1,17 +1,17 @@
-"""Show an existing job's steps as runs on a Prefect server, before the job is moved to Prefect.
+"""Shows the steps of an existing job as runs on a Prefect server, before the job moves to Prefect.
 
-Copy this folder next to the job. It needs Python 3.9 and nothing else: no Prefect, which an
-environment that holds Airflow cannot take. `flow` and `task` are written as Prefect's own, so that
-migrating is a change of the import.
+Copy this folder next to the job. It needs Python 3.9 and nothing else, not even Prefect, which
+cannot be installed beside Airflow. `flow` and `task` are used like Prefect's own, so that migrating
+the job only means changing the import.
 
-Read from the environment, by Prefect's names: `PREFECT_API_URL`, `PREFECT_API_AUTH_STRING` or
-`PREFECT_API_KEY`, and `PREFECT_LOGGING_EXTRA_LOGGERS` to choose loggers, all of them where it is
-unset. Without `PREFECT_API_URL` the job runs untracked.
+It reads Prefect's own environment variables: `PREFECT_API_URL`, `PREFECT_API_AUTH_STRING` or
+`PREFECT_API_KEY`, and `PREFECT_LOGGING_EXTRA_LOGGERS` to choose loggers; if that is unset, all
+loggers are tracked. Without `PREFECT_API_URL` the job runs untracked.
 
-The job does not wait for the server while it works: a thread sends what happened. What it calls is
-called once, and what that returns or raises comes out as it is, whatever becomes of the server. The
-end of the outermost run waits for what is left to be sent: at most 5 seconds while the server gives
-no answer, at most 60 in all.
+The job does not wait for the server while it works, since a thread sends what happened. Whatever
+the state of the server, each decorated function is called exactly once, and its result or error is
+passed on unchanged. The end of the outermost run waits until everything is sent: at most 5 seconds
+while the server does not answer, and at most 60 in all.
 """
 
 from .tracked import end, flow, part_of, task

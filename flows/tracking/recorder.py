@@ -17,39 +17,39 @@ from .server import Dropped, Refused, Server
 if TYPE_CHECKING:
     from .runs import FlowRun, Run
 
-SILENCE_SECONDS = 5.0  # without an answer, at the end of a job
-FLUSH_SECONDS = 55.0  # at the end of a job, and then SILENCE_SECONDS for what is vital
-PAUSE_SECONDS = 1.0  # between two tries
-TRIES = 3  # of what the server answers with an error of its own
-AGAIN_SECONDS = 60.0  # a process that gave up tries again after this
-HEARTBEAT_SECONDS = 30.0  # as the runs of a stack: stack.yaml counts with it
-LINES_HELD = 20_000  # of log, while they wait for the server
-LINES_AT_ONCE = 200
+SILENCE_SECONDS = 5.0  # how long the end of a job waits for a server that does not answer
+FLUSH_SECONDS = 55.0  # how long it waits in all, before SILENCE_SECONDS more for vital requests
+PAUSE_SECONDS = 1.0  # between two attempts
+TRIES = 3  # for a request that the server answers with an internal error
+AGAIN_SECONDS = 60.0  # after giving up, a process does not try for this long
+HEARTBEAT_SECONDS = 30.0  # as in the runs of a stack: an automation in stack.yaml relies on it
+LINES_HELD = 20_000  # log lines that may wait for the server
+LINES_AT_ONCE = 200  # log lines in one request
 
 Request = Callable[[Server], object]
 log = logging.getLogger("tracking")
 
 
 class Line:
-    """A line of log, which is sent together with its neighbours."""
+    """A log line, which is sent in one request with its neighbours."""
 
     def __init__(self, body: Callable[[Server], dict[str, Any]]) -> None:
         self.body = body
 
 
 class Vital:
-    """A request that is still sent when there is no time for the others: the end of a flow run."""
+    """A request that is sent even if there is no time for others: the end of a flow run."""
 
     def __init__(self, request: Request) -> None:
         self.request = request
 
 
 class Recorder:
-    """Takes requests at once and sends them in order."""
+    """Accepts requests without delay and sends them in order, from its own thread."""
 
     def __init__(self) -> None:
-        # A process that is forked knows how long its parent has been without an answer, so that
-        # not each of them waits for one.
+        # These survive a fork: a child knows how long its parent has waited for an answer, and
+        # does not begin to wait anew.
         self._silent_since: float | None = None
         self._off_until = 0.0
         self._away = False
@@ -64,11 +64,11 @@ class Recorder:
         self._sending = False
         self._thread: threading.Thread | None = None
         self._lost = 0
-        self.open: list[Run] = []  # of this process, in the order that they began
-        self.beating: list[FlowRun] = []  # those whose end is recorded here
+        self.open: list[Run] = []  # runs of this process, in the order in which they began
+        self.beating: list[FlowRun] = []  # flow runs that send heartbeats
 
     def send(self, item: Request | Line | Vital) -> None:
-        """Send `item` when its turn comes."""
+        """Queue `item` to be sent; drop it if tracking is off, or if too many lines wait."""
         if not os.environ.get("PREFECT_API_URL"):
             self._tell("PREFECT_API_URL is not set: the job runs untracked")
             return
@@ -84,23 +84,24 @@ class Recorder:
             self._changed.notify_all()
 
     def flush(self) -> None:
-        """Wait until all is sent, or give up."""
+        """Wait until everything is sent, or give up."""
         if not self._sent_by(time.monotonic() + FLUSH_SECONDS):
             with self._changed:
                 vital = [item for item in self._held if isinstance(item, Vital)]
                 self._lost += len(self._held) - len(vital)
                 self._held = deque(vital)
-            log.warning("tracking has more to send than %.0f s are enough for", FLUSH_SECONDS)
+            log.warning("tracking could not send everything within %.0f s", FLUSH_SECONDS)
             if not self._sent_by(time.monotonic() + SILENCE_SECONDS):
                 self._give_up("the server is too slow")
         lost, self._lost = self._lost, 0
         if lost:
-            log.warning(
-                "tracking lost %d records of the job, which is as it would be without", lost
-            )
+            log.warning("tracking lost %d records; the job itself is not affected", lost)
 
     def _sent_by(self, deadline: float) -> bool:
-        """Wait for that; it is also true when the server has gone and there is nothing to hope."""
+        """Wait until everything is sent; return False if the deadline passes first.
+
+        Also return True if the server does not answer, since waiting longer would be useless.
+        """
         with self._changed:
             while (self._held or self._sending) and time.monotonic() >= self._off_until:
                 now = time.monotonic()
@@ -124,7 +125,7 @@ class Recorder:
         log.warning("tracking lost: %s; the job goes on untracked", reason)
 
     def _tell(self, once: str) -> None:
-        """Warn of this, once per process."""
+        """Log a warning, once per process."""
         if once not in self._told:
             self._told.add(once)
             log.warning("%s", once)
@@ -180,7 +181,7 @@ class Recorder:
                     self._drop(error)
                     return
                 time.sleep(PAUSE_SECONDS)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the job is not to end of it
+            except Exception as error:  # noqa: BLE001 - no error may end the job
                 self._drop(error)
                 return
             else:

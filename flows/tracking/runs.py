@@ -1,4 +1,4 @@
-"""Flow runs and task runs, which the server may not have heard of yet."""
+"""Flow runs and task runs, which are created on the server when they are first needed there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RUNNING = {"type": "RUNNING"}
 
 
 class Run(ABC):
-    """What a flow run and a task run have in common."""
+    """The common base of flow runs and task runs."""
 
     kind = ""
 
@@ -29,23 +29,23 @@ class Run(ABC):
         """The flow run that this run is part of."""
 
     def id(self, server: Server) -> str:
-        """The id of the run, made on the server where that has not been done."""
+        """Return the id of the run; create it on the server if it is not there yet."""
         if self._id is None:
             self._id = self._make(server)
         return self._id
 
     def end(self, server: Server, state: dict[str, str]) -> None:
-        """Set the state that the run ended in."""
+        """Set the final state of the run."""
         path = f"/{self.kind}_runs/{self.id(server)}/set_state"
         server.post(path, {"state": state, "force": True})
 
     @abstractmethod
     def _make(self, server: Server) -> str:
-        """Make the run on the server; its id."""
+        """Create the run on the server; return its id."""
 
 
 class TaskRun(Run):
-    """A step of a flow run, or of none."""
+    """A step, within a flow run or outside of any."""
 
     kind = "task"
 
@@ -74,28 +74,28 @@ class TaskRun(Run):
         return str(server.post("/task_runs/", body)["id"])
 
 
-# Runs that no deployment made are told of when they fail if they have this tag: see stack.yaml.
+# An automation in stack.yaml notifies of failed runs that have this tag and no deployment.
 ALERT = "alert"
 
 
 class FlowRun(Run):
-    """A run of the whole job, or of a part of it that has steps of its own."""
+    """A run of the whole job, or of a part that has steps of its own."""
 
     kind = "flow"
 
     def __init__(self, name: str, parent: Run | None = None, key: str | None = None) -> None:
         super().__init__(name, parent)
         self._key, self._named = key or str(uuid.uuid4()), key
-        # As in Prefect, a task run of the parent stands for the flow run below it.
+        # As in Prefect, a subflow run is represented by a task run of its parent.
         self._stand_in = TaskRun(name, parent) if parent else None
-        self.beat_at = 0.0  # on the monotonic clock
+        self.beat_at = 0.0  # when the next heartbeat is due, on the monotonic clock
 
     @property
     def flow_run(self) -> FlowRun | None:
         return self
 
     def beat(self, server: Server) -> None:
-        """Say that the job is alive, so that the server can tell when it no longer is."""
+        """Send a heartbeat, so that the server notices when the job is gone."""
         resource = {
             "prefect.resource.id": f"prefect.flow-run.{self.id(server)}",
             "prefect.resource.name": self.name,
@@ -117,5 +117,5 @@ class FlowRun(Run):
 
 
 def now() -> str:
-    """The time, as the API takes it."""
+    """Return the current time as the API expects it."""
     return dt.datetime.now().astimezone().isoformat()

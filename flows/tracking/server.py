@@ -1,4 +1,4 @@
-"""Requests to the server's API, each of which may be sent twice and then counts once."""
+"""A minimal client of Prefect's API. Sending a request twice has the same effect as once."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ REQUEST_SECONDS = 10.0
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
-    """The server takes no request of ours: the login or the address is wrong."""
+    """The server refuses all requests: the login or the address is wrong."""
 
 
 class Dropped(Exception):  # noqa: N818 - an answer, not a fault
-    """The server will never take this one request."""
+    """The server will never accept this request."""
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Lets a redirect be an answer: followed, it would take the login or the key elsewhere."""
+    """Treats a redirect as an answer: following it would send the credentials elsewhere."""
 
     def redirect_request(self, *_: object) -> None:
-        """Follow none."""
+        """Follow no redirect."""
 
 
 OPENER = urllib.request.build_opener(_NoRedirects())
@@ -41,7 +41,7 @@ class Server:
         self._csrf: dict[str, str] = {}
 
     def flow(self, name: str) -> str:
-        """The id of the flow, made where there is none."""
+        """Return the id of the flow; create the flow if there is none of this name."""
         if name not in self._flows:
             try:
                 self._flows[name] = str(self.post("/flows/", {"name": name})["id"])
@@ -50,10 +50,14 @@ class Server:
         return self._flows[name]
 
     def post(self, path: str, body: object) -> Any:
-        """What the server answers.
+        """Send a request and return the answer.
 
-        Raises Refused or Dropped; OSError (of which HTTPError is one, for the server's own faults),
-        HTTPException or ValueError where there is no answer that could be read.
+        Raises:
+            Refused: The server refuses all requests.
+            Dropped: The server will never accept this request.
+            OSError: There is no answer; or, as `HTTPError`, one after which it may be sent again.
+            HTTPException: The answer is incomplete or not HTTP.
+            ValueError: The answer is not JSON.
         """
         try:
             return self._request(path, body)
@@ -65,8 +69,8 @@ class Server:
             if http.client.MULTIPLE_CHOICES <= error.code < http.client.BAD_REQUEST:
                 host = urllib.parse.urlsplit(error.headers.get("Location") or "").hostname
                 raise Refused(
-                    f"the server sends to {host or 'another path'} ({error.code}), where the login "
-                    "is not sent: PREFECT_API_URL has to be the address of the API itself"
+                    f"the server redirects to {host or 'another path'} ({error.code}), where the "
+                    "login is not sent: PREFECT_API_URL has to be the address of the API itself"
                 ) from error
             if error.code in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
                 raise Refused(f"the server refuses the login ({error.code})") from error
@@ -89,7 +93,7 @@ class Server:
             headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
         data = None if body is None else json.dumps(body).encode()
         address = os.environ["PREFECT_API_URL"].rstrip("/") + path
-        request = urllib.request.Request(address, data, headers)  # noqa: S310 - the user's own
+        request = urllib.request.Request(address, data, headers)  # noqa: S310 - the user configures the address
         with OPENER.open(request, timeout=REQUEST_SECONDS) as answer:
             text = answer.read()
         return json.loads(text) if text else None

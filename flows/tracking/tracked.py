@@ -1,4 +1,4 @@
-"""The decorators, and what a flow run that spans processes needs."""
+"""The decorators `flow` and `task`, and functions for a flow run that spans several processes."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _current: ContextVar[Run | None] = ContextVar("tracked_run", default=None)
 
 
 def flow(*, name: str, log_prints: bool = False) -> Callable[[F], F]:
-    """Make each call of the function a flow run, below the run that it is called in.
+    """Track each call of the function as a flow run, below the current run if there is one.
 
-    What is logged in it goes to the run's log; what is printed too, with `log_prints`.
+    Log messages go to the log of the run, and with `log_prints` also what is printed.
     """
 
     def make() -> Run:
@@ -42,23 +42,23 @@ def flow(*, name: str, log_prints: bool = False) -> Callable[[F], F]:
 
 
 def task(*, name: str) -> Callable[[F], F]:
-    """Make each call of the function a task run of the flow run that it is called in."""
+    """Track each call of the function as a task run of the current flow run."""
     return _decorator(lambda: TaskRun(name, _here()))
 
 
 @contextmanager
 def part_of(name: str, key: str) -> Iterator[None]:
-    """Take what happens inside as part of the flow run `key` of the flow `name`.
+    """Track what happens inside the block as part of the flow run `key` of the flow `name`.
 
-    For a job whose steps are processes of their own: the first of them makes the flow run, none
-    ends it, and `end` does.
+    This is for a job whose steps are separate processes. The first of them creates the flow run,
+    and `end` ends it.
     """
     with _Tracked(lambda: FlowRun(name, key=key), ends=False):
         yield
 
 
 def end(name: str, key: str, error: str | None = None) -> None:
-    """End the flow run `key` of the flow `name`: Failed where there is an error, else Completed."""
+    """End the flow run `key` of the flow `name`: as Failed if there is an error, else Completed."""
     state = {"type": "FAILED", "message": error} if error else {"type": "COMPLETED"}
     run = FlowRun(name, key=key)
     with _harmless():
@@ -67,7 +67,7 @@ def end(name: str, key: str, error: str | None = None) -> None:
 
 
 class _Tracked:
-    """A run that lasts as long as the `with`; nothing that tracking does comes out of it."""
+    """Tracks a `with` block as a run, and never lets an error of its own escape."""
 
     def __init__(self, make: Callable[[], Run], *, ends: bool = True) -> None:
         self._make, self._ends = make, ends
@@ -117,8 +117,8 @@ def _decorator(make: Callable[[], Run]) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(
-                f"{function.__qualname__} is a generator, whose steps cannot be told from those of "
-                "its caller: track the functions that it calls"
+                f"{function.__qualname__} is a generator, whose steps cannot be told apart from "
+                "those of its caller: track the functions that it calls instead"
             )
         if inspect.iscoroutinefunction(function):
 
@@ -140,7 +140,7 @@ def _decorator(make: Callable[[], Run]) -> Callable[[F], F]:
 
 
 def _here() -> Run | None:
-    """The run that the caller is in; in a thread that knows of none, the job's."""
+    """Return the current run; in a thread that does not have one, the outermost run of the job."""
     return _current.get() or (_recorder.open[0] if _recorder.open else None)
 
 

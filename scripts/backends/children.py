@@ -1,4 +1,4 @@
-"""The error of a service that failed, in the same words on both backends."""
+"""Builds the error of a failed service, in the same words for both backends."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ TAIL_LINES = 15
 
 
 def failure(name: str, code: int | None, output: str) -> StackError:
-    """The error of the service `name`, which ended with `code`: the one that it reported.
+    """The error of the service `name`, which exited with `code`.
 
-    A process that was killed, or that ended with a traceback, has reported none: then the error
-    shows its last lines.
+    It is the error that the process reported in its `output`. A process that was killed or ended
+    with a traceback has reported none; then the error shows its last lines.
     """
     error = errors.reported(output)
     if error and error.exit_code == code:
@@ -48,5 +48,5 @@ def _ill(what: str, expected: str, found: str, output: str) -> StackError:
 
 
 def tail(output: str) -> str:
-    """The last lines of `output`, without the reported errors."""
+    """The last lines of `output`, without the lines of JSON that report errors."""
     return "\n".join(errors.without_reports(output).splitlines()[-TAIL_LINES:])

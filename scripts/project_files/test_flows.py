@@ -1,4 +1,4 @@
-"""The promises of the flows that need no server. Type `pytest` in the folder of the project."""
+"""Tests of the flows that need no server. Type `pytest` in the folder of the project."""
 
 from pathlib import Path
 from typing import Any

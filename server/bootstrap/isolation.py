@@ -74,7 +74,7 @@ def _fork(
             try:
                 line = next(lines, None)
             except TimeoutError:
-                yield Ended(f"it takes longer than {seconds:.0f} seconds")
+                yield Ended(f"it takes longer than {seconds:g} seconds")
                 return
             if line is None:
                 _, status = os.waitpid(child, 0)

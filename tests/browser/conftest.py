@@ -1,4 +1,4 @@
-"""Chromium before a running stack on each backend, and what a failed test shows of its page."""
+"""Chromium with a running stack of each backend, and what a failed test reports of its page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAKE = {"embedded": stacks.make, "docker": docker_tests.make}
 TIMEOUT_MS = 60_000
 
-# A deployment of export that says no env, so that its form has one to ask for.
+# A deployment of export without an env, so that its form has to ask for one.
 NO_ENV = """
   - name: bare
     entrypoint: flows/export.py:export
@@ -50,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add what the person saw to the report of a failed test."""
+    """Add the page that the person saw to the report of a failed test."""
     report = yield
     person = getattr(item, "funcargs", {}).get("visitor")
     if report.failed and call.when == "call" and isinstance(person, Person):
@@ -58,25 +58,29 @@ def pytest_runtest_makereport(
     return report
 
 
-@pytest.fixture(scope="package", params=list(MAKE))
+# The UI comes from the same server on both. The slow tier looks at it with Docker too, and takes
+# the pictures.
+@pytest.fixture(
+    scope="package", params=["embedded", pytest.param("docker", marks=pytest.mark.slow)]
+)
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """A running stack as it is shipped, but for a password of any character and `bare`."""
+    """A running stack as it is shipped, with a nasty password and the deployment `bare`."""
     if request.param == "docker":
         request.getfixturevalue("base_images")
-    made = MAKE[request.param](tmp_path_factory, "browser")
-    claims.write_env(made)
-    made.edit("prefect.yaml", lambda text: text + NO_ENV)
-    with stacks.stack(made):
-        made.up()
-        yield made
+    stack = MAKE[request.param](tmp_path_factory, "browser")
+    claims.write_env(stack)
+    stack.edit("prefect.yaml", lambda text: text + NO_ENV)
+    with stacks.stack(stack):
+        stack.up()
+        yield stack
 
 
-# Playwright keeps an event loop in the main thread while it runs: not longer than needed.
+# Not for the whole session: Playwright has an event loop in the main thread as long as it runs.
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """The Chromium of Debian, without a page."""
     path = shutil.which("chromium")
     if not path:
         pytest.skip("there is no command chromium: apt install chromium")
@@ -91,7 +95,7 @@ def chromium() -> Iterator[Browser]:
 def visitor(
     chromium: Browser, stack: Stack, request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[Person]:
-    """Somebody at a new browser who has not signed in."""
+    """A person with a new browser who has not signed in."""
     context = chromium.new_context(
         viewport={"width": 1280, "height": 800},
         device_scale_factor=1,
@@ -100,8 +104,8 @@ def visitor(
         locale="en-US",
     )
     context.set_default_timeout(TIMEOUT_MS)
-    # The UI asks a host of Amplitude's for settings, also where analytics are off. What it needs
-    # has to come from the stack.
+    # Everything that the UI needs has to come from the stack. It asks a host of Amplitude for
+    # settings even where analytics are off.
     context.route(lambda url: not url.startswith(f"{stack.url}/"), lambda route: route.abort())
     kept = request.config.getoption("--update-images") and stack.backend == "docker"
     yield Person(context.new_page(), stack, Pictures(tmp_path, keep=kept))
@@ -110,6 +114,6 @@ def visitor(
 
 @pytest.fixture
 def person(visitor: Person) -> Person:
-    """Somebody who has signed in."""
+    """A person who has signed in."""
     visitor.sign_in()
     return visitor

@@ -1,4 +1,4 @@
-"""What a person does in the UI, in the words of the UI."""
+"""What a person does in the UI, named as the UI names it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOGIN = f"admin:{NASTY}"
 
 @dataclass
 class Person:
-    """Somebody at a browser."""
+    """A person with a browser."""
 
     page: Page
     stack: Stack
@@ -33,7 +33,7 @@ class Person:
         return self.page.get_by_role("main")
 
     def type_login(self, login: str) -> None:
-        """Open the stack's address and type `login` into the one field that is there."""
+        """Open the stack's address and type `login` into the only field of the page."""
         self.page.goto(self.stack.url)
         field = self.page.get_by_role("textbox")
         expect(field).to_have_count(1)
@@ -48,7 +48,7 @@ class Person:
     def open_deployment(self, name: str) -> None:
         """Open a deployment from the menu."""
         self.page.get_by_role("link", name="Deployments").click()
-        # A deployment's row links to its flow too, which may have the same name.
+        # The row of a deployment also links to its flow, which may have the same name.
         named = self.page.get_by_role("link", name=name, exact=True)
         named.and_(self.page.locator("[href*='/deployments/deployment/']")).click()
         expect(self.page.get_by_role("button", name="Run", exact=True)).to_be_visible()
@@ -62,7 +62,7 @@ class Person:
         expect(self.page.get_by_label("timeout_mins")).to_be_visible()
 
     def field(self, name: str) -> Locator:
-        """Label, description and value of one parameter of the form."""
+        """Return the part of the form with label, description and value of one parameter."""
         label = self.page.get_by_text(name, exact=True)
         values = self.page.locator(":scope > fieldset")
         return self.page.locator("div").filter(has=label).filter(has=values).last
@@ -72,7 +72,7 @@ class Person:
         self.page.get_by_role("button", name="Submit").click()
 
     def expect_refusal(self, why: str) -> None:
-        """See why the form was refused, below the field and as the answer of the API."""
+        """Expect the reason of a refusal below the field, and in the answer of the API."""
         expect(self.page.get_by_text(why, exact=True)).to_be_visible()
         expect(self.page.get_by_text(re.compile(f"^Error .*{re.escape(why)}$"))).to_be_visible()
 
@@ -81,19 +81,19 @@ class Person:
         self.pictures.take(self.page, name)
 
     def runs_by_hand(self, name: str) -> list[dict[str, Any]]:
-        """The runs of a deployment that no schedule made, as the API knows them."""
+        """Return the runs of a deployment that no schedule has made, as the API has them."""
         with self.stack.client() as client:
             body = {"deployments": {"id": {"any_": [deployment(client, name)["id"]]}}}
-            found = post(client, "/flow_runs/filter", body)
-        return [run for run in found if not run["auto_scheduled"]]
+            runs = post(client, "/flow_runs/filter", body)
+        return [run for run in runs if not run["auto_scheduled"]]
 
     def logged(self, run_id: str, text: str) -> bool:
-        """Whether a run has logged `text`, as the API knows it."""
+        """Whether a run has logged `text`, according to the API."""
         with self.stack.client() as client:
             return has_logged(client, run_id, text)
 
     def report(self) -> str:
-        """A picture and the text of the page, for a test that failed."""
+        """Return the path of a picture and the text of the page, for a test that failed."""
         path = self.pictures.folder / "failed.png"
         try:
             self.page.screenshot(path=path)

@@ -1,4 +1,4 @@
-"""The pictures of the documents: taken by the tests, kept when asked for, small."""
+"""Takes the pictures of the documents in the tests, and keeps small ones when asked to."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ COLOURS = 256
 
 @dataclass(frozen=True)
 class Pictures:
-    """Where pictures go."""
+    """Takes pictures into `folder`, and with `keep` also into the documents."""
 
     folder: Path
     keep: bool
-    """Whether they are also kept for the documents."""
 
     def take(self, page: Page, name: str) -> None:
         """Take a picture of what is on the screen."""
@@ -36,7 +35,7 @@ class Pictures:
 
 
 def smaller(png: bytes) -> bytes:
-    """The same picture with a palette of 256 colours, a third of the size."""
+    """Return the picture with a palette of 256 colours, which takes a third of the bytes."""
     to = io.BytesIO()
     with Image.open(io.BytesIO(png)) as taken:
         taken.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(

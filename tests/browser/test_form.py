@@ -1,4 +1,4 @@
-"""The form of a custom run: what it offers, and what becomes of it."""
+"""The form of a custom run: what it offers, what it refuses, and the run that comes of it."""
 
 import re
 
@@ -9,9 +9,9 @@ from tests.browser.person import Person
 from tests.stack import wait_for
 
 DESCRIPTIONS = (
-    "Environment to export the rows of.",
-    "First day to export, inclusive. From the beginning when left empty.",
-    "Minutes, at least 1, after which the export is given up. It is checked between rows.",
+    "Environment whose rows are exported.",
+    "First day to export, inclusive. No lower limit when left empty.",
+    "Minutes, at least 1, after which the export is given up. The time is checked between rows.",
     "Version of the dataset, or `latest` for the highest one.",
 )
 
@@ -77,11 +77,11 @@ def test_a_submitted_form_becomes_a_run_with_logs_and_an_artifact(person: Person
     page.get_by_role("link", name="orders-since-march").first.click()
     expect(main.get_by_text("Completed", exact=True).first).to_be_visible(timeout=180_000)
     runs = person.runs_by_hand("export/export")
-    [run] = [each for each in runs if each["name"] == "orders-since-march"]
+    [run] = [run for run in runs if run["name"] == "orders-since-march"]
     given = run["parameters"]
     chosen = {"env": given["env"], "min_date": given["min_date"], **given["output"]}
     assert chosen.items() >= {"env": "pro", "min_date": "2026-03-03", "max_rows": 20}.items()
-    # The page does not ask for the logs of a run that has completed, and the last ones come late.
+    # The page no longer asks for logs when a run has completed, and the last lines come late.
     wait_for("last line of the log", lambda: person.logged(run["id"], "Wrote /"))
     page.reload()
     log = page.get_by_role("log")

@@ -1,4 +1,4 @@
-"""A schedule that a person paused in the UI."""
+"""A schedule that a person has paused in the UI."""
 
 from playwright.sync_api import expect
 

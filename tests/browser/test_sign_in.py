@@ -1,4 +1,4 @@
-"""The way in."""
+"""Signing in: a wrong password is refused, and the login opens the dashboard."""
 
 import datetime as dt
 import re

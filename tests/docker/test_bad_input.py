@@ -72,7 +72,7 @@ def test_a_password_changed_after_the_database_was_made_is_refused(unstarted: St
     assert result.returncode == 2, unstarted.said[-1]
     assert "prefect.yaml line" in result.stderr
     assert "names a flow that does not exist" in result.stderr
-    assert f"{unstarted.name} is up, but not all that is declared could be made" in result.stderr
+    assert f"{unstarted.name} is up, but not every declaration could be applied" in result.stderr
     status = unstarted.status()
     shown = {service["name"]: service for service in status["services"]}
     assert not status["running"]

@@ -30,10 +30,10 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Running
 
 from flows import daily as shipped
+from flows.helpers.locks import lock
+from flows.helpers.notify import notify
 from flows.helpers.past_runs import find_runs, ran_within
-from flows.helpers.slack import notify
 from flows.helpers.tags import add_tags
-from flows.helpers.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,7 +188,7 @@ def race(name: str) -> int:
     @flow(name="racer")
     def racer() -> None:
         start.wait()
-        with turn(name) as mine:
+        with lock(name) as mine:
             acquired.append(mine)
             end.wait()
 
@@ -206,7 +206,7 @@ def probe_die(name: str) -> None:
 
     @flow(name="racer.dying")
     def dying() -> None:
-        with turn(name) as mine:
+        with lock(name) as mine:
             assert mine
             answer(str(flow_run.id))
             os.kill(os.getpid(), signal.SIGKILL)
@@ -214,12 +214,12 @@ def probe_die(name: str) -> None:
     dying()
 
 
-def probe_turn(name: str) -> bool:
+def probe_lock(name: str) -> bool:
     """Tell whether a new run acquires the lock."""
 
     @flow(name="racer.next")
     def following() -> bool:
-        with turn(name) as mine:
+        with lock(name) as mine:
             return mine
 
     return following()

@@ -1,4 +1,4 @@
-"""The helpers in `flows/helpers` against a real server: tags, past runs, turns, Slack."""
+"""The helpers in `flows/helpers` against a real server: tags, past runs, locks, Slack."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ class TestPastRuns:
         assert counts["found"] == 0
 
 
-class TestTurns:
+class TestLocks:
     def test_one_of_the_runs_that_ask_at_once_has_it(self, stack: Stack) -> None:
         assert probe(stack, "race", "race") == [1, 1, 1, 1]
 
     def test_a_run_that_died_has_it_until_the_server_knows(self, stack: Stack) -> None:
         dead = probe(stack, "die", "deadly", code=-9)
-        assert probe(stack, "turn", "deadly") is False
+        assert probe(stack, "lock", "deadly") is False
         with stack.client() as client:
             set_state(client, dead, "CRASHED")
-        assert probe(stack, "turn", "deadly") is True
+        assert probe(stack, "lock", "deadly") is True
 
 
 class TestNotify:

@@ -210,8 +210,8 @@ class TestDaily:
             assert len(worked) + len(skipped) == 5
             for run in skipped:
                 assert run["state"]["message"] in {
-                    "another run is at the work of snd",
-                    "the work of snd was done today",
+                    "another run is doing the work for snd",
+                    "the work for snd was already done today",
                 }
                 logged(client, run["id"], "Skipped: ")
             for run in worked:
@@ -223,7 +223,7 @@ class TestDaily:
         assert failed.startswith("Failed: ")
         assert "on purpose" in failed
         assert worked.startswith("Completed: Worked: ")
-        assert skipped == "Skipped: the work of pre was done today"
+        assert skipped == "Skipped: the work for pre was already done today"
 
 
 def test_the_example_of_the_documents_runs_as_it_says(stack: Stack) -> None:

@@ -1,1 +1,1 @@
-"""What the stack promises to a run, held against one fault at a time."""
+"""Tests the promises that the stack makes to a run against one fault at a time."""

@@ -1,4 +1,4 @@
-"""What became of every run that was accepted."""
+"""Counts what became of every run that was accepted."""
 
 from __future__ import annotations
 
@@ -21,66 +21,66 @@ MESSAGE_LENGTH = 160
 
 
 class Account(BaseModel):
-    """Counts of the runs of one trial, and how long it took until the last had ended."""
+    """Counts of the runs of one trial, and how long the last of them took to end."""
 
     accepted: int
-    unanswered: int  # asked for and never answered: it may be a run or not
+    unanswered: int  # asked for and never answered: it may have become a run or not
     completed: int
     executed_once: int
     executed_twice: int
-    completed_without_end: int  # Completed, and the ledger has no end of it
-    failed_though_done: int  # Failed or Crashed, and the ledger has its end
-    failed: int  # Failed, and its work is not done
-    killed: int  # Crashed, and its process is one that the fault itself has ended
-    crashed_at_work: int  # Crashed between its beginning and its end, by nobody's hand
-    crashed_unbegun: int  # Crashed, and it never was Running
+    completed_without_end: int  # Completed, but the ledger has no end of it
+    failed_though_done: int  # Failed or Crashed, but the ledger has its end
+    failed: int  # Failed before its work was done
+    killed: int  # Crashed, and the fault itself ended its process
+    crashed_at_work: int  # Crashed between its beginning and its end, though the fault spared it
+    crashed_unbegun: int  # Crashed without ever having been Running
     cancelled: int
-    stuck: int  # not ended when the bound was over
+    stuck: int  # not ended when the time allowed was over
     stuck_states: dict[str, int]
-    places_taken: dict[str, int]  # a minute after the last end, by limit
+    places_taken: dict[str, int]  # by limit, a minute after the last end
     recovery_seconds: float | None  # from the end of the fault to the last end; None: never
     places_seconds: float | None  # from the end of the fault until all places were free
-    messages: dict[str, int]  # of all that are not Completed
+    messages: dict[str, int]  # of all runs that are not Completed
 
     def lost(self) -> dict[str, int]:
-        """What no fault excuses."""
+        """Return the counts, other than 0, of what no fault excuses."""
         names = (
             *("executed_twice", "completed_without_end", "failed_though_done"),
             *("failed", "crashed_at_work", "crashed_unbegun", "cancelled", "stuck"),
         )
-        found = {name: getattr(self, name) for name in names}
-        return {name: count for name, count in found.items() if count}
+        counts = {name: getattr(self, name) for name in names}
+        return {name: count for name, count in counts.items() if count}
 
 
 def states(client: httpx.Client, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The runs by id; one that the server does not know is missing."""
+    """Return the runs by id, without those that the server does not know."""
     wanted = list(ids)
-    found: dict[str, dict[str, Any]] = {}
+    runs: dict[str, dict[str, Any]] = {}
     for first in range(0, len(wanted), PAGE):
         body = {"flow_runs": {"id": {"any_": wanted[first : first + PAGE]}}, "limit": PAGE}
-        found |= {each["id"]: each for each in post(client, "/flow_runs/filter", body)}
-    return found
+        runs |= {run["id"]: run for run in post(client, "/flow_runs/filter", body)}
+    return runs
 
 
 def open_runs(runs: Mapping[str, dict[str, Any]], ids: Iterable[str]) -> list[str]:
-    """The ids of those that have not ended."""
-    return [each for each in ids if runs.get(each, {}).get("state_type") not in TERMINAL]
+    """Return the ids of the runs that have not ended."""
+    return [run_id for run_id in ids if runs.get(run_id, {}).get("state_type") not in TERMINAL]
 
 
 def places(client: httpx.Client) -> dict[str, int]:
-    """What is taken of each limit: of the pool by all of its runs, of the others by their slots."""
+    """Return how many places of each limit are taken: runs of the pool, slots of the others."""
     body = {
         "flows": {"name": {"any_": ["accounted"]}},
         "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}},
     }
     taken = {"pool": int(post(client, "/flow_runs/count", body))}
-    for each in post(client, "/v2/concurrency_limits/filter", {}):
-        name = "deployment" if each["name"].startswith("deployment:") else each["name"]
-        taken[name] = taken.get(name, 0) + int(each["active_slots"])
+    for limit in post(client, "/v2/concurrency_limits/filter", {}):
+        name = "deployment" if limit["name"].startswith("deployment:") else limit["name"]
+        taken[name] = taken.get(name, 0) + int(limit["active_slots"])
     return {name: count for name, count in taken.items() if count}
 
 
-def make(  # noqa: PLR0913 - all that is known
+def make(  # noqa: PLR0913 - an account is made of all of these
     accepted: Mapping[str, str],
     unanswered: Iterable[str],
     runs: Mapping[str, dict[str, Any]],
@@ -91,14 +91,14 @@ def make(  # noqa: PLR0913 - all that is known
     recovery_seconds: float | None,
     places_seconds: float | None,
 ) -> Account:
-    """Count.
+    """Count what became of the runs of a trial.
 
     Args:
         accepted: The ids of the runs by key.
         unanswered: The keys of what was asked for and never answered.
-        runs: What the server says of them by id.
-        ledger: What they say themselves.
-        ended: The processes of runs that the fault itself has ended.
+        runs: What the server says about the runs, by id.
+        ledger: What the runs have written themselves.
+        ended: The pids of the runs that the fault itself has ended.
         taken: The places that are still taken.
         recovery_seconds: From the end of the fault to the last end.
         places_seconds: From the end of the fault until all places were free.
@@ -109,8 +109,8 @@ def make(  # noqa: PLR0913 - all that is known
     for key, run_id in accepted.items():
         run = runs.get(run_id, {"state_type": "UNKNOWN", "state": {"name": "unknown"}})
         state, done = run["state_type"], ledger.ends[key] > 0
-        # Running counts as begun: what was told so may not be run again, whether or not its code
-        # came to its first line.
+        # Running counts as begun, whether or not the code came to its first line: a run that was
+        # Running may not be started again.
         begun = ledger.starts[key] > 0 or run.get("start_time") is not None
         pid = ledger.pids.get(key) or int(run.get("infrastructure_pid") or 0)
         killed = begun and pid in ended

@@ -1,4 +1,4 @@
-"""The flow that the suite counts: it writes down its own beginning and end, outside the stack."""
+"""The flow whose runs the suite counts: it writes its beginning and end to a file elsewhere."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def note(ledger: str, word: str, key: str) -> None:
 
 @flow
 def accounted(key: str, ledger: str, seconds: float = 0, limit: str = "", writes: str = "") -> None:
-    """Work for so long, holding a slot of a global limit if one is named.
+    """Work for `seconds`, holding a slot of a global limit if one is named.
 
     Args:
         key: Names this run in the ledger.
-        ledger: A file that is there already.
+        ledger: An existing file, which gets a line at the beginning and one at the end.
         seconds: How long the work takes.
         limit: The global concurrency limit that the work needs.
         writes: A file that the work writes 64 kB to.
@@ -42,7 +42,7 @@ def accounted(key: str, ledger: str, seconds: float = 0, limit: str = "", writes
 
 @flow
 def eats(megabytes: int) -> None:
-    """Take so much memory, and keep it until the kernel or the end of a minute comes."""
+    """Take memory and keep it for a minute, unless the kernel ends the run before."""
     eaten = [b"x" * 2**20 for _ in range(megabytes)]
     time.sleep(60)
     eaten.clear()

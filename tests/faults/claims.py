@@ -1,4 +1,4 @@
-"""What every trial has to end with, whatever the fault was."""
+"""What has to be true at the end of every trial, whatever the fault was."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ if TYPE_CHECKING:
     from tests.faults.trial import Trial
 
 
-def ends_well(ground: Ground, found: Trial) -> None:
+def ends_well(ground: Ground, result: Trial) -> None:
     """Every accepted run has ended truthfully, no place is lost, and the stack works and says so.
 
-    Only those runs may be Crashed whose processes the fault itself has ended.
+    Only runs whose processes the fault itself has ended may be Crashed.
     """
-    account = found.account
+    account = result.account
     said = f"{account.messages or ''} {account.stuck_states or ''}".strip()
     assert account.accepted, "no run was accepted"
     assert not account.lost(), f"{account.lost()}; {said}"
     assert account.completed + account.killed == account.accepted
     assert not account.places_taken, f"places that nobody holds: {account.places_taken}"
-    assert found.well_seconds is not None, f"status does not say that all is well: {found.problems}"
+    well = result.well_seconds is not None
+    assert well, f"status does not say that all is well: {result.problems}"
     works(ground)
 
 
 def works(ground: Ground) -> None:
-    """A run that is asked for now is Completed: nothing needs a hand."""
+    """A run that is asked for now is Completed, without anybody's help."""
     with ground.stack.client() as client:
         complete(client, "hello/hello")

@@ -1,7 +1,7 @@
-/* A wall clock that is ahead by what a file says, for the processes that have this preloaded.
+/* Sets the time of day ahead by the seconds that a file holds, in processes that preload this.
 
-   Only the time of day is moved: timers go on, as when a machine's clock is set. libfaketime 0.9.10
-   cannot do that: with the monotonic clock left alone, clock_nanosleep fails with EINVAL. */
+   Timers go on as before, as they do when somebody sets a machine's clock. libfaketime 0.9.10 cannot
+   do this: when it leaves the monotonic clock alone, clock_nanosleep fails with EINVAL. */
 
 #define _GNU_SOURCE
 #include <fcntl.h>

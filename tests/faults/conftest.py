@@ -1,4 +1,4 @@
-"""One stack for the faults that leave none behind, and a line on the page for each of them."""
+"""The stack that faults share, and the line that each fault gets on the page of reliability."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def make(factory: pytest.TempPathFactory, name: str = "faults") -> Stack:
-    """A stack with the flow of the suite in a clone of its own, not started."""
+    """Return a stack in a clone of its own, with the flow of the suite; it is not started."""
     root = stacks.clone(factory.mktemp(name))
     return declare(Stack(root, f"test-{name}-{os.getpid()}", stacks.free_port(), "embedded"))
 
@@ -43,20 +43,20 @@ def make(factory: pytest.TempPathFactory, name: str = "faults") -> Stack:
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """The stack that faults share."""
-    with ledger.kept() as path, stacks.stack(make(tmp_path_factory)) as made:
-        yield Ground(made, path)
+    with ledger.kept() as path, stacks.stack(make(tmp_path_factory)) as stack:
+        yield Ground(stack, path)
 
 
 @pytest.fixture
 def ground(shared: Ground) -> Ground:
-    """The shared stack, running, well, with nothing left of the fault before."""
+    """The shared stack: it runs, is well, and has nothing left from the fault before."""
     shared.ready()
     return shared
 
 
 @pytest.fixture
 def expendable(ground: Ground, request: pytest.FixtureRequest) -> Iterator[Ground]:
-    """The shared stack for tests that damage it; after one that failed, nothing of it is left."""
+    """The shared stack for a test that damages it. If the test fails, the stack is removed."""
     declared = ground.stack.root / "prefect.yaml"
     text = declared.read_text()
     yield ground
@@ -67,7 +67,7 @@ def expendable(ground: Ground, request: pytest.FixtureRequest) -> Iterator[Groun
 
 @pytest.fixture
 def measured(request: pytest.FixtureRequest) -> Measured:
-    """What the page of reliability shows of this fault; the test fills it."""
+    """What the page of reliability shows about this fault; the test fills it in."""
     stash: pytest.Stash = request.node.stash
     return stash.setdefault(MEASURED, {})
 
@@ -76,7 +76,7 @@ def measured(request: pytest.FixtureRequest) -> Measured:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Keep the line of a fault that was tried, whether the promise held or not."""
+    """Keep the line of a fault whether or not its promise has held."""
     result = yield
     item.stash[FAILED] = item.stash.get(FAILED, False) or result.failed
     path, mark = item.config.getoption("--reliability", None), item.get_closest_marker("fault")

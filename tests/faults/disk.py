@@ -1,4 +1,4 @@
-"""Small file systems of a stack's own, which a test fills to the last byte."""
+"""Small file systems that a test can fill to the last byte."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHUNKS = (2**20, 4096, 1)  # bytes: a large step first, then what is left
 
 @contextmanager
 def mounted(folder: Path, megabytes: int) -> Iterator[None]:
-    """A file system of its own at `folder`; the test is skipped where none can be mounted."""
+    """Mount a file system of `megabytes` at `folder`; skip the test where that is not possible."""
     folder.mkdir(parents=True, exist_ok=True)
     argv = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=755", "tmpfs", str(folder)]
     result = subprocess.run(argv, check=False, capture_output=True, text=True)
@@ -35,7 +35,7 @@ def mounted(folder: Path, megabytes: int) -> Iterator[None]:
 
 @contextmanager
 def filled(folder: Path) -> Iterator[None]:
-    """Leave no byte on the file system of `folder`; what took them is removed in the end."""
+    """Leave no byte free on the file system of `folder` until the block ends."""
     path = folder / "filler"
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
@@ -47,7 +47,7 @@ def filled(folder: Path) -> Iterator[None]:
 
 
 def top_up(file: int) -> None:
-    """Write until there is no room."""
+    """Write to `file` until its file system has no room left."""
     for size in CHUNKS:
         with contextlib.suppress(OSError):
             while True:
@@ -56,7 +56,7 @@ def top_up(file: int) -> None:
 
 @contextmanager
 def open_folder() -> Iterator[Path]:
-    """A folder that every user can enter, so that all of a stack that root starts is below it."""
+    """Yield a folder that all users can enter, so that root's stack keeps its data below it."""
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     folder.chmod(0o755)
     try:

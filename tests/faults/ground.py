@@ -1,4 +1,4 @@
-"""The stack that faults are tried on: one for many of them, made anew when one has left a mark."""
+"""The stack that faults are tried on. Many share it; it is made anew when one has left traces."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DEPLOYMENT = """
 
 
 def declare(stack: Stack, pool: str = "default") -> Stack:
-    """Give the clone the flow of the suite, its deployments and its limits, for runs in `pool`."""
+    """Give the clone the flow of the suite, with its limits and with deployments to `pool`."""
     shutil.copy(FLOWS, stack.root / "flows/accounted.py")
     added = "".join(
         DEPLOYMENT.format(name=name, flow=flow, limit=limit, pool=pool)
@@ -60,25 +60,25 @@ def declare(stack: Stack, pool: str = "default") -> Stack:
 
 @dataclass
 class Ground:
-    """A stack and a ledger. `ledger` is the path that its flows write to."""
+    """A stack, and the ledger that its flows write to."""
 
     stack: Stack
-    ledger: Path  # as the tests read it
-    written: str = field(default="")  # as the flows name it, if that is another path
+    ledger: Path  # where the tests read it
+    written: str = field(default="")  # its path for the flows, if that is another one
 
     @property
     def base(self) -> Path:
-        """Where an embedded stack keeps its things."""
+        """The folder that holds everything of an embedded stack."""
         return self.stack.root / ".stack" / self.stack.name
 
     def ready(self) -> None:
-        """Have a stack that runs, is well and has nothing left of the trial before."""
+        """Make sure that the stack runs, is well and has nothing left from the trial before."""
         if watch.ask(self.stack).well and not self._marked():
             return
         self.renew()
 
     def renew(self) -> None:
-        """Start anew, with nothing of what was."""
+        """Remove the stack with all its data and start it anew."""
         self.stack.down("--volumes")
         self.stack.up()
         wait_for("stack that is well", lambda: watch.ask(self.stack).well, 60)

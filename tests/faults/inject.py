@@ -1,4 +1,4 @@
-"""Ways to hurt a stack, each of which puts back what it took."""
+"""Ways to hurt a stack. What they take away, they put back."""
 
 from __future__ import annotations
 
@@ -30,36 +30,36 @@ SOCKET_OPTION = "unix_socket_directories="
 
 
 def service(ground: Ground, name: str) -> psutil.Process:
-    """The main process of a service, once it has one."""
+    """Wait until a service has a main process and return it."""
 
     def probe() -> psutil.Process | None:
         with contextlib.suppress(psutil.NoSuchProcess, OSError, ValueError):
             state = json.loads((ground.base / "state.json").read_text())
-            [pid] = [each["pid"] for each in state["services"] if each["name"] == name]
+            [pid] = [it["pid"] for it in state["services"] if it["name"] == name]
             return psutil.Process(pid) if pid else None
         return None
 
-    found: psutil.Process = wait_for(f"process of {name}", probe)
-    return found
+    process: psutil.Process = wait_for(f"process of {name}", probe)
+    return process
 
 
 def supervisor(ground: Ground) -> psutil.Process:
-    """The process that starts all others."""
+    """Return the supervisor's process, which has started all others."""
     return psutil.Process(json.loads((ground.base / "state.json").read_text())["pid"])
 
 
 def runs(ground: Ground) -> list[psutil.Process]:
-    """The processes of runs: children of the worker that lead a session of their own."""
+    """Return the processes of runs: children of the worker that lead a session of their own."""
     return [each for each in children(service(ground, "worker")) if leads_session(each)]
 
 
 def templates(ground: Ground) -> list[psutil.Process]:
-    """What runs are forked from."""
+    """Return the templates that runs are forked from."""
     return [each for each in children(service(ground, "worker")) if not leads_session(each)]
 
 
 def kill_worker(ground: Ground) -> set[int]:
-    """Kill the worker; the processes of the runs that die with it, which no new one is among."""
+    """Kill the worker; return the pids of the runs that die with it. No run starts meanwhile."""
     worker = service(ground, "worker")
     ended = freeze(worker)
     kill(worker)
@@ -67,60 +67,60 @@ def kill_worker(ground: Ground) -> set[int]:
 
 
 def freeze(worker: psutil.Process) -> set[int]:
-    """Have it start no more runs; those that it has, by the numbers that they know themselves."""
-    for each in (worker, *(each for each in children(worker) if not leads_session(each))):
+    """Stop a worker from starting runs; return the pids of those that it has, as they see them."""
+    for process in (worker, *(each for each in children(worker) if not leads_session(each))):
         with contextlib.suppress(psutil.NoSuchProcess):
-            each.suspend()
+            process.suspend()
     return {own_pid(each) for each in children(worker) if leads_session(each)}
 
 
 def own_pid(process: psutil.Process) -> int:
-    """What the process takes for its number: in a container, another than the host's."""
+    """Return the pid that a process sees itself: in a container, it differs from the host's."""
     try:
         status = Path(f"/proc/{process.pid}/status").read_text()
     except OSError:
         return process.pid
-    [line] = [each for each in status.splitlines() if each.startswith("NSpid:")]
+    [line] = [line for line in status.splitlines() if line.startswith("NSpid:")]
     return int(line.split()[-1])
 
 
 def kill(process: psutil.Process) -> None:
-    """End it at once, and wait until it has gone."""
+    """Kill a process and wait until it is gone."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process.kill()
     wait_for(f"end of process {process.pid}", lambda: not _alive(process), 30)
 
 
 def kill_all(ground: Ground) -> set[int]:
-    """End every process of the stack at once, as a power cut does; those of runs."""
+    """Kill every process of the stack at once, as a power cut does; return the pids of its runs."""
     first = supervisor(ground)
     ended = freeze(service(ground, "worker"))
-    found = [first, *first.children(recursive=True)]
-    for each in found:
+    everything = [first, *first.children(recursive=True)]
+    for process in everything:
         with contextlib.suppress(psutil.NoSuchProcess):
-            each.kill()
-    wait_for("end of all processes", lambda: not any(map(_alive, found)), 30)
+            process.kill()
+    wait_for("end of all processes", lambda: not any(map(_alive, everything)), 30)
     return ended
 
 
 def journals(ground: Ground) -> list[Path]:
-    """The folders in which the worker, and others before it, have noted their runs."""
+    """Return the folders of the journals of this worker and of those before it."""
     return [
-        each.parent for each in ground.base.rglob("lock") if UUID_NAME.fullmatch(each.parent.name)
+        lock.parent for lock in ground.base.rglob("lock") if UUID_NAME.fullmatch(lock.parent.name)
     ]
 
 
 def postgres_data(ground: Ground) -> Path:
-    """The data directory of the PostgreSQL that runs."""
+    """Return the data directory of the running PostgreSQL."""
     command = service(ground, "postgres").cmdline()
     return Path(command[command.index("-D") + 1])
 
 
 def connect(ground: Ground, socket: Path) -> Connection:
-    """A connection with the stack's login.
+    """Connect to the database with the stack's login.
 
     Raises:
-        psycopg2.OperationalError: PostgreSQL does not answer, or takes no more.
+        psycopg2.OperationalError: PostgreSQL does not answer, or has no connection left.
     """
     password = (ground.base / "secrets" / secrets.DATABASE_PASSWORD).read_text()
     return psycopg2.connect(
@@ -134,14 +134,14 @@ def connect(ground: Ground, socket: Path) -> Connection:
 
 
 def socket_folder(ground: Ground) -> Path:
-    """Where the PostgreSQL that runs listens."""
+    """Return the folder of the socket that the running PostgreSQL listens on."""
     command = service(ground, "postgres").cmdline()
-    option = next(each for each in command if each.startswith(SOCKET_OPTION))
+    option = next(word for word in command if word.startswith(SOCKET_OPTION))
     return Path(option.removeprefix(SOCKET_OPTION))
 
 
 def postgres_answers(ground: Ground, socket: Path) -> bool:
-    """Whether it takes a connection."""
+    """Whether PostgreSQL takes a connection."""
     try:
         connect(ground, socket).close()
     except psycopg2.OperationalError:
@@ -151,9 +151,9 @@ def postgres_answers(ground: Ground, socket: Path) -> bool:
 
 @contextmanager
 def postgres_away(ground: Ground) -> Iterator[None]:
-    """Kill the postmaster and let none start; in the end one does, and answers.
+    """Kill the postmaster and let none start until the block ends; then wait until one answers.
 
-    PostgreSQL refuses data without PG_VERSION and touches nothing of them.
+    Without PG_VERSION, PostgreSQL refuses to start on the data and leaves them as they are.
     """
     data, socket = postgres_data(ground), socket_folder(ground)
     version, aside = data / "PG_VERSION", data / "PG_VERSION.aside"
@@ -167,12 +167,12 @@ def postgres_away(ground: Ground) -> Iterator[None]:
 
 
 def wait_for_postgres(ground: Ground, socket: Path) -> None:
-    """Return when PostgreSQL takes connections again, which nobody has to help it to."""
+    """Wait until PostgreSQL takes connections again, which it has to do without help."""
     wait_for("PostgreSQL that answers", lambda: postgres_answers(ground, socket), 60)
 
 
 def exhaust_connections(ground: Ground, seconds: float) -> int:
-    """Take every connection that becomes free, for so long; how many were held in the end."""
+    """Take every free connection for `seconds`; return how many were held in the end."""
     socket = socket_folder(ground)
     held: list[Connection] = []
     deadline = time.monotonic() + seconds
@@ -181,25 +181,25 @@ def exhaust_connections(ground: Ground, seconds: float) -> int:
             try:
                 held.append(connect(ground, socket))
             except psycopg2.OperationalError:
-                time.sleep(0.05)  # all taken: the next one that is given back
+                time.sleep(0.05)  # all are taken: wait for one to be given back
         return len(held)
     finally:
-        for each in held:
-            each.close()
+        for connection in held:
+            connection.close()
 
 
 def children(process: psutil.Process) -> list[psutil.Process]:
-    """Those of its children that live."""
-    found = []
-    for each in process.children():
+    """Return the children of a process that are alive."""
+    alive = []
+    for child in process.children():
         with contextlib.suppress(psutil.NoSuchProcess):
-            if each.status() != psutil.STATUS_ZOMBIE:
-                found.append(each)
-    return found
+            if child.status() != psutil.STATUS_ZOMBIE:
+                alive.append(child)
+    return alive
 
 
 def leads_session(process: psutil.Process) -> bool:
-    """Whether it is a run: a template is of its worker's session."""
+    """Whether a child of a worker is a run: a template belongs to the worker's session."""
     try:
         return os.getsid(process.pid) == process.pid
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""What the runs themselves have written down: the only witness that no fault can touch."""
+"""What the runs themselves have written down, in a file that no fault can reach."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ledger:
-    """How often each key was begun and ended, and the processes that began it."""
+    """By key: how often it was begun and ended, and the pid that wrote last."""
 
     starts: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
@@ -24,18 +24,18 @@ class Ledger:
 
 
 def read(path: Path) -> Ledger:
-    """The ledger as it stands; a line that is still being written is not in it."""
-    found = Ledger()
+    """Read a ledger, without a last line that is still being written."""
+    ledger = Ledger()
     for line in path.read_text().split("\n")[:-1]:
         word, key, pid = line.split()
-        (found.starts if word == "start" else found.ends)[key] += 1
-        found.pids[key] = int(pid)
-    return found
+        (ledger.starts if word == "start" else ledger.ends)[key] += 1
+        ledger.pids[key] = int(pid)
+    return ledger
 
 
 @contextmanager
 def kept() -> Iterator[Path]:
-    """An empty ledger in a folder of its own that the account of any stack can write to."""
+    """Yield the path of an empty ledger, which the users of every stack can write to."""
     folder = Path(tempfile.mkdtemp(prefix="ledger-"))
     folder.chmod(0o755)
     path = folder / "ledger"

@@ -1,4 +1,4 @@
-"""Creates runs while a fault goes on, as a careful client does: with a key, until answered."""
+"""Creates runs during a fault as a careful client does: with a key, and until it gets an answer."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
     from tests.stack import Stack
 
-# Work of no length, of some seconds and of ten, taken in turn.
+# How long the work of each run takes; the runs take these values in turn.
 SECONDS = (0, 0, 2, 0, 2, 0, 0, 10)
 GLOBAL_LIMIT = "of-faults"
 PLAIN, BY_DEPLOYMENT, BY_GLOBAL = "plain", "by-deployment", "by-global"
-# Of five runs one holds a slot of a global limit, one is of a deployment with a limit.
+# Of five runs, one holds a slot of a global limit, and one belongs to a deployment with a limit.
 KINDS = (BY_GLOBAL, BY_DEPLOYMENT, PLAIN, PLAIN, PLAIN)
 AGAIN_SECONDS = 0.5
 LEAST_ERROR_TO_RETRY = 500
 
 
 class Load(threading.Thread):
-    """Asks for `count` runs: a third at once, the others evenly over `seconds`.
+    """Asks for `count` runs, a third of them at once and the others evenly over `seconds`.
 
-    `accepted` has the id of each run that was answered for, by key. A key that never had an answer
-    until `give_up` is in `unanswered`: whether it has become a run is not known.
+    `accepted` has the ids of the runs that the server has confirmed, by key. `unanswered` has the
+    keys that got no answer before `give_up`: nobody knows whether they have become runs.
     """
 
     def __init__(self, stack: Stack, ledger: Path | str, count: int, seconds: float) -> None:
-        """Look up the deployments while the API still answers; nothing is created."""
+        """Look up the deployments, while the API still answers."""
         super().__init__(name="load", daemon=True)
         self.accepted: dict[str, str] = {}
         self.unanswered: set[str] = set()
@@ -59,7 +59,7 @@ class Load(threading.Thread):
                 self._create(f"{prefix}-{number:03}", number)
 
     def give_up(self) -> None:
-        """Stop to ask for what was not answered yet, and wait until it has stopped."""
+        """Stop asking for runs that got no answer yet, and wait for the thread to end."""
         self._given_up.set()
         self.join()
 

@@ -1,4 +1,4 @@
-"""What is promised to a run, each with its bound; the tests of this folder name them by number."""
+"""The promises that the stack makes to a run. The tests of this folder name them by number."""
 
 from __future__ import annotations
 

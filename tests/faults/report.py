@@ -1,4 +1,4 @@
-"""Writes `docs/reliability.md` from the lines of a run."""
+"""Writes `docs/reliability.md` from the results of the suite."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ NOT_HELD = "Not every promise held in this run:"
 
 
 def write(source: Path) -> Path:
-    """Write the page beside `source`; the page."""
+    """Write the page beside `source`; return its path."""
     page = source.with_suffix(".md")
     page.write_text(render(read(source)))
     return page
 
 
 def render(results: Results) -> str:
-    """The page."""
+    """Return the text of the page."""
     promises = [f"{number}. {text}" for number, text in PROMISES.items()]
     tried = [each for each in results.rows if each.outcome != "not tried"]
     lines = [
@@ -74,12 +74,12 @@ def _line(row: Row) -> str:
 
 
 def _reasons(heading: str, rows: list[Row], outcome: str) -> list[str]:
-    found = [f"- {each.fault}: {_plain(each.why)}" for each in rows if each.outcome == outcome]
-    return [heading, "", *found, ""] if found else []
+    reasons = [f"- {row.fault}: {_plain(row.why)}" for row in rows if row.outcome == outcome]
+    return [heading, "", *reasons, ""] if reasons else []
 
 
 def _plain(text: str) -> str:
-    """Somebody else's words, as words of a page."""
+    """Quote a message, so that nothing in it is taken for Markdown."""
     return "`" + text.replace("`", "'").replace("\n", " ") + "`" if text else "no reason given"
 
 
@@ -89,6 +89,6 @@ def _days(rows: list[Row]) -> str:
 
 
 def _loads(rows: list[Row]) -> str:
-    """How busy the machine was, which is in every figure of seconds."""
+    """Say how busy the machine was, which every figure in seconds depends on."""
     loads = [each.load for each in rows] or [0.0]
     return f"under a load of {min(loads)} to {max(loads)}"

@@ -1,4 +1,4 @@
-"""The measured lines of a run of the suite, in one JSON file."""
+"""Keeps what the suite has measured, a line for each fault, in one JSON file."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def _commit() -> str:
-    """The commit that is tried; empty outside of a checkout."""
+    """Return the commit that is tested; empty outside a checkout."""
     argv = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    found = subprocess.run(argv, check=False, capture_output=True, text=True, cwd=ROOT)
-    return found.stdout.strip()
+    described = subprocess.run(argv, check=False, capture_output=True, text=True, cwd=ROOT)
+    return described.stdout.strip()
 
 
 class Row(BaseModel):
-    """One fault that was tried."""
+    """The result of one fault."""
 
     test: str
     fault: str
@@ -39,23 +39,23 @@ class Row(BaseModel):
 
 
 class Results(BaseModel):
-    """All lines, and the machine."""
+    """The results of all faults, and the machine that they were measured on."""
 
     machine: str = Field(
         default_factory=lambda: f"{os.cpu_count()} cores, Linux {platform.release()}"
     )
-    note: str = ""  # what a reader has to know of these lines; gone with the next one
+    note: str = ""  # what a reader has to know about these results; the next one removes it
     rows: list[Row] = []
 
 
 def read(path: Path) -> Results:
-    """The lines that there are; none where there is no file yet."""
+    """Return the results in a file; none if there is no file yet."""
     return Results.model_validate_json(path.read_text()) if path.exists() else Results()
 
 
 def add(path: Path, row: Row) -> None:
-    """Put a line in, in place of an earlier one of the same test."""
-    found = Results(rows=read(path).rows)
-    found.rows = [each for each in found.rows if each.test != row.test] + [row]
-    found.rows.sort(key=lambda each: (min(each.promises), each.test))
-    path.write_text(found.model_dump_json(indent=1) + "\n")
+    """Add the result of a test to a file, in place of its earlier one."""
+    results = Results(rows=read(path).rows)
+    results.rows = [each for each in results.rows if each.test != row.test] + [row]
+    results.rows.sort(key=lambda each: (min(each.promises), each.test))
+    path.write_text(results.model_dump_json(indent=1) + "\n")

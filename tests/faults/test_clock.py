@@ -30,7 +30,7 @@ AHEAD_SECONDS = 20
 
 @pytest.fixture
 def clocked() -> Iterator[tuple[Ground, Path]]:
-    """A running stack whose clock is this machine's and what a file says on top of it."""
+    """A running stack whose clock is ahead of this machine's by the seconds that a file holds."""
     if not shutil.which("cc"):
         pytest.skip("no C compiler is here, for what gives one stack a clock: apt install gcc")
     with disk.open_folder() as folder, ledger.kept() as path:
@@ -38,15 +38,15 @@ def clocked() -> Iterator[tuple[Ground, Path]]:
         subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(SOURCE)], check=True)
         clock.write_bytes(struct.pack("l", 0))
         root = stacks.clone(folder / "clone")
-        made = declare(Stack(root, f"test-clock-{os.getpid()}", stacks.free_port(), "embedded"))
-        made.variables |= {"LD_PRELOAD": str(library), "CLOCK_AHEAD": str(clock)}
-        with stacks.stack(made):
-            made.up()
-            yield Ground(made, path), clock
+        stack = declare(Stack(root, f"test-clock-{os.getpid()}", stacks.free_port(), "embedded"))
+        stack.variables |= {"LD_PRELOAD": str(library), "CLOCK_AHEAD": str(clock)}
+        with stacks.stack(stack):
+            stack.up()
+            yield Ground(stack, path), clock
 
 
 def set_clock(path: Path, ahead_seconds: int) -> None:
-    """Set the clock of all processes at once: they have the file in their memory."""
+    """Set the clock of all processes at once, through the file that they have mapped."""
     with path.open("r+b") as file:
         file.write(struct.pack("l", ahead_seconds))
 
@@ -69,9 +69,9 @@ def test_no_run_is_doubled_when_the_clock_jumps(
         set_clock(clock, 0)
         return ()
 
-    found = trial.run(ground, jumps, runs=40, spread_seconds=30)
-    measured |= found.measured()
-    ends_well(ground, found)
+    result = trial.run(ground, jumps, runs=40, spread_seconds=30)
+    measured |= result.measured()
+    ends_well(ground, result)
     with ground.stack.client() as client:
         body = {"flow_runs": {"tags": {"all_": ["auto-scheduled"]}}, "limit": 200}
         runs = post(client, "/flow_runs/filter", body)

@@ -1,4 +1,4 @@
-"""Clones are copied, moved, or have one name: none touches the data of another."""
+"""Clones that are copied, moved, or have stacks of one name never touch each other's data."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 @pytest.fixture
 def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, str]]:
-    """A stack that is down, and a run that it has done."""
-    with stacks.stack(make(tmp_path_factory, "original")) as made:
-        made.up()
-        with made.client() as client:
+    """A stack that is down, and the id of a run that it has completed."""
+    with stacks.stack(make(tmp_path_factory, "original")) as stack:
+        stack.up()
+        with stack.client() as client:
             run = complete(client, "hello/hello")["id"]
-        made.down()
-        yield made, run
+        stack.down()
+        yield stack, run
 
 
 def elsewhere(stack: Stack, root: Path) -> Stack:
-    """The stack of the same name in another clone, on another port."""
+    """Return the stack of the same name in another clone, on another port."""
     return dataclasses.replace(stack, root=root, port=stacks.free_port(), said=[])
 
 
 def has(stack: Stack, run: str) -> bool:
-    """Whether it knows the run, which it has done."""
+    """Whether the stack has the run, as completed."""
     with stack.client() as client:
         return bool(get(client, f"/flow_runs/{run}")["state_type"] == "COMPLETED")
 

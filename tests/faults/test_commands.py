@@ -1,4 +1,4 @@
-"""Two commands at once, on a stack that is down."""
+"""Two commands at once on the same stack."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SECONDS = 180
 
 
-def typed(stack: Stack, *arguments: str) -> subprocess.Popen[str]:
-    """A command that goes on; what it prints is kept."""
+def start_command(stack: Stack, *arguments: str) -> subprocess.Popen[str]:
+    """Start a command; `output_of` returns what it prints."""
     return subprocess.Popen(
         ["scripts/stack", *arguments],
         cwd=stack.root,
@@ -36,10 +36,10 @@ def typed(stack: Stack, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def heard(process: subprocess.Popen[str]) -> str:
-    """What it printed until its end, but for the login: a failure is kept on the page."""
+def output_of(process: subprocess.Popen[str]) -> str:
+    """Wait for a command; return what it printed, without the login, which no page may show."""
     lines = process.communicate(timeout=SECONDS)[0].splitlines()
-    return "\n".join(each for each in lines if not each.startswith("login"))
+    return "\n".join(line for line in lines if not line.startswith("login"))
 
 
 @pytest.mark.fault(
@@ -48,8 +48,8 @@ def heard(process: subprocess.Popen[str]) -> str:
 def test_two_up_at_once_both_succeed(ground: Ground, measured: Measured) -> None:
     ground.stack.down()
     began = time.monotonic()
-    both = [typed(ground.stack, "up", "--embedded") for _ in range(2)]
-    said = [heard(each) for each in both]
+    both = [start_command(ground.stack, "up", "--embedded") for _ in range(2)]
+    said = [output_of(each) for each in both]
     measured["exit codes"] = " and ".join(str(each.returncode) for each in both)
     measured["both, s"] = round(time.monotonic() - began, 1)
     assert [each.returncode for each in both] == [0, 0], said
@@ -65,10 +65,10 @@ def test_two_up_at_once_both_succeed(ground: Ground, measured: Measured) -> None
 )
 def test_down_during_up_waits_for_it(ground: Ground, measured: Measured) -> None:
     ground.stack.down()
-    up = typed(ground.stack, "up", "--embedded")
+    up = start_command(ground.stack, "up", "--embedded")
     wait_for("a supervisor", (ground.base / "state.json").exists)
-    down = typed(ground.stack, "down")
-    said = [heard(each) for each in (up, down)]
+    down = start_command(ground.stack, "down")
+    said = [output_of(each) for each in (up, down)]
     measured["exit codes"] = f"{up.returncode} and {down.returncode}"
     assert (up.returncode, down.returncode) == (0, 0), said
     assert any("wait" in each for each in said), said
@@ -82,10 +82,10 @@ def test_down_during_up_waits_for_it(ground: Ground, measured: Measured) -> None
     bound="both exit with 0, the stack is up afterwards",
 )
 def test_up_during_down_waits_for_it(ground: Ground, measured: Measured) -> None:
-    down = typed(ground.stack, "down")
+    down = start_command(ground.stack, "down")
     wait_for("stack that is not well", lambda: not watch.ask(ground.stack).well)
-    up = typed(ground.stack, "up", "--embedded")
-    said = [heard(each) for each in (up, down)]
+    up = start_command(ground.stack, "up", "--embedded")
+    said = [output_of(each) for each in (up, down)]
     measured["exit codes"] = f"{up.returncode} and {down.returncode}"
     assert (up.returncode, down.returncode) == (0, 0), said
     assert watch.ask(ground.stack).well

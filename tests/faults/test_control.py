@@ -1,4 +1,4 @@
-"""No fault at all: what the figures of the others are to be read beside."""
+"""No fault at all, to compare the figures of the faults with."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_without_a_fault_all_is_done_and_status_says_well(
         time.sleep(SECONDS)
         return ()
 
-    found = trial.run(ground, nothing, runs=40, spread_seconds=SECONDS)
-    measured |= found.measured()
-    ends_well(ground, found)
-    assert not found.ill_said, found.problems
+    result = trial.run(ground, nothing, runs=40, spread_seconds=SECONDS)
+    measured |= result.measured()
+    ends_well(ground, result)
+    assert not result.ill_said, result.problems

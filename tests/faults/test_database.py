@@ -32,10 +32,10 @@ def test_nothing_is_lost_when_the_database_is_away_for_20_seconds(
             time.sleep(20)
         return ()
 
-    found = trial.run(ground, away, runs=40, spread_seconds=15)
-    measured |= found.measured()
-    ends_well(ground, found)
-    assert found.ill_said, "status said that all was well while the database was away"
+    result = trial.run(ground, away, runs=40, spread_seconds=15)
+    measured |= result.measured()
+    ends_well(ground, result)
+    assert result.ill_said, "status said that all was well while the database was away"
 
 
 @pytest.mark.fault(
@@ -54,9 +54,9 @@ def test_nothing_is_lost_when_the_database_dies_again_and_again(
         inject.wait_for_postgres(ground, socket)
         return ()
 
-    found = trial.run(ground, again_and_again, runs=120, spread_seconds=25, bound_seconds=240)
-    measured |= found.measured()
-    ends_well(ground, found)
+    result = trial.run(ground, again_and_again, runs=120, spread_seconds=25, bound_seconds=240)
+    measured |= result.measured()
+    ends_well(ground, result)
 
 
 @pytest.mark.fault(
@@ -71,6 +71,6 @@ def test_nothing_is_lost_when_no_connection_is_left(ground: Ground, measured: Me
         held.append(inject.exhaust_connections(ground, 45))
         return ()
 
-    found = trial.run(ground, exhausted, runs=40, spread_seconds=30)
-    measured |= {**found.measured(), "connections taken": held[0]}
-    ends_well(ground, found)
+    result = trial.run(ground, exhausted, runs=40, spread_seconds=30)
+    measured |= {**result.measured(), "connections taken": held[0]}
+    ends_well(ground, result)

@@ -1,4 +1,4 @@
-"""One flow or one deployment is wrong: the others run."""
+"""One flow or deployment is wrong, and the others run."""
 
 from __future__ import annotations
 
@@ -63,6 +63,6 @@ def test_a_flow_is_imported_with_its_deployments_own_variables(
 
 
 def add(ground: Ground, flow: str) -> None:
-    """Declare one deployment more, of this file."""
+    """Declare one more deployment, of this flow."""
     ground.stack.edit("prefect.yaml", lambda text: text.rstrip() + "\n" + DEPLOYMENT)
     (ground.stack.root / "flows/added.py").write_text(flow)

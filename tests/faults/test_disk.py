@@ -28,31 +28,31 @@ DATA_MEGABYTES = 16
 
 @pytest.fixture
 def small() -> Iterator[Ground]:
-    """A running stack, all of which is on a file system of its own."""
+    """A running stack that is on a small file system as a whole."""
     with disk.open_folder() as folder, ledger.kept() as path:
         root = stacks.clone(folder / "clone")
         name = f"test-disk-{os.getpid()}"
         with disk.mounted(root / ".stack", MEGABYTES):
-            made = declare(Stack(root, name, stacks.free_port(), "embedded"))
-            with stacks.stack(made):
-                made.up()
-                yield Ground(made, path)
+            stack = declare(Stack(root, name, stacks.free_port(), "embedded"))
+            with stacks.stack(stack):
+                stack.up()
+                yield Ground(stack, path)
 
 
 @pytest.fixture
 def small_data() -> Iterator[Ground]:
-    """A running stack whose data folder alone is on a file system of its own."""
+    """A running stack of which only the data folder is on a small file system."""
     with disk.open_folder() as folder, ledger.kept() as path:
         root = stacks.clone(folder / "clone")
         name = f"test-data-{os.getpid()}"
-        made = declare(Stack(root, name, stacks.free_port(), "embedded"))
-        with stacks.stack(made):
-            made.up()
-            made.down()
+        stack = declare(Stack(root, name, stacks.free_port(), "embedded"))
+        with stacks.stack(stack):
+            stack.up()
+            stack.down()
             with disk.mounted(root / ".stack" / name / "data", DATA_MEGABYTES):
-                made.up()
-                yield Ground(made, path)
-                made.down()
+                stack.up()
+                yield Ground(stack, path)
+                stack.down()
 
 
 @pytest.mark.fault(
@@ -68,9 +68,9 @@ def test_nothing_is_lost_when_the_disk_is_full(small: Ground, measured: Measured
             time.sleep(FULL_SECONDS)
         return ()
 
-    found = trial.run(small, full, runs=40, spread_seconds=40, bound_seconds=180)
-    measured |= found.measured()
-    ends_well(small, found)
+    result = trial.run(small, full, runs=40, spread_seconds=40, bound_seconds=180)
+    measured |= result.measured()
+    ends_well(small, result)
     assert (inject.supervisor(small).pid, inject.service(small, "worker").pid) == before
 
 
@@ -92,7 +92,7 @@ def test_a_full_data_folder_hurts_its_writer_only(small_data: Ground, measured: 
             time.sleep(20)
         return ()
 
-    found = trial.run(small_data, full, runs=40, spread_seconds=20)
-    measured |= found.measured()
-    ends_well(small_data, found)
+    result = trial.run(small_data, full, runs=40, spread_seconds=20)
+    measured |= result.measured()
+    ends_well(small_data, result)
     assert inject.service(small_data, "worker").pid == worker

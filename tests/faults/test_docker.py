@@ -45,22 +45,22 @@ WORKER_MEGABYTES = 800
 
 @pytest.fixture(scope="module")
 def shared(base_images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """The stack in Docker that faults share, its database on a file system of its own."""
-    made = declare(docker_tests.make(tmp_path_factory, "faults"))
+    """The stack in Docker that faults share; its database is on a small file system."""
+    stack = declare(docker_tests.make(tmp_path_factory, "faults"))
     folder = tmp_path_factory.mktemp("database")
     with mounted(folder, DATABASE_MEGABYTES):
         os.chown(folder, *POSTGRES)
         folder.chmod(0o700)
-        # Bound: a tmpfs of Docker's is gone, with all data, whenever the container stops.
+        # A bind mount: Docker's own tmpfs would lose the data whenever the container stops.
         argv = ["volume", "create", "--driver=local", "--opt=type=none", "--opt=o=bind"]
-        docker(*argv, f"--opt=device={folder}", f"{made.name}_postgres")
+        docker(*argv, f"--opt=device={folder}", f"{stack.name}_postgres")
         try:
-            with stacks.stack(made):
-                made.up()
-                yield Ground(made, ledger_of(made), IN_CONTAINER)
+            with stacks.stack(stack):
+                stack.up()
+                yield Ground(stack, ledger_of(stack), IN_CONTAINER)
         finally:
             subprocess.run(
-                ["docker", "volume", "rm", "--force", f"{made.name}_postgres"],
+                ["docker", "volume", "rm", "--force", f"{stack.name}_postgres"],
                 check=False,
                 capture_output=True,
             )
@@ -68,13 +68,13 @@ def shared(base_images: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def ground(shared: Ground) -> Ground:
-    """That stack, well. It is not made anew: a fault that left a mark is seen by the next too."""
+    """The shared stack, well. It is not made anew, so the next fault sees traces of this one."""
     wait_for("stack that is well", lambda: shared.stack.status()["running"], 120)
     return shared
 
 
 def ledger_of(stack: Stack) -> Path:
-    """An empty ledger in the volume that flows write to, as the host sees it."""
+    """Make an empty ledger in the volume that flows write to; return its path on the host."""
     [volume] = json.loads(docker("volume", "inspect", f"{stack.name}_data"))
     path = Path(volume["Mountpoint"]) / "ledger"
     path.touch()
@@ -83,7 +83,7 @@ def ledger_of(stack: Stack) -> Path:
 
 
 def main_process(ground: Ground, service: str) -> psutil.Process:
-    """The first process of a container, as the host sees it."""
+    """Return the first process of a container, as the host sees it."""
     return psutil.Process(int(inspect(ground.stack, service)["State"]["Pid"]))
 
 
@@ -102,9 +102,9 @@ def test_no_run_is_lost_when_a_container_dies(
         inject.kill(first)
         return ended
 
-    found = trial.run(ground, killed, runs=40, spread_seconds=10)
-    measured |= {"container": service, **found.measured()}
-    ends_well(ground, found)
+    result = trial.run(ground, killed, runs=40, spread_seconds=10)
+    measured |= {"container": service, **result.measured()}
+    ends_well(ground, result)
 
 
 @pytest.mark.fault(
@@ -122,10 +122,10 @@ def test_no_run_is_lost_when_the_worker_is_cut_off(ground: Ground, measured: Mea
         docker("network", "connect", "--alias=worker", network, container)
         return ()
 
-    found = trial.run(ground, cut, runs=40, spread_seconds=60)
-    measured |= found.measured()
-    ends_well(ground, found)
-    assert found.ill_said, "status said that all was well while the worker was cut off"
+    result = trial.run(ground, cut, runs=40, spread_seconds=60)
+    measured |= result.measured()
+    ends_well(ground, result)
+    assert result.ill_said, "status said that all was well while the worker was cut off"
 
 
 @pytest.mark.fault(
@@ -145,9 +145,9 @@ def test_no_run_is_lost_on_a_bad_line(ground: Ground, measured: Measured) -> Non
             assert line.requests, "nothing went through the relay"
         return ()
 
-    found = trial.run(ground, bad, runs=40, spread_seconds=40)
-    measured |= found.measured()
-    ends_well(ground, found)
+    result = trial.run(ground, bad, runs=40, spread_seconds=40)
+    measured |= result.measured()
+    ends_well(ground, result)
 
 
 @pytest.mark.fault(
@@ -167,13 +167,13 @@ def test_nothing_is_lost_when_the_databases_disk_is_full(
             top_up(file)
             time.sleep(FULL_SECONDS)
         finally:
-            os.ftruncate(file, 0)  # the container may be another one by now
+            os.ftruncate(file, 0)  # not removed by its path: the container may have been replaced
             os.close(file)
         return ()
 
-    found = trial.run(ground, full, runs=40, spread_seconds=40, bound_seconds=180)
-    measured |= found.measured()
-    ends_well(ground, found)
+    result = trial.run(ground, full, runs=40, spread_seconds=40, bound_seconds=180)
+    measured |= result.measured()
+    ends_well(ground, result)
 
 
 @pytest.mark.fault(
@@ -193,18 +193,18 @@ def test_the_kernel_ends_the_greedy_and_no_other(ground: Ground, measured: Measu
         return ()
 
     with memory(worker, WORKER_MEGABYTES):
-        found = trial.run(ground, eaten, runs=40, spread_seconds=15)
-    measured |= found.measured()
+        result = trial.run(ground, eaten, runs=40, spread_seconds=15)
+    measured |= result.measured()
     assert told == ["CRASHED"] * 3
-    ends_well(ground, found)
+    ends_well(ground, result)
     assert inspect(ground.stack, "worker")["State"]["Pid"] == worker["State"]["Pid"]
 
 
 @contextmanager
 def through_relay(pid: int, server: str) -> Iterator[Relay]:
-    """A relay in the network of the container of `pid`, which its new connections to the API take.
+    """Lead new connections to the API, in the network of the container of `pid`, through a relay.
 
-    Those of every run are new. (Not every kernel has netem, which could have done it.)
+    Every run makes new ones. netem could slow the network itself, but not every kernel has it.
     """
     rule = ["OUTPUT", "-p", "tcp", "-d", server, "--dport", str(API_PORT)]
     rule += ["-m", "owner", "!", "--uid-owner", "0"]  # the relay is root's
@@ -226,7 +226,7 @@ def through_relay(pid: int, server: str) -> Iterator[Relay]:
 
 @contextmanager
 def memory(container: dict[str, Any], megabytes: int) -> Iterator[None]:
-    """Give the container so much memory, and what it had in the end."""
+    """Give the container this much memory, and afterwards as much as it had."""
     limit, name = int(container["HostConfig"]["Memory"]), str(container["Id"])
     update(name, megabytes * 2**20)
     try:
@@ -236,5 +236,5 @@ def memory(container: dict[str, Any], megabytes: int) -> Iterator[None]:
 
 
 def update(container: str, bytes_: int) -> None:
-    """Set the limit of memory and swap."""
+    """Set a container's limit of memory and of swap."""
     docker("update", f"--memory={bytes_}", f"--memory-swap={bytes_}", container)

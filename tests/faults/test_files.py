@@ -1,4 +1,4 @@
-"""A file of the stack is damaged: it is named and refused, or repaired, and nothing hangs."""
+"""A damaged file of the stack is named and refused, or repaired, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MISTAKE = 2
 
 
 def up(ground: Ground, measured: Measured) -> tuple[int, str]:
-    """Type `up`, which must not hang; its exit code and what it printed."""
+    """Run `up`, which must not hang; return its exit code and what it printed."""
     began = time.monotonic()
     try:
         result = ground.stack.run("scripts/stack", "up", "--embedded", timeout=UP_SECONDS)
@@ -127,8 +127,8 @@ def test_a_stray_file_in_the_journal_is_ignored(expendable: Ground, measured: Me
     (folder / "lock").touch(mode=0o600)
     (folder / "notes.txt").write_text("by hand\n")
     owner = journal.parent.stat()
-    for each in (journal, folder, *folder.iterdir()):
-        os.chown(each, owner.st_uid, owner.st_gid)
+    for path in (journal, folder, *folder.iterdir()):
+        os.chown(path, owner.st_uid, owner.st_gid)
     code, said = up(expendable, measured)
     assert code == 0, said
     works(expendable)
@@ -147,15 +147,15 @@ def test_runs_are_found_without_their_journal(expendable: Ground, measured: Meas
         folders = inject.journals(expendable)
         entries = [each for folder in folders for each in folder.iterdir() if each.name != "lock"]
         assert entries, "no journal was found"
-        for each in entries:
-            os.truncate(each, 0)
+        for entry in entries:
+            os.truncate(entry, 0)
         measured["entries"] = len(entries)
         expendable.stack.up()
         return ended
 
-    found = trial.run(expendable, killed, runs=40, spread_seconds=10)
-    measured |= found.measured()
-    ends_well(expendable, found)
+    result = trial.run(expendable, killed, runs=40, spread_seconds=10)
+    measured |= result.measured()
+    ends_well(expendable, result)
 
 
 @pytest.mark.parametrize("name", ["postmaster.pid", "socket lock"])
@@ -195,8 +195,8 @@ def test_up_makes_a_deleted_pool_again(expendable: Ground, measured: Measured) -
 
 
 def _lock(socket: Path) -> Path:
-    [found] = socket.glob(".s.PGSQL.*.lock")
-    return found
+    [lock] = socket.glob(".s.PGSQL.*.lock")
+    return lock
 
 
 def _write(path: Path, text: str, owner: os.stat_result) -> None:
@@ -208,7 +208,7 @@ def _write(path: Path, text: str, owner: os.stat_result) -> None:
 
 @contextmanager
 def _stranger() -> Iterator[int]:
-    """A process that has nothing to do with any stack; its number."""
+    """Yield the pid of a process that has nothing to do with any stack."""
     process = subprocess.Popen(["sleep", "600"])
     try:
         yield process.pid

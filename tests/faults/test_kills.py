@@ -1,4 +1,4 @@
-"""One process, or all of them, are killed as the kernel does it when memory is short."""
+"""One process or all of them are killed, as the kernel does when memory is short."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def test_no_run_and_no_slot_is_lost_when_the_server_dies(
         inject.kill(inject.service(ground, "server"))
         return ()
 
-    found = trial.run(ground, killed, runs=40, spread_seconds=5)
-    measured |= found.measured()
-    ends_well(ground, found)
+    result = trial.run(ground, killed, runs=40, spread_seconds=5)
+    measured |= result.measured()
+    ends_well(ground, result)
 
 
 @pytest.mark.fault(
@@ -48,9 +48,9 @@ def test_only_what_was_at_work_crashes_when_the_worker_dies(
     def killed() -> Collection[int]:
         return inject.kill_worker(ground)
 
-    found = trial.run(ground, killed, runs=40, spread_seconds=5)
-    measured |= found.measured()
-    ends_well(ground, found)
+    result = trial.run(ground, killed, runs=40, spread_seconds=5)
+    measured |= result.measured()
+    ends_well(ground, result)
 
 
 @pytest.mark.slow
@@ -61,13 +61,13 @@ def test_only_what_was_at_work_crashes_when_the_worker_dies(
 )
 def test_no_run_is_lost_when_the_template_dies(ground: Ground, measured: Measured) -> None:
     def killed() -> Collection[int]:
-        for each in inject.templates(ground):
-            inject.kill(each)
+        for template in inject.templates(ground):
+            inject.kill(template)
         return ()
 
-    found = trial.run(ground, killed, runs=40, spread_seconds=5)
-    measured |= found.measured()
-    ends_well(ground, found)
+    result = trial.run(ground, killed, runs=40, spread_seconds=5)
+    measured |= result.measured()
+    ends_well(ground, result)
 
 
 @pytest.mark.fault(
@@ -111,9 +111,9 @@ def test_up_brings_back_what_a_killed_supervisor_has_left(
         ground.stack.up()
         return ended
 
-    found = trial.run(ground, killed, runs=40, spread_seconds=10)
-    measured |= found.measured()
-    ends_well(ground, found)
+    result = trial.run(ground, killed, runs=40, spread_seconds=10)
+    measured |= result.measured()
+    ends_well(ground, result)
 
 
 @pytest.mark.slow
@@ -132,6 +132,6 @@ def test_up_brings_back_what_a_power_cut_has_left(
         ground.stack.up()
         return ended
 
-    found = trial.run(ground, killed, runs=40, spread_seconds=10)
-    measured |= found.measured()
-    ends_well(ground, found)
+    result = trial.run(ground, killed, runs=40, spread_seconds=10)
+    measured |= result.measured()
+    ends_well(ground, result)

@@ -1,4 +1,4 @@
-"""There is no memory left: the kernel ends whom it picks."""
+"""No memory is left, and the kernel kills the processes that it picks."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def test_the_kernel_ends_the_greedy_and_all_others_are_done(
         return ()
 
     with limited([worker.pid, *(each.pid for each in worker.children(recursive=True))]) as group:
-        found = trial.run(ground, eaten, runs=40, spread_seconds=15)
+        result = trial.run(ground, eaten, runs=40, spread_seconds=15)
         kills = (group / "memory.oom_control").read_text().split()
-    measured |= {**found.measured(), "ended by the kernel": kills[-1]}
+    measured |= {**result.measured(), "ended by the kernel": kills[-1]}
     assert told == ["CRASHED"] * 3
-    ends_well(ground, found)
+    ends_well(ground, result)
     assert inject.service(ground, "worker").pid == worker.pid
 
 
 @contextmanager
 def limited(pids: list[int]) -> Iterator[Path]:
-    """A cgroup with room for the processes and little more; what they start is in it, too."""
+    """Yield a cgroup with little more memory than these processes use, them and their children."""
     group = GROUPS / f"faults-{os.getpid()}"
     try:
         group.mkdir()

@@ -1,4 +1,4 @@
-"""Twenty kills in five minutes, of whatever a seeded monkey picks."""
+"""A seeded monkey kills twenty processes in five minutes."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def test_only_what_the_monkey_killed_is_crashed(
             killed.append(victim)
         return ended
 
-    found = trial.run(ground, monkey, runs=200, spread_seconds=SECONDS - 10, bound_seconds=240)
+    result = trial.run(ground, monkey, runs=200, spread_seconds=SECONDS - 10, bound_seconds=240)
     kills = {f"kills of {each}": killed.count(each) for each in VICTIMS if each in killed}
-    measured |= {"seed": seed, **found.measured(), **kills}
-    ends_well(ground, found)
+    measured |= {"seed": seed, **result.measured(), **kills}
+    ends_well(ground, result)
 
 
 def kill(ground: Ground, victim: str, chance: random.Random) -> set[int]:
-    """Kill one; the processes of the runs that end with it."""
+    """Kill a process of the kind `victim`; return the pids of the runs that die with it."""
     match victim:
         case "postmaster":
             inject.kill(inject.service(ground, "postgres"))
@@ -74,7 +74,7 @@ def kill(ground: Ground, victim: str, chance: random.Random) -> set[int]:
 
 
 def _kill_any(processes: list[psutil.Process], chance: random.Random) -> set[int]:
-    """Kill one of them, if there is any; which it was."""
+    """Kill one of the processes, if there is any; return its pid."""
     if not processes:
         return set()
     chosen = chance.choice(processes)

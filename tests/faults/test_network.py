@@ -1,4 +1,4 @@
-"""The line between a worker and its server is cut, or slow and lossy."""
+"""The connection between a worker and its server is cut, or slow and lossy."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from tests.faults.conftest import Measured
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-FAR = "far"  # a pool whose worker, and the runs of it, speak with the server through the relay
+FAR = "far"  # a pool whose worker and runs reach the server through the relay only
 CUT_SECONDS = 120
 BAD_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
 def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ground, Relay]]:
-    """A running stack with a worker that is far from it, and the relay between them."""
+    """A running stack with a worker far from it, and the relay between the two."""
     root = stacks.clone(tmp_path_factory.mktemp(FAR))
-    made = declare(Stack(root, f"test-far-{os.getpid()}", stacks.free_port(), "embedded"), FAR)
-    with ledger.kept() as path, stacks.stack(made):
-        made.up()
+    stack = declare(Stack(root, f"test-far-{os.getpid()}", stacks.free_port(), "embedded"), FAR)
+    with ledger.kept() as path, stacks.stack(stack):
+        stack.up()
         with (
-            relaying(made.port) as between,
-            worker(made, FAR, FAR, PREFECT_API_URL=f"{between.address}/api"),
+            relaying(stack.port) as between,
+            worker(stack, FAR, FAR, PREFECT_API_URL=f"{between.address}/api"),
         ):
-            yield Ground(made, path), between
+            yield Ground(stack, path), between
 
 
 @pytest.mark.fault(
@@ -58,9 +58,9 @@ def test_no_run_is_lost_when_the_worker_is_cut_off(
         between.suspended = False
         return ()
 
-    found = trial.run(ground, cut, runs=40, spread_seconds=60)
-    measured |= found.measured()
-    ends_well(ground, found)
+    result = trial.run(ground, cut, runs=40, spread_seconds=60)
+    measured |= result.measured()
+    ends_well(ground, result)
 
 
 @pytest.mark.fault(
@@ -77,6 +77,6 @@ def test_no_run_is_lost_on_a_bad_line(far: tuple[Ground, Relay], measured: Measu
         between.delay_seconds, between.loss = 0.0, 0.0
         return ()
 
-    found = trial.run(ground, bad, runs=40, spread_seconds=40)
-    measured |= found.measured()
-    ends_well(ground, found)
+    result = trial.run(ground, bad, runs=40, spread_seconds=40)
+    measured |= result.measured()
+    ends_well(ground, result)

@@ -1,4 +1,4 @@
-"""One trial: runs are created, a fault happens, everything is counted."""
+"""One trial: runs are created, a fault happens, and everything is counted."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ BEGUN_BEFORE_FAULT = 3  # runs
 
 @dataclass(frozen=True)
 class Trial:
-    """What a fault has done."""
+    """The outcome of a trial."""
 
     account: Account
-    ended: frozenset[int]  # the processes of runs that the fault itself has ended
+    ended: frozenset[int]  # pids of the runs that the fault itself has ended
     fault_seconds: float
-    ill_said: int  # how often status said so while the fault lasted
-    asked: int  # of so many times
-    well_seconds: float | None  # from the end of the fault until status said well, and went on to
-    problems: list[str]  # all that status has named
+    ill_said: int  # how often `status` called the stack ill while the fault lasted
+    asked: int  # how often it was asked meanwhile
+    well_seconds: float | None  # from the end of the fault until `status` said well for good
+    problems: list[str]  # all problems that `status` has named
 
     def measured(self) -> dict[str, int | float | str]:
-        """What the page of reliability shows, zeros of what must not be left out."""
-        found = self.account
+        """Return what the page of reliability shows; of what should be 0, only what is not."""
+        account = self.account
         values: dict[str, Any] = {
-            "accepted": found.accepted,
-            "Completed": found.completed,
-            "executed once": found.executed_once,
+            "accepted": account.accepted,
+            "Completed": account.completed,
+            "executed once": account.executed_once,
             "killed": len(self.ended) or None,
-            "of these Crashed": found.killed or None,
-            **{name.replace("_", " "): count for name, count in found.lost().items()},
-            **{f"places of {name} taken": count for name, count in found.places_taken.items()},
-            "unanswered": found.unanswered or None,
+            "of these Crashed": account.killed or None,
+            **{name.replace("_", " "): count for name, count in account.lost().items()},
+            **{f"places of {name} taken": count for name, count in account.places_taken.items()},
+            "unanswered": account.unanswered or None,
             "fault, s": round(self.fault_seconds, 1),
-            "last end after it, s": _rounded(found.recovery_seconds),
-            "places free after it, s": _rounded(found.places_seconds),
+            "last end after it, s": _rounded(account.recovery_seconds),
+            "places free after it, s": _rounded(account.places_seconds),
             "status well after it, s": _rounded(self.well_seconds),
             "status said ill": f"{self.ill_said} of {self.asked}" if self.asked else None,
-            "status denied what is stuck": "yes" if found.stuck and self.well_seconds else None,
+            "status denied what is stuck": "yes" if account.stuck and self.well_seconds else None,
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -72,11 +72,11 @@ def run(
     """Let `fault` happen while runs go on; count when all have ended, or `bound_seconds` after it.
 
     Args:
-        ground: a stack that is ready.
-        fault: returns when the fault is over, with the processes of runs that it has ended.
-        runs: how many are created, the first third at once.
-        spread_seconds: over how long the others are.
-        bound_seconds: how long after the fault the last run may end.
+        ground: A stack that is ready.
+        fault: Returns when the fault is over, with the pids of the runs that it has ended.
+        runs: How many runs are created, the first third of them at once.
+        spread_seconds: Over how long the others are created.
+        bound_seconds: How long after the fault the last run may end.
     """
     load = Load(ground.stack, ground.written or ground.ledger, runs, spread_seconds)
     before = sum(ledger.read(ground.ledger).starts.values())
@@ -96,22 +96,24 @@ def run(
     finally:
         looking.end()
         load.give_up()
-    during = [each for each in looking.said if began <= each.at <= over]
+    during = [answer for answer in looking.said if began <= answer.at <= over]
     return Trial(
         account=counted,
         ended=ended,
         fault_seconds=over - began,
-        ill_said=sum(not each.well for each in during),
+        ill_said=sum(not answer.well for answer in during),
         asked=len(during),
         well_seconds=well,
-        problems=sorted({problem for each in looking.said for problem in each.problems if problem}),
+        problems=sorted(
+            {problem for answer in looking.said for problem in answer.problems if problem}
+        ),
     )
 
 
 def _count(
     ground: Ground, load: Load, over: float, bound_seconds: float, ended: Collection[int]
 ) -> Account:
-    """Wait until every accepted run has ended and every place is free; count."""
+    """Wait until every accepted run has ended and every place is free, then count."""
     recovery: float | None = None
     free: float | None = None
     runs: dict[str, dict[str, Any]] = {}
@@ -119,14 +121,14 @@ def _count(
     with ground.stack.client() as client:
         while (now := time.monotonic() - over) < bound_seconds:
             if not load.is_alive():
-                found = _asked(lambda: account.states(client, load.accepted.values()))
-                runs = found or runs
-                if found and not account.open_runs(found, load.accepted.values()):
+                states = _asked(lambda: account.states(client, load.accepted.values()))
+                runs = states or runs
+                if states and not account.open_runs(states, load.accepted.values()):
                     recovery = now
                     break
             time.sleep(LOOK_SECONDS)
         load.give_up()
-        # What is stuck holds its place: one look tells.
+        # A run that is stuck holds its place, so one look is enough then.
         deadline = time.monotonic() + (PLACES_SECONDS if recovery is not None else LOOK_SECONDS)
         while free is None and time.monotonic() < deadline:
             answer = _asked(lambda: account.places(client))
@@ -147,7 +149,7 @@ def _count(
 
 
 def _asked(question: Callable[[], Answer]) -> Answer | None:
-    """The answer, or None from an API that is still away."""
+    """Return the answer, or None if the API is still away."""
     try:
         return question()
     except httpx.HTTPError:
@@ -155,17 +157,20 @@ def _asked(question: Callable[[], Answer]) -> Answer | None:
 
 
 def _steadily_well(looking: Watch, over: float) -> float | None:
-    """Seconds from the end of the fault to the first of the answers that are well to the last."""
+    """Return the seconds from the end of the fault until `status` said well and went on saying it.
+
+    None if it never did.
+    """
     deadline = time.monotonic() + WELL_SECONDS
     while not _steady(looking.said) and time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)
     if not _steady(looking.said):
         return None
     first = looking.said[-1]
-    for each in reversed(looking.said):
-        if not each.well:
+    for answer in reversed(looking.said):
+        if not answer.well:
             break
-        first = each
+        first = answer
     return max(0.0, first.at - over)
 
 

@@ -1,4 +1,4 @@
-"""Asks `scripts/stack status` all the while, and remembers what it said and when."""
+"""Asks `scripts/stack status` all through a trial, and keeps what it said and when."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ANSWER_SECONDS = 60
 
 @dataclass(frozen=True)
 class Said:
-    """One answer: when it was asked for, and whether it was exit code 0."""
+    """One answer of `status`."""
 
-    at: float  # by time.monotonic()
-    well: bool
+    at: float  # when it was asked, by time.monotonic()
+    well: bool  # whether it exited with 0
     problems: tuple[str, ...]
 
 
@@ -29,26 +29,25 @@ class Watch(threading.Thread):
     """A person who types `scripts/stack status` every few seconds."""
 
     def __init__(self, stack: Stack) -> None:
-        """Know whom to ask."""
         super().__init__(name="watch", daemon=True)
         self.said: list[Said] = []
         self._stack = stack
         self._enough = threading.Event()
 
     def run(self) -> None:
-        """Ask until told that it is enough."""
+        """Ask until `end` is called."""
         while not self._enough.is_set():
             self.said.append(ask(self._stack))
             self._enough.wait(EVERY_SECONDS)
 
     def end(self) -> None:
-        """Stop, and wait for the last answer."""
+        """Stop asking, and wait for the last answer."""
         self._enough.set()
         self.join()
 
 
 def ask(stack: Stack) -> Said:
-    """One answer of `scripts/stack status --json`."""
+    """Ask `scripts/stack status --json` once."""
     at = time.monotonic()
     try:
         result = subprocess.run(

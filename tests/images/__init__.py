@@ -1,1 +1,1 @@
-"""Stand-ins for the base images, for machines that can pull no images."""
+"""Builds stand-ins for the base images on machines that cannot pull images."""

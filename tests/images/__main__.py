@@ -1,4 +1,4 @@
-"""`python -m tests.images PYTHON_IMAGE POSTGRES_IMAGE`: makes both images exist on this machine."""
+"""`python -m tests.images PYTHON_IMAGE POSTGRES_IMAGE` makes sure that this machine has both."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.images import standins
 
 
 def main(python_image: str, postgres_image: str) -> int:
-    """Build what can be neither found nor pulled; the exit code is 2 where that is not possible."""
+    """Build the images that are neither here nor can be pulled; return 2 if that is impossible."""
     try:
         built = standins.ensure(python_image, postgres_image, print)
     except standins.StandInError as error:

@@ -1,8 +1,8 @@
-"""Base images for machines that can pull none.
+"""Base images for machines that cannot pull any.
 
-The Dockerfiles and compose.yaml name public images. Where no registry can be reached, `ensure`
-builds images of the same interface under the very same names, so that the tests run the shipped
-files unchanged.
+The Dockerfile and compose.yaml name public images. Where no registry can be reached, `ensure`
+builds images with the same interface under the same names, so that the tests run the shipped files
+unchanged.
 """
 
 import os
@@ -19,13 +19,13 @@ HERE = Path(__file__).parent
 LOCK = HERE.parents[1] / "requirements.lock"
 HOST_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
-# The Dockerfiles here name this image too. It is kept, so that mmdebstrap runs once per machine.
+# The Dockerfiles of this folder name this image as well. It is kept, so that mmdebstrap runs once.
 DEBIAN_IMAGE = "prefect-stack/debian:trixie"
 LABEL = "prefect-stack.stand-in"
 PULL_TIMEOUT_SECONDS = 60
 DEBIAN_TIMEOUT_SECONDS = 600
 
-# What no test reads, left out when a package is unpacked; copyright files stay.
+# Parts of packages that no test reads are left out; copyright files stay.
 DPKG_OPTIONS = [
     "path-exclude=/usr/share/doc/*",
     "path-include=/usr/share/doc/*/copyright",
@@ -51,13 +51,16 @@ class NoEngineError(StandInError):
 
 
 def ensure(python_image: str, postgres_image: str, say: Callable[[str], None]) -> list[str]:
-    """Makes both images exist locally and returns the names of those that had to be built.
+    """Make sure that both images exist here; return the names of those that had to be built.
 
-    An image that is there already is left alone; one that a registry has is pulled. `say` gets a
-    line for each step that takes time. Raises StandInError, and NoEngineError where no engine
-    answers.
+    An image that exists is left alone, and one that a registry has is pulled. `say` gets a line
+    for each step that takes time.
+
+    Raises:
+        NoEngineError: No Docker engine answers.
+        StandInError: An image cannot be built.
     """
-    # In this order: the PostgreSQL stand-in is made with the help of the Python image.
+    # The order matters: the stand-in for PostgreSQL is built from the Python image.
     recipes: dict[str, Callable[[], None]] = {
         python_image: lambda: _build_python(python_image),
         postgres_image: lambda: _build_postgres(postgres_image, python_image),
@@ -86,10 +89,10 @@ def _exists(image: str) -> bool:
 
 
 def _pull(image: str, say: Callable[[str], None]) -> bool:
-    """Whether a registry gave the image, within PULL_TIMEOUT_SECONDS."""
+    """Pull an image; return whether it came within PULL_TIMEOUT_SECONDS."""
     say(f"pulling {image}")
     try:
-        # Not through python-on-whales, whose pull cannot be given a limit.
+        # Not with python-on-whales, whose pull takes no limit of time.
         subprocess.run(
             ["docker", "pull", "--quiet", image],
             check=True,
@@ -102,7 +105,7 @@ def _pull(image: str, say: Callable[[str], None]) -> bool:
 
 
 def _build_debian() -> None:
-    """Imports a small Debian 13, as DEBIAN_IMAGE."""
+    """Import a small Debian 13 as DEBIAN_IMAGE."""
     if os.geteuid() != 0:
         raise StandInError(
             f"{DEBIAN_IMAGE} cannot be built: expected root, found the user id {os.geteuid()}. "
@@ -180,7 +183,7 @@ def _build(
 
 
 def _last_lines(error: Exception) -> str:
-    """The end of what a command printed to stderr, where the cause is."""
+    """Return the end of what a command printed to stderr, which has the cause."""
     printed = getattr(error, "stderr", None)
     # After a timeout it is None or bytes, and the error itself says more.
     text = printed if isinstance(printed, str) else str(error)

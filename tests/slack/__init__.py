@@ -1,1 +1,1 @@
-"""A stand-in for Slack: what its incoming webhooks take, over TLS, at the name that is called."""
+"""A stand-in for Slack's incoming webhooks, over TLS and under Slack's own host name."""

@@ -1,4 +1,4 @@
-"""A certificate authority of the tests' own, and what it signs for Slack's name."""
+"""A certificate authority of the tests, and the certificate that it signs for Slack's host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAY = timedelta(days=1)
 
 
 def write(folder: Path) -> None:
-    """Write `ca.pem`, for clients to trust, and `server.pem`, key and certificate of the host."""
+    """Write `ca.pem` for clients to trust, and `server.pem`, the host's key and certificate."""
     authority, server = (
         ec.generate_private_key(ec.SECP256R1()),
         ec.generate_private_key(ec.SECP256R1()),

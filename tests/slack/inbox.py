@@ -1,4 +1,4 @@
-"""What has come to the stand-in for Slack, seen from the test."""
+"""What the stand-in for Slack has received, for the tests to read."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ URL = f"https://{receiver.HOST}{receiver.PATH}"
 
 @dataclass(frozen=True)
 class Inbox:
-    """The folder that a receiver works in."""
+    """The messages of one receiver, which works in `folder`."""
 
     folder: Path
 
     @property
     def ca(self) -> Path:
-        """The certificate to trust."""
+        """The file with the certificate that clients have to trust."""
         return self.folder / "ca.pem"
 
     def requests(self) -> list[dict[str, Any]]:
-        """All that came, in order: `path`, `body`, and the `status` that it was answered with."""
+        """Return all requests in order: `path`, `body`, and the `status` of the answer."""
         path = self.folder / "requests.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def messages(self) -> list[str]:
-        """What a reader of the channel sees of the messages that were taken, in order."""
+        """Return what a reader of the channel sees of the accepted messages, in order."""
         return [_shown(each["body"]) for each in self.requests() if each.get("status") == 200]
 
     def about(self, text: str) -> list[str]:
-        """The messages that hold `text`."""
-        return [each for each in self.messages() if text in each]
+        """Return the messages that contain `text`."""
+        return [message for message in self.messages() if text in message]
 
     @contextmanager
     def answering(self, status: HTTPStatus) -> Iterator[None]:
-        """Meanwhile, everything is answered with `status`."""
+        """Answer every message with `status` until the block ends."""
         order = self.folder / "answer"
         order.write_text(str(int(status)))
         try:
@@ -56,14 +56,14 @@ class Inbox:
 
 
 def make(folder: Path) -> Inbox:
-    """An inbox in `folder`, with the certificates that its receiver shows."""
+    """Make an inbox in `folder`, with the certificates of its receiver."""
     authority.write(folder)
     return Inbox(folder)
 
 
 @contextmanager
 def proxy(inbox: Inbox) -> Iterator[str]:
-    """The address of an HTTPS proxy that answers for Slack and reaches nothing."""
+    """Yield the address of an HTTPS proxy that answers for Slack and reaches nothing else."""
     with subprocess.Popen([sys.executable, receiver.__file__, str(inbox.folder)]) as process:
         try:
             port = inbox.folder / "port"

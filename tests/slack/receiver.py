@@ -1,9 +1,9 @@
-"""Slack's side of an incoming webhook; a program of the standard library alone.
+"""Slack's side of an incoming webhook, as a program that needs only the standard library.
 
-`receiver.py FOLDER` listens on a port of loopback as an HTTPS proxy that knows one host,
-`hooks.slack.com`, and answers for it; the port is written to `FOLDER/port`. `receiver.py FOLDER
---tls PORT` listens on all addresses as that host itself. Each request that came is a line of
-`FOLDER/requests.jsonl`. A number in `FOLDER/answer` is the status that everything is answered with.
+`receiver.py FOLDER` is an HTTPS proxy on a port of loopback, which it writes to `FOLDER/port`. It
+knows a single host, `hooks.slack.com`, and answers for it. `receiver.py FOLDER --tls PORT` listens
+on all addresses as that host itself. Each request becomes a line of `FOLDER/requests.jsonl`. If
+`FOLDER/answer` holds a number, every message is answered with that status.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WRITING = threading.Lock()
 
 
 def verdict(path: str, body: bytes) -> tuple[HTTPStatus, str]:
-    """What Slack answers to a POST of `body`."""
+    """Return what Slack answers to a POST of `body`."""
     if path != PATH:
         return HTTPStatus.NOT_FOUND, "no_service"
     try:
@@ -41,12 +41,12 @@ def verdict(path: str, body: bytes) -> tuple[HTTPStatus, str]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection, tunnelled or not."""
+    """One connection, directly or through the proxy."""
 
     protocol_version = "HTTP/1.1"
 
     def do_CONNECT(self) -> None:
-        """Be the proxy, and then the host behind it; no other host is reached."""
+        """Be the proxy, and then the host behind it; refuse any other host."""
         if self.path != f"{HOST}:443":
             self._record({"refused": self.path})
             self.send_error(HTTPStatus.FORBIDDEN)
@@ -59,7 +59,6 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = False
 
     def do_POST(self) -> None:
-        """Take a message."""
         length = int(self.headers.get("Content-Length", 0))
         body = self.rfile.read(min(length, LARGEST))
         status, said = verdict(self.path, body)
@@ -79,14 +78,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def context() -> ssl.SSLContext:
-    """The TLS of `hooks.slack.com`, as the test's own authority has signed it."""
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.load_cert_chain(FOLDER / "server.pem")
-    return made
+    """Return the TLS of `hooks.slack.com`, signed by the tests' own authority."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(FOLDER / "server.pem")
+    return tls
 
 
 def main() -> None:
-    """Serve until ended."""
+    """Serve until the process is ended."""
     if sys.argv[2:3] == ["--tls"]:
         server = ThreadingHTTPServer(("", int(sys.argv[3])), Handler)
         server.socket = context().wrap_socket(server.socket, server_side=True)

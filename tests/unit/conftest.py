@@ -10,8 +10,8 @@ from server.settings import Settings
 
 @pytest.fixture(autouse=True)
 def _environment_without_a_stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep what the machine has set for a stack of its own away from the tests."""
-    ours = {*Settings.names(), place.VARIABLE}
+    """Hide the settings of a stack that this machine's own environment may hold."""
+    settings = {*Settings.names(), place.VARIABLE}
     for name in list(os.environ):
-        if name.upper() in ours:
+        if name.upper() in settings:
             monkeypatch.delenv(name)

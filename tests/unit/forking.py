@@ -1,4 +1,4 @@
-"""Forks of a real template, without a server: what they say to the worker, and how they end."""
+"""Forks runs from a real template, without a server, and keeps what they tell the worker."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from prefect.client.schemas.responses import DeploymentResponse
 
 from prefect_prefork.common import framing, linux
 from prefect_prefork.common.messages import FromRun, Loaded, Request
-from prefect_prefork.runs.listening import Listener
+from prefect_prefork.runs.listener import Listener
 from prefect_prefork.runs.process import ForkedProcess, SessionScope
-from prefect_prefork.runs.templates import Kind, Templates
+from prefect_prefork.runs.template_process import Kind
+from prefect_prefork.runs.templates import Templates
 
 if TYPE_CHECKING:
     import logging
@@ -29,14 +30,14 @@ NOBODY = "http://127.0.0.1:1/api"  # no server listens there
 
 @dataclass
 class Ended:
-    """What a fork came to."""
+    """The exit code of a fork, and the messages that it sent."""
 
     code: int
     said: list[FromRun] = field(default_factory=list)
 
 
 class Forks:
-    """Forks from one template."""
+    """Forks runs from one template."""
 
     def __init__(self, home: Path, logger: logging.Logger) -> None:
         self.env = {
@@ -45,17 +46,18 @@ class Forks:
             "PREFECT_HOME": str(home),
             "PREFECT_API_URL": NOBODY,
             "PREFECT_CLIENT_MAX_RETRIES": "0",
+            # Nobody takes the logs, and a process that sends some spends seconds on it at its end.
+            "PREFECT_LOGGING_TO_API_ENABLED": "false",
         }
         self._runner = asyncio.Runner()
         self._templates = Templates(logger)
 
     def close(self) -> None:
-        """End the template."""
         self._runner.run(self._templates.close())
         self._runner.close()
 
     def run(self, directory: Path, entrypoint: str, **more: Any) -> Ended:
-        """Fork for a run of `entrypoint`, with `more` requested, until its flow would begin."""
+        """Fork a run of `entrypoint`, with `more` in its request; end it before its flow begins."""
         request = self.request(directory, entrypoint)
         env = {**request.env, **more.pop("env", {})}
         return self._runner.run(self._run(replace(request, env=env, **more)))
@@ -105,11 +107,11 @@ class Forks:
 
 @contextlib.contextmanager
 def forks(home: Path, logger: logging.Logger) -> Iterator[Forks]:
-    """Forks whose template ends afterwards."""
-    made = Forks(home, logger)
+    """Yield a `Forks` whose template is ended afterwards."""
+    from_template = Forks(home, logger)
     with _adopting_orphans():
-        yield made
-        made.close()
+        yield from_template
+        from_template.close()
 
 
 _adopting = 0
@@ -117,7 +119,7 @@ _adopting = 0
 
 @contextlib.contextmanager
 def _adopting_orphans() -> Iterator[None]:
-    """As the worker does; this process is to be what it was when all forks are gone."""
+    """Adopt orphans as the worker does, until the last of the forks here has ended."""
     global _adopting  # noqa: PLW0603
     linux.adopt_orphans()
     _adopting += 1

@@ -1,4 +1,4 @@
-"""Whose name does not begin with that of the flow or task that calls it."""
+"""Finds flows and tasks whose name does not begin with the name of the one that calls them."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 Unit = Flow[..., Any] | Task[..., Any]
-# What starts a run of the flow or task that it is asked of, or gives one like it.
+# Methods of a flow or task that start a run of it, or return a copy of it.
 STARTS = {"submit", "map", "delay", "apply_async", "with_options"}
 
 
 def modules(folder: Path, package: str) -> list[ModuleType]:
-    """Every module of a package, imported."""
+    """Import every module of a package."""
     paths = sorted(path.relative_to(folder) for path in folder.rglob("*.py"))
     names = [".".join((package, *path.with_suffix("").parts)) for path in paths]
     return [importlib.import_module(name.removesuffix(".__init__")) for name in names]
 
 
-def offenders(found: list[ModuleType]) -> list[str]:
-    """What is wrong with the names of the flows and tasks in some modules, a line each.
+def offenders(sources: list[ModuleType]) -> list[str]:
+    """Return a line for each flow or task in `sources` that has a wrong name.
 
-    A unit that another calls has that one's name, a dot, and one word more. One that none calls is
-    a flow with the name of its module.
+    The right name of a flow or task that another one calls is the caller's name, a dot and one
+    word. What nothing calls has to be a flow with the name of its module.
 
-    Calls are read in the source: those of a function, and of the functions in these modules that
-    it calls. A call is seen when it names its target by a global name, or by an attribute of a
-    module: `greet(...)`, `greet.submit(...)`, `steps.greet(...)`, `greet.with_options(name=...)`.
-    One that goes through a local variable, an argument or an import inside of a function is not
-    seen. A target of such calls only counts as called by none, which is wrong too.
+    Calls are read in the source of each function, and of the functions in `sources` that it calls.
+    A call is seen when its target is a global name or an attribute of a module: `greet(...)`,
+    `greet.submit(...)`, `steps.greet(...)`, `greet.with_options(name=...)`. A call through a local
+    variable, an argument or an import inside a function is not seen. A target that is only called
+    in such ways is reported as called by nothing.
     """
     units = [
         unit
-        for module in found
+        for module in sources
         for unit in vars(module).values()
         if isinstance(unit, Flow | Task) and unit.fn.__module__ == module.__name__
     ]
-    names = {module.__name__ for module in found}
+    names = {module.__name__ for module in sources}
     problems, called = [], set()
     for unit in units:
         for child, name in _calls(unit.fn, names, set()):
@@ -65,7 +65,7 @@ def offenders(found: list[ModuleType]) -> list[str]:
 def _calls(
     function: Callable[..., Any], names: set[str], seen: set[int]
 ) -> Iterator[tuple[Unit, str]]:
-    """The flows and tasks that a function calls, each with its name there."""
+    """Yield the flows and tasks that a function calls, each with the name that it has there."""
     if id(function) in seen:
         return
     seen.add(id(function))
@@ -83,7 +83,7 @@ def _calls(
 
 
 def _resolve(node: ast.expr, function: Callable[..., Any]) -> object:
-    """What a name, or an attribute of a module, stands for; None if it is neither."""
+    """Return what a name, or an attribute of a module, stands for; None for any other node."""
     if isinstance(node, ast.Name):
         return inspect.unwrap(function).__globals__.get(node.id)
     if isinstance(node, ast.Attribute) and inspect.ismodule(
@@ -94,7 +94,7 @@ def _resolve(node: ast.expr, function: Callable[..., Any]) -> object:
 
 
 def _renamed(node: ast.Call) -> str | None:
-    """The name that `with_options(name=...)` gives."""
+    """Return the name that a call of `with_options(name=...)` gives; None for other calls."""
     for keyword in node.keywords:
         is_option = isinstance(node.func, ast.Attribute) and node.func.attr == "with_options"
         if is_option and keyword.arg == "name" and isinstance(keyword.value, ast.Constant):

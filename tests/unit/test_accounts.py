@@ -1,4 +1,4 @@
-"""Which system users a stack runs as, and what they own."""
+"""Which system users a stack runs as, and what belongs to them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ OTHER = "nobody"
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     """The folders of a stack, in a folder that is closed to others."""
-    made = Layout("own", tmp_path / ".stack" / "own")
-    made.make()
-    return made
+    folders = Layout("own", tmp_path / ".stack" / "own")
+    folders.make()
+    return folders
 
 
 @needs_root
@@ -60,11 +60,11 @@ def test_files_from_elsewhere_that_are_linked_into_a_folder_are_not_given_away(
 
 @needs_root
 def test_root_does_not_take_over_the_stack_of_another_user(tmp_path: Path) -> None:
-    made = Layout("own", tmp_path / ".stack" / "own")
-    made.make()
-    os.chown(made.base, pwd.getpwnam(OTHER).pw_uid, -1)
+    layout = Layout("own", tmp_path / ".stack" / "own")
+    layout.make()
+    os.chown(layout.base, pwd.getpwnam(OTHER).pw_uid, -1)
     with pytest.raises(MistakeError, match="belongs to another user"):
-        made.make()
+        layout.make()
 
 
 def test_a_folder_is_open_only_if_all_above_it_are(tmp_path: Path) -> None:
@@ -81,9 +81,9 @@ def test_the_environment_of_the_caller_does_not_reach_the_processes(
         monkeypatch.setenv(name, "of the shell")
     for name in ("LC_ALL", "TZ", "https_proxy", "REQUESTS_CA_BUNDLE"):
         monkeypatch.setenv(name, "passed on")
-    found = services.base_environment(layout)
-    assert "of the shell" not in found.values()
-    assert [*found.values()].count("passed on") == 4
+    environment = services.base_environment(layout)
+    assert "of the shell" not in environment.values()
+    assert [*environment.values()].count("passed on") == 4
 
 
 def test_bootstrap_gets_what_declarations_ask_for_and_no_secret_of_the_server(
@@ -95,10 +95,10 @@ def test_bootstrap_gets_what_declarations_ask_for_and_no_secret_of_the_server(
     monkeypatch.setattr(services, "ENV_FILE", file)
     monkeypatch.setenv("TOKEN", "asked for")
     monkeypatch.setenv("STACK_PASSWORD", "no")
-    found = services.bootstrap_environment(tmp_path)
-    assert (found["WORKER_CONCURRENCY"], found["TOKEN"]) == ("7", "asked for")
-    assert "no" not in found.values()
-    monkeypatch.setenv(dotenv.HANDED, found[dotenv.HANDED])
+    environment = services.bootstrap_environment(tmp_path)
+    assert (environment["WORKER_CONCURRENCY"], environment["TOKEN"]) == ("7", "asked for")
+    assert "no" not in environment.values()
+    monkeypatch.setenv(dotenv.HANDED, environment[dotenv.HANDED])
     assert dotenv.read(file) == {}
 
 

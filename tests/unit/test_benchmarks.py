@@ -1,4 +1,4 @@
-"""The page of the benchmarks says what the file of raw figures holds."""
+"""The page about the benchmarks says what the file of raw figures holds."""
 
 import os
 import re
@@ -27,7 +27,7 @@ def sample(contender: str, measure: str, values: list[float]) -> Sample:
 
 @pytest.fixture
 def results() -> Results:
-    """A run with three contenders, one of which is left out of all but one measure."""
+    """A run of three contenders, of which one took part in a single measure, and one left out."""
     samples = [sample(name, "start", values) for name, values in STARTS.items()]
     samples += [sample("prefork", "burst", [200.0]), sample("stock", "burst", [13.3])]
     samples += [sample("stock", "memory-idle", [100.0 * 2**20])]
@@ -44,7 +44,7 @@ def results() -> Results:
 
 
 def rows(page: str, heading: str) -> dict[str, list[str]]:
-    """The cells of the table below a heading, by their first."""
+    """Return the rows of the table below a heading by their first cell."""
     part = page.split(f"## {heading}\n")[1].split("\n## ", maxsplit=1)[0]
     table = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| ")]
     return {cells[0]: cells[1:] for cells in table}
@@ -58,10 +58,10 @@ def test_p95_is_a_value_that_was_measured() -> None:
 
 
 def test_each_measure_shows_least_median_p95_and_greatest(results: Results) -> None:
-    found = rows(report.render(results), "start")
-    assert found["Prefork"] == ["0.20", "0.35", "0.90", "0.90", "4"]
-    assert found["Stock"] == ["7.00", "9.75", "12.0", "12.0", "4"]
-    assert found["DBOS"] == ["0.11", "0.11", "0.11", "0.11", "1"]
+    cells = rows(report.render(results), "start")
+    assert cells["Prefork"] == ["0.20", "0.35", "0.90", "0.90", "4"]
+    assert cells["Stock"] == ["7.00", "9.75", "12.0", "12.0", "4"]
+    assert cells["DBOS"] == ["0.11", "0.11", "0.11", "0.11", "1"]
 
 
 def test_bytes_are_shown_as_megabytes(results: Results) -> None:
@@ -108,9 +108,9 @@ def test_the_parts_of_a_start_are_on_the_page_when_they_were_taken(results: Resu
     heading = "Where the time of a start goes"
     assert heading not in report.render(results)
     results.profile = profile.medians([[0.01] * 7, [0.02] * 7, [0.03] * 7])
-    found = rows(report.render(results), heading)
-    assert found[profile.PARTS[0]] == ["20"]
-    assert found[f"**{profile.TOTAL}**"] == ["**140**"]
+    cells = rows(report.render(results), heading)
+    assert cells[profile.PARTS[0]] == ["20"]
+    assert cells[f"**{profile.TOTAL}**"] == ["**140**"]
 
 
 def test_the_best_of_a_column_is_the_fastest_or_the_busiest(results: Results) -> None:
@@ -174,8 +174,8 @@ def test_every_contender_with_an_environment_of_its_own_pins_what_is_in_it() -> 
 
 def test_the_verdict_of_a_soak_is_on_the_page(results: Results) -> None:
     results.soaks["prefork"] = {"verdict": "2 threads left", "runs": 2000.0}
-    found = rows(report.render(results), "soak")
-    assert found["Prefork"] == ["runs", "2000"]
+    cells = rows(report.render(results), "soak")
+    assert cells["Prefork"] == ["runs", "2000"]
     assert "| Prefork | verdict | 2 threads left |" in report.render(results)
 
 
@@ -190,13 +190,13 @@ def test_the_parts_of_a_start_are_between_the_requests_that_mark_them() -> None:
         (10.8, profile.READ),
         (10.95, profile.STATE),
     ]
-    found = profile.marks(10.0, 10.1, 10.5, 10.9, requests)
-    assert found == [10.0, 10.1, 10.2, 10.4, 10.5, 10.7, 10.8, 10.9]
-    assert len(found) == len(profile.PARTS) + 1
+    marks = profile.marks(10.0, 10.1, 10.5, 10.9, requests)
+    assert marks == [10.0, 10.1, 10.2, 10.4, 10.5, 10.7, 10.8, 10.9]
+    assert len(marks) == len(profile.PARTS) + 1
 
 
 class Scripted(Contender):
-    """Fails in the rounds that it is told to, and gives 1.0 in the others."""
+    """Fails in a round for which `faults` has an error."""
 
     name = "scripted"
     title = "Scripted"
@@ -210,7 +210,7 @@ class Scripted(Contender):
 
 
 class Bare(bench.Bench):
-    """Without ground, and with a round that is one figure."""
+    """A bench without a ground, in which a round yields one figure, its number."""
 
     def __init__(self, results: Results, to: Path) -> None:
         self.results = results.model_copy(deep=True)
@@ -244,22 +244,22 @@ def test_a_contender_is_left_out_when_its_round_has_failed_twice(
     kept: list[float],
     why: str | None,
 ) -> None:
-    made = Bare(results, tmp_path / "raw.json")
+    bare = Bare(results, tmp_path / "raw.json")
     contender = Scripted(cast("Any", None))
     contender.faults = list(faults)
     taking_part: list[Contender] = [contender]
-    made.rounds(taking_part)
-    assert made.results.values("scripted", "ready") == kept
-    assert made.results.left_out.get("scripted") == why
+    bare.rounds(taking_part)
+    assert bare.results.values("scripted", "ready") == kept
+    assert bare.results.left_out.get("scripted") == why
     assert taking_part == ([] if why else [contender])
-    assert read(tmp_path / "raw.json") == made.results
+    assert read(tmp_path / "raw.json") == bare.results
 
 
 def test_nobody_is_first_in_every_round() -> None:
-    orders = [bench.turned("abcdefgh", number, 3) for number in range(1, 4)]
+    orders = [bench.rotate("abcdefgh", number, 3) for number in range(1, 4)]
     assert len({each[0] for each in orders}) == 3
     assert all(sorted(each) == list("abcdefgh") for each in orders)
-    assert bench.turned("", 1, 3) == []
+    assert bench.rotate("", 1, 3) == []
 
 
 def test_an_answer_that_does_not_come_ends_who_was_asked(
@@ -281,7 +281,7 @@ def test_a_run_that_was_ended_says_what_it_did_not_come_to(results: Results) -> 
     del results.left_out["airflow"]
     page = " ".join(report.render(results).split())
     assert "- Airflow: the run was ended before its turn" in page
-    assert "0 whole ones of 1 that were asked for" in page
+    assert "0 complete ones of 1 requested" in page
     whole = results.model_copy(update={"left_out": {"airflow": "it cannot be installed here"}})
     assert "rounds: 1, after" in " ".join(report.render(whole).split())
 
@@ -289,18 +289,18 @@ def test_a_run_that_was_ended_says_what_it_did_not_come_to(results: Results) -> 
 def test_what_takes_no_turns_is_added_to_the_figures_that_are_there(
     results: Results, tmp_path: Path
 ) -> None:
-    made = Bare(results, tmp_path / "raw.json")
-    made.results.command, made.results.samples = "scripts/stack bench --measure soak", []
-    made.add_to(results)
-    assert made.results.samples == results.samples
-    assert made.results.command == f"{results.command} && scripts/stack bench --measure soak"
+    bare = Bare(results, tmp_path / "raw.json")
+    bare.results.command, bare.results.samples = "scripts/stack bench --measure soak", []
+    bare.add_to(results)
+    assert bare.results.samples == results.samples
+    assert bare.results.command == f"{results.command} && scripts/stack bench --measure soak"
 
 
 def test_what_takes_a_contender_long_is_taken_once(results: Results, tmp_path: Path) -> None:
-    made = Bare(results, tmp_path / "raw.json")
-    made.results.samples.append(sample("dbos", "steps-light", [180.0]))
-    assert not made.enough("prefork", Measure.burst)  # 100 runs in 30 s
-    assert made.enough("stock", Measure.burst)  # in 450 s
-    assert not made.enough("stock", Measure.start)
-    assert not made.enough("prefork", Measure.steps)
-    assert made.enough("dbos", Measure.steps)
+    bare = Bare(results, tmp_path / "raw.json")
+    bare.results.samples.append(sample("dbos", "steps-light", [180.0]))
+    assert not bare.enough("prefork", Measure.burst)  # 100 runs in 30 s
+    assert bare.enough("stock", Measure.burst)  # in 450 s
+    assert not bare.enough("stock", Measure.start)
+    assert not bare.enough("prefork", Measure.steps)
+    assert bare.enough("dbos", Measure.steps)

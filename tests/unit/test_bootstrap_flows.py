@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 
 from server.bootstrap import flows
-from server.settings import ROOT
-from tests.unit.writing import MARK, check, deployments, mistake, read, tolerate, with_line
+from tests.unit.writing import (
+    MARK,
+    check,
+    deployments,
+    mistake,
+    read_shipped,
+    tolerate,
+    with_line,
+)
 
 ENTRYPOINT = "    entrypoint: flows/greet.py:greet"
 VALID = f"""\
@@ -50,14 +57,14 @@ def named(entrypoint: str) -> str:
 
 
 def broken(project: Path, code: str) -> str:
-    """The message about a file that starts with `code`."""
+    """Return the message about a file of flows that starts with `code`."""
     (project / "flows/greet.py").write_text(f"{code}\n{FLOW}")
     return mistake(project, named("flows/greet.py:greet"))
 
 
 class TestLoaded:
     def test_the_flows_of_the_project_load(self) -> None:
-        names = {item.name for item in read(ROOT)["deployment"].items}
+        names = {item.name for item in read_shipped()["deployment"].items}
         assert names >= {"hello/hello", "export/export"}
 
     def test_the_deployment_is_named_after_the_flow_not_the_function(self, project: Path) -> None:
@@ -178,7 +185,7 @@ class TestImports:
 
 
 class TestEntrypoints:
-    """What Prefect loads can be declared."""
+    """Every form of entrypoint that Prefect loads can be declared."""
 
     @pytest.mark.parametrize(
         ("entrypoint", "name"),
@@ -192,8 +199,8 @@ class TestEntrypoints:
         self, entrypoint: str, name: str, project: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for module in [each for each in sys.modules if each.partition(".")[0] == "flows"]:
-            monkeypatch.delitem(sys.modules, module)  # bootstrap itself imports none of them
-        (project / "flows/__init__.py").touch()  # else that of this checkout, on the path too, wins
+            monkeypatch.delitem(sys.modules, module)  # bootstrap itself imports no flows
+        (project / "flows/__init__.py").touch()  # without it, that of this checkout would win
         more = (
             '\nclass Job:\n    @staticmethod\n    @flow(name="job")\n    def run(): pass\n'
             '\n@flow(name="overview")\ndef übersicht(): pass\n'
@@ -213,7 +220,7 @@ class TestEntrypoints:
 
 
 class TestEnvironment:
-    """A flow is imported with what its runs will have, and with nothing of whoever types."""
+    """A flow is imported with the variables of its runs, and with none of the caller's shell."""
 
     READS = "import os\nassert os.environ['REGION'] == '{region}', 'another region'\n"
 

@@ -1,4 +1,4 @@
-"""The planned payload is the applied payload: nothing is computed again, and ids are filled in."""
+"""What is planned is what is sent: only the ids of what the same run creates are filled in."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ Request = tuple[str, str, Any]
 
 
 class Server:
-    """Answers as a server with these objects, by the path of their filter, and keeps requests."""
+    """Answers like a server that holds `objects`, by the section of the path; keeps requests."""
 
     def __init__(self, **objects: list[dict[str, Any]]) -> None:
         self.objects = objects
@@ -92,7 +92,7 @@ class Server:
 
 
 class OwnRecord(Record):
-    """Owns nothing and saves nothing."""
+    """A record of a stack that owns nothing yet; it is not saved."""
 
     def __init__(self) -> None:
         self._saved = self._now = {}
@@ -121,8 +121,8 @@ def plan(folder: Path, server: Server) -> tuple[Planner, list[Change]]:
 
 
 def body(requests: list[Request], method: str, path: str) -> Any:
-    [found] = [sent for *where, sent in requests if where == [method, path]]
-    return found
+    [content] = [sent for *where, sent in requests if where == [method, path]]
+    return content
 
 
 def test_planning_writes_nothing(folder: Path) -> None:

@@ -31,24 +31,24 @@ variables:
 
 
 class Server:
-    """It refuses what is called `bad`, with this answer, and takes all else."""
+    """Answers a variable called `bad` with `refusal`, and accepts all others."""
 
     def __init__(self, refusal: httpx.Response) -> None:
         self.refusal = refusal
-        self.made: list[str] = []
+        self.created: list[str] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         if path.endswith("/variables/"):
             if b'"bad"' in request.content:
                 return self.refusal
-            self.made.append(request.content.decode())
+            self.created.append(request.content.decode())
             return httpx.Response(201, json={"id": ID})
         return httpx.Response(200, json=[]) if request.method == "POST" else httpx.Response(404)
 
 
 class NoRecord(Record):
-    """It is not saved: that is another's claim."""
+    """A record that is not saved: no claim here is about that."""
 
     def _save(self) -> None:
         pass
@@ -60,8 +60,8 @@ def _no_csrf() -> Iterator[None]:
         yield
 
 
-def applied(folder: Path, server: Server, stack: str = STACK) -> tuple[World, list[Change]]:
-    """What becomes of the changes, and what is known to be wrong then."""
+def apply(folder: Path, server: Server, stack: str = STACK) -> tuple[World, list[Change]]:
+    """Apply `stack`; return the world, which has the problems, and what became of each change."""
     (folder / "prefect.yaml").write_text("")
     (folder / "stack.yaml").write_text(stack)
     settings: dict[str, Any] = {"transport": httpx.MockTransport(server)}
@@ -76,9 +76,9 @@ def applied(folder: Path, server: Server, stack: str = STACK) -> tuple[World, li
 
 def test_the_rest_is_applied(tmp_path: Path) -> None:
     server = Server(httpx.Response(422, json={"detail": REASON}))
-    world, changes = applied(tmp_path, server)
+    world, changes = apply(tmp_path, server)
     assert [(each.action, each.name) for each in changes] == [("wrong", "bad"), ("create", "good")]
-    assert len(server.made) == 1
+    assert len(server.created) == 1
     [problem] = world.problems
     assert problem.what == "stack.yaml line 2: the server does not take the variable 'bad'"
     assert problem.found == f"422 to POST /api/variables/: {REASON}"
@@ -93,7 +93,7 @@ def test_the_rest_is_applied(tmp_path: Path) -> None:
     ids=["places", "text"],
 )
 def test_an_answer_of_any_form_is_one_message(answer: httpx.Response, tmp_path: Path) -> None:
-    world, _ = applied(tmp_path, Server(answer))
+    world, _ = apply(tmp_path, Server(answer))
     [problem] = world.problems
     assert str(problem.found).startswith(f"{answer.status_code} to POST")
 
@@ -101,13 +101,13 @@ def test_an_answer_of_any_form_is_one_message(answer: httpx.Response, tmp_path: 
 def test_a_reason_that_may_repeat_a_secret_is_not_shown(tmp_path: Path) -> None:
     stack = STACK.replace("bad, value: 1", "bad, value: '{{ $TOKEN }}'")
     answer = httpx.Response(422, json={"detail": f"{GIVEN['TOKEN']} is not valid"})
-    world, _ = applied(tmp_path, Server(answer), stack)
+    world, _ = apply(tmp_path, Server(answer), stack)
     assert GIVEN["TOKEN"] not in str(world.problems[0])
 
 
 def test_a_server_that_fails_is_no_mistake_of_the_declaration(tmp_path: Path) -> None:
     with pytest.raises(httpx.HTTPStatusError):
-        applied(tmp_path, Server(httpx.Response(500)))
+        apply(tmp_path, Server(httpx.Response(500)))
 
 
 class TestJobVariables:
@@ -131,12 +131,12 @@ class TestJobVariables:
         assert job_variables.environment(*layers) == {"B": "default", "C": "own", "D": "dotted"}
 
     def test_what_the_pool_does_not_take_is_named(self) -> None:
-        found = job_variables.first_error(self.TEMPLATE, {"env": {"A": "5", "B": 5}})
-        assert found == (("env", "B"), "type string", 5)
-        found = job_variables.first_error(PROCESS, {"env": {"A": "5", "B": 5}})
-        assert found == (("env", "B"), "type string or null", 5)
-        found = job_variables.first_error(PROCESS, {"stream_output": "maybe"})
-        assert found == (("stream_output",), "type boolean or null", "maybe")
+        refusal = job_variables.first_error(self.TEMPLATE, {"env": {"A": "5", "B": 5}})
+        assert refusal == (("env", "B"), "type string", 5)
+        refusal = job_variables.first_error(PROCESS, {"env": {"A": "5", "B": 5}})
+        assert refusal == (("env", "B"), "type string or null", 5)
+        refusal = job_variables.first_error(PROCESS, {"stream_output": "maybe"})
+        assert refusal == (("stream_output",), "type boolean or null", "maybe")
         assert job_variables.first_error(PROCESS, {"env": {"A": "5"}}) is None
         assert job_variables.first_error({}, {"env": {"A": 5}}) is None
 

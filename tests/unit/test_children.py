@@ -1,4 +1,4 @@
-"""A service that failed is told of in the same words on both backends."""
+"""Both backends describe a failed service in the same words."""
 
 import subprocess
 import sys
@@ -30,9 +30,9 @@ def test_a_child_that_ends_with_an_error_passes_it_on() -> None:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    found = children.failure("bootstrap", ended.returncode, ended.stdout)
-    assert type(found) is MistakeError
-    assert (found.what, found.expected, found.do) == ("no such pool", "one", "make one")
+    error = children.failure("bootstrap", ended.returncode, ended.stdout)
+    assert type(error) is MistakeError
+    assert (error.what, error.expected, error.do) == ("no such pool", "one", "make one")
 
 
 @pytest.mark.parametrize("code", [1, 2, 137])
@@ -47,8 +47,8 @@ def test_both_backends_say_the_same(code: int, said: str) -> None:
 
 def test_a_child_that_was_killed_is_told_of_by_its_last_lines() -> None:
     before = report_line(StackError("an earlier attempt"))
-    found = children.failure("migrate", -9, f"{before}\nhalf a li")
-    assert str(found) == (
+    error = children.failure("migrate", -9, f"{before}\nhalf a li")
+    assert str(error) == (
         "migrate failed\n"
         "  expected: exit code 0\n"
         "  found:    exit code -9\n"

@@ -1,4 +1,4 @@
-"""The folders of an embedded PostgreSQL."""
+"""The folders of an embedded PostgreSQL are closed to others, and never somebody else's."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""compose.yaml is policy: what holds for every service, and who is let near what.
+"""compose.yaml keeps a policy: what holds for every service, and which service reaches what.
 
-`TestModules` holds it to the modules of `server/services/`, service by service.
+`TestModules` compares it with the modules of `server/services/`, service by service.
 """
 
 import re
@@ -11,29 +11,23 @@ from typing import Any
 
 import pytest
 
-from server import init, secrets
 from server import services as descriptions
 from server.place import DOCKER
-from server.settings import SECRETS, declared_values, env_file, placeholders, shell_secrets
-from tests.unit import composing
-from tests.unit.composing import COMPLETED
+from tests.unit import compose_config
+from tests.unit.compose_config import COMPLETED
 
 Service = dict[str, Any]
 Services = dict[str, Service]
 
+shipped = compose_config.shipped
+services = compose_config.services
+
 NAMES = [each.name for each in descriptions.every()]
 ONE_SHOTS = {each.name for each in descriptions.every() if each.runs_once}
-SECRET_FOLDERS = {
-    f"secret-{name.split('/')[0]}": str((DOCKER.secrets / name).parent)
-    for name in (
-        *(secrets.DATABASE_PASSWORD, secrets.ENCRYPTION_KEY, secrets.API_PASSWORD),
-        declared_values.FILE,
-    )
-}
 
 
 def starts_as_root(service: Service) -> bool:
-    """Whether it is the one that reads `.env` and then becomes the user of the stack."""
+    """Whether `service` is the one that reads `.env` as root and then becomes the stack's user."""
     return bool(
         service["entrypoint"] == ["python", "-m", "server.init"]
         and service["user"] == "0:0"
@@ -75,32 +69,8 @@ LONG_RUNNING: dict[str, Callable[[Service], bool]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return composing.config(tmp_path_factory.mktemp("project"))
-
-
-@pytest.fixture(scope="module")
-def services(config: dict[str, Any]) -> Services:
-    return dict(config["services"])
-
-
 def breaking(services: Services, rule: Callable[[Service], bool]) -> list[str]:
     return [name for name, service in services.items() if not rule(service)]
-
-
-def having(services: Services, text: str) -> set[str]:
-    return {name for name, service in services.items() if text in str(service["environment"])}
-
-
-def mounts(service: Service) -> dict[str, str]:
-    """What is mounted where, by its source: a volume's name, or a path in the project."""
-    return {
-        mount["source"] if mount["type"] == "volume" else Path(mount["source"]).name: mount[
-            "target"
-        ]
-        for mount in service["volumes"]
-    }
 
 
 class TestEveryService:
@@ -115,7 +85,7 @@ class TestEveryService:
         assert breaking(lasting, rule) == []
 
     def test_compose_has_nothing_to_complain_about(self, tmp_path: Path) -> None:
-        result = composing.run(tmp_path)
+        result = compose_config.run(tmp_path)
         assert (result.returncode, result.stderr) == (0, "")
 
 
@@ -125,7 +95,9 @@ class TestModules:
 
     @pytest.mark.parametrize("name", NAMES)
     def test_compose_runs_a_service_as_its_module_says(self, name: str, services: Services) -> None:
-        assert composing.facts(services[name]) == composing.described(descriptions.named(name))
+        assert compose_config.facts(services[name]) == compose_config.described(
+            descriptions.named(name)
+        )
 
     @pytest.mark.parametrize("name", NAMES)
     def test_a_module_that_tells_health_does_so_on_both_backends(self, name: str) -> None:
@@ -157,7 +129,7 @@ class TestRemoteServer:
         self, lines: str, scale: int, tmp_path: Path
     ) -> None:
         (tmp_path / ".env").write_text(lines)
-        services = composing.config(tmp_path)["services"]
+        services = compose_config.config(tmp_path)["services"]
         scales = {name: it.get("scale", 1) for name, it in services.items()}
         assert scales == {
             each.name: scale if each.local_server_only else 1 for each in descriptions.every()
@@ -177,13 +149,13 @@ class TestNetworks:
         assert published == {"server": [("127.0.0.1", "4200", DOCKER.listen_port)]}
 
     def test_only_those_that_use_the_database_are_on_its_network(
-        self, config: dict[str, Any], services: Services
+        self, shipped: dict[str, Any], services: Services
     ) -> None:
         reaching = {
             name for name, it in services.items() if "database" in (it.get("networks") or {})
         }
         assert reaching == {DOCKER.database_host, "migrate", "server"}
-        assert config["networks"]["database"]["internal"] is True
+        assert shipped["networks"]["database"]["internal"] is True
 
     def test_the_database_is_on_no_other(self, services: Services) -> None:
         assert list(services["postgres"]["networks"]) == ["database"]
@@ -194,120 +166,12 @@ class TestNetworks:
             assert "default" in services[name]["networks"]
 
 
-class TestSecrets:
-    def test_each_has_a_folder_where_the_code_looks(self, services: Services) -> None:
-        for service in services.values():
-            found = {n: t for n, t in mounts(service).items() if n.startswith("secret-")}
-            assert found.items() <= SECRET_FOLDERS.items()
-
-    @pytest.mark.parametrize(
-        ("volume", "names"),
-        [
-            ("secret-database", {"init", "postgres", "migrate", "server"}),
-            ("secret-encryption", {"init", "server"}),
-            ("secret-api", {"init", "server", "bootstrap", "worker"}),
-            ("secret-bootstrap", {"init", "bootstrap"}),
-        ],
-    )
-    def test_each_is_mounted_where_it_is_needed_only(
-        self, volume: str, names: set[str], services: Services
-    ) -> None:
-        assert {name for name, service in services.items() if volume in mounts(service)} == names
-
-    def test_none_has_a_default(self, services: Services) -> None:
-        given = {
-            (name, value)
-            for service in services.values()
-            for name, value in service["environment"].items()
-            if re.search("PASSWORD|KEY|SECRET|TOKEN|WEBHOOK|AUTH_STRING", name)
-        }
-        file = str(DOCKER.secrets / secrets.DATABASE_PASSWORD)
-        given = {each for each in given if each[1].strip()}
-        assert given == {("POSTGRES_PASSWORD_FILE", file)}
-
-    @pytest.mark.parametrize("source", ["file", "shell"])
-    def test_one_that_is_set_is_in_the_configuration_of_no_container(
-        self, source: str, tmp_path: Path
-    ) -> None:
-        lines = {name: f"hidden-{name.lower()}" for name in SECRETS} | {"MY_TOKEN": "hidden-mine"}
-        if source == "file":
-            text = "".join(f"{name}={value}\n" for name, value in lines.items())
-            (tmp_path / ".env").write_text(text)
-        services = composing.config(tmp_path, lines if source == "shell" else None)["services"]
-        for service in services.values():
-            # Labels for Swarm: they are put on no container, which tests/docker holds.
-            labels = service.pop("deploy", {"labels": {}})["labels"]
-            assert labels in ({}, {"stack.login": "hidden-stack_password"})
-            assert "hidden" not in str(service)
-
-    def test_server_and_worker_are_made_anew_when_the_login_changes(self, tmp_path: Path) -> None:
-        first, second = (
-            composing.hashes(tmp_path, {"STACK_PASSWORD": value}) for value in ("one", "two")
-        )
-        changed = {name for name in first if first[name] != second[name]}
-        assert changed == {"server", "worker"}
-
-    def test_init_is_told_which_are_set_and_nothing_more(self, tmp_path: Path) -> None:
-        given = {"STACK_PASSWORD": "hidden", "ENCRYPTION_KEY": "hidden"}
-        environment = composing.config(tmp_path, given)["services"]["init"]["environment"]
-        assert environment[shell_secrets.VARIABLE].split() == ["STACK_PASSWORD", "ENCRYPTION_KEY"]
-
-    def test_init_alone_sees_the_folder_with_the_file(
-        self, services: Services, tmp_path: Path
-    ) -> None:
-        seeing = {
-            name
-            for name, service in composing.config(tmp_path)["services"].items()
-            for mount in service["volumes"]
-            if mount["source"] == str(tmp_path)
-        }
-        assert seeing == {"init"}
-        targets = {mount["target"]: mount for mount in services["init"]["volumes"]}
-        assert targets[str(env_file.PROJECT)]["read_only"]
-
-    def test_init_sees_whether_there_is_a_database_and_leaves_its_volume_alone(
-        self, services: Services
-    ) -> None:
-        mount = next(m for m in services["init"]["volumes"] if m["source"] == "postgres")
-        assert mount["target"] == str(init.DATABASE)
-        assert mount["read_only"]
-        assert mount["volume"]["nocopy"]
-
-
-class TestMounts:
-    def test_only_data_is_written_and_secrets_by_who_makes_them(self, services: Services) -> None:
-        written = {
-            (name, mount["target"])
-            for name, service in services.items()
-            for mount in service["volumes"]
-            if not mount.get("read_only")
-        }
-        assert written == {
-            ("postgres", "/var/lib/postgresql"),
-            ("worker", str(DOCKER.data)),
-            ("worker", str(DOCKER.journal)),
-            *(("init", folder) for folder in SECRET_FOLDERS.values()),
-        }
-
-    def test_the_project_is_where_the_code_looks(self, services: Services) -> None:
-        flows = ("flows", str(DOCKER.root / "flows"))
-        declared = {(name, str(DOCKER.root / name)) for name in placeholders.DECLARATIONS}
-        assert {flows, *declared} <= mounts(services["bootstrap"]).items()
-        assert declared <= mounts(services["init"]).items()
-        assert flows in mounts(services["worker"]).items()
-
-    @pytest.mark.parametrize("name", ["migrate", "server", "bootstrap", "worker"])
-    def test_scratch_is_in_memory(self, name: str, services: Services) -> None:
-        assert DOCKER.scratch.is_relative_to("/tmp")  # noqa: S108
-        assert any(each.startswith("/tmp:") for each in services[name]["tmpfs"])  # noqa: S108
-
-
 class TestSettings:
     def test_the_name_is_that_of_the_project_and_of_all_it_makes(self, tmp_path: Path) -> None:
-        config = composing.config(tmp_path, {"STACK_NAME": "mine"})
-        made = [*config["networks"].values(), *config["volumes"].values()]
+        config = compose_config.config(tmp_path, {"STACK_NAME": "mine"})
+        resources = [*config["networks"].values(), *config["volumes"].values()]
         assert config["name"] == "mine"
-        assert [each["name"] for each in made if not each["name"].startswith("mine_")] == []
+        assert [each["name"] for each in resources if not each["name"].startswith("mine_")] == []
 
     @pytest.mark.parametrize(
         "bind",
@@ -318,13 +182,13 @@ class TestSettings:
         ],
     )
     def test_address_and_port_are_published(self, bind: str, tmp_path: Path) -> None:
-        config = composing.config(tmp_path, {"STACK_BIND": bind, "STACK_PORT": "4300"})
+        config = compose_config.config(tmp_path, {"STACK_BIND": bind, "STACK_PORT": "4300"})
         [port] = config["services"]["server"]["ports"]
         assert (port["host_ip"], port["published"], port["target"]) == (bind, "4300", 4200)
 
     def test_the_file_sets_the_same_as_the_environment(self, tmp_path: Path) -> None:
         (tmp_path / ".env").write_text("STACK_NAME=mine\nSTACK_PORT=4300\n")
-        config = composing.config(tmp_path, {"STACK_PORT": "4400"})
+        config = compose_config.config(tmp_path, {"STACK_PORT": "4400"})
         assert (config["name"], config["services"]["server"]["ports"][0]["published"]) == (
             "mine",
             "4400",

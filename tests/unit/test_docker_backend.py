@@ -1,4 +1,4 @@
-"""What is read from a container, and said of it."""
+"""How the Docker backend judges its containers, and what it says about one that failed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def container(
     said: str = "",
     health: str = "healthy",
 ) -> Any:
-    """A container as the engine tells of it; with an `exit_code`, one that has ended."""
+    """Return a container as the engine describes it; with an `exit_code`, it has ended."""
     state = SimpleNamespace(
         running=exit_code is None,
         status="running" if exit_code is None else "exited",
@@ -37,7 +37,7 @@ def container(
     )
 
 
-# All that comes before bootstrap, well.
+# The services that come before bootstrap, all of them well.
 BEFORE = {
     each.name: container(exit_code=0) if each.runs_once else container()
     for each in services.every()
@@ -52,9 +52,9 @@ BEFORE = {
 def test_one_that_ends_again_and_again_is_not_healthy(
     restarts: int, lived: float, *, healthy: bool
 ) -> None:
-    found = containers.service_status(worker.SERVICE, container(restarts=restarts, lived=lived))
-    assert found.healthy == healthy
-    assert ("scripts/stack logs worker" in found.detail) != healthy
+    status = containers.service_status(worker.SERVICE, container(restarts=restarts, lived=lived))
+    assert status.healthy == healthy
+    assert ("scripts/stack logs worker" in status.detail) != healthy
 
 
 @pytest.mark.parametrize(("code", "kind"), [(1, StackError), (2, MistakeError)])
@@ -62,45 +62,45 @@ def test_what_failed_is_told_in_its_own_words(code: int, kind: type[StackError])
     error = kind("first line", found="\n".join(f"line {n}" for n in range(30)))
     said = f"table\nerror: {error}\n{report_line(error)}\n"
     failed = container(exit_code=code, said=said)
-    found = containers.failure("bootstrap", failed, datetime.now(UTC))
-    assert type(found) is kind
-    assert str(found).startswith("first line\n")
-    assert str(found).endswith("line 29")
+    failure = containers.failure("bootstrap", failed, datetime.now(UTC))
+    assert type(failure) is kind
+    assert str(failure).startswith("first line\n")
+    assert str(failure).endswith("line 29")
     status = containers.service_status(bootstrap.SERVICE, failed)
-    assert (status.status, status.healthy, status.detail) == ("failed", False, str(found))
+    assert (status.status, status.healthy, status.detail) == ("failed", False, str(failure))
 
 
 def test_what_failed_without_a_word_names_its_log() -> None:
-    found = containers.failure(
+    failure = containers.failure(
         "bootstrap", container(exit_code=137, said="half a li"), datetime.now(UTC)
     )
-    assert "do:       scripts/stack logs bootstrap" in str(found)
-    assert "half a li" in str(found)
+    assert "do:       scripts/stack logs bootstrap" in str(failure)
+    assert "half a li" in str(failure)
 
 
 class TestStart:
-    """What is wrong with a start that `docker compose up` says has failed."""
+    """Which error a start raises when `docker compose up` says that it has failed."""
 
     BEGAN = datetime.now(UTC)
     FAILED = DockerException(["docker", "compose", "up"], 1, None, b"no space left")
     SAID = report_line(MistakeError("prefect.yaml line 3: wrong"))
 
     def test_a_failed_bootstrap_leaves_the_stack_up(self) -> None:
-        found = {**BEFORE, "bootstrap": container(exit_code=2, said=self.SAID)}
-        error = faults.incomplete(found, services.every(), self.BEGAN)
+        project = {**BEFORE, "bootstrap": container(exit_code=2, said=self.SAID)}
+        error = faults.incomplete(project, services.every(), self.BEGAN)
         assert type(error) is MistakeError
         assert str(error) == "prefect.yaml line 3: wrong"
 
     def test_one_that_is_required_does_not(self) -> None:
-        found = {**BEFORE, "migrate": container(exit_code=1, said="no way")}
-        assert faults.incomplete(found, services.every(), self.BEGAN) is None
-        error = faults.failed(found, services.every(), self.FAILED, self.BEGAN)
+        project = {**BEFORE, "migrate": container(exit_code=1, said="no way")}
+        assert faults.incomplete(project, services.every(), self.BEGAN) is None
+        error = faults.failed(project, services.every(), self.FAILED, self.BEGAN)
         assert str(error) == str(children.failure("migrate", 1, "no way"))
 
     def test_one_that_answers_badly_is_named_as_without_docker(self) -> None:
-        found = {**BEFORE, "server": container(health="unhealthy", said="no way")}
-        assert faults.incomplete(found, services.every(), self.BEGAN) is None
-        error = faults.failed(found, services.every(), self.FAILED, self.BEGAN)
+        project = {**BEFORE, "server": container(health="unhealthy", said="no way")}
+        assert faults.incomplete(project, services.every(), self.BEGAN) is None
+        error = faults.failed(project, services.every(), self.FAILED, self.BEGAN)
         detail = "one, running, unhealthy"
         assert str(error) == str(children.not_healthy("server", detail, "no way"))
 

@@ -1,4 +1,4 @@
-"""Both images are made of what is locked, hold no build tools and run as nobody in particular."""
+"""Both images are built from the lock, hold no build tools and run as an ordinary user."""
 
 import re
 
@@ -14,35 +14,35 @@ BUILD_TOOLS = re.compile(r"\b(apt|apt-get|apk|gcc|g\+\+|clang|make|cmake|cargo|b
 
 
 def stages() -> dict[str, list[str]]:
-    """The instructions of each stage, a line for each, without comments."""
+    """Return the instructions of each stage, one a line, without comments."""
     text = re.sub(r"(?m)^\s*#.*\n", "", TEXT)
     lines = [line for line in re.sub(r"\s*\\\n\s*", " ", text).splitlines() if line]
-    found: dict[str, list[str]] = {}
+    by_stage: dict[str, list[str]] = {}
     name = ""
     for line in lines:
         if line.startswith("FROM "):
             name = line.split()[-1]
         if name:
-            found.setdefault(name, []).append(line)
-    return found
+            by_stage.setdefault(name, []).append(line)
+    return by_stage
 
 
-def shipped(image: str) -> list[str]:
-    """The instructions that make the layers of an image."""
-    made = stages()
-    assert made[image][0] == f"FROM common AS {image}"
-    return [*made["common"], *made[image]]
+def layers(image: str) -> list[str]:
+    """Return the instructions that make the layers of an image."""
+    by_stage = stages()
+    assert by_stage[image][0] == f"FROM common AS {image}"
+    return [*by_stage["common"], *by_stage[image]]
 
 
-def copied(*names: str) -> set[str]:
-    """What these stages take from the clone and from the project, which is the clone by default."""
+def paths_copied(*names: str) -> set[str]:
+    """Return what stages copy from the clone, and from the project, which may be the clone."""
     copies = [
         line.split()[1:-1] for name in names for line in stages()[name] if line.startswith("COPY ")
     ]
     own = ([] if names[0].startswith("--from") else names for names in copies)
     theirs = (names[1:] for names in copies if names[0] == "--from=project")
-    found = {re.sub(r"\[(.)\]", r"\1", name) for names in (*own, *theirs) for name in names}
-    return {name.removesuffix("/*.py") for name in found}
+    paths = {re.sub(r"\[(.)\]", r"\1", name) for names in (*own, *theirs) for name in names}
+    return {name.removesuffix("/*.py") for name in paths}
 
 
 def test_packages_are_those_of_the_lock_and_no_others() -> None:
@@ -54,7 +54,7 @@ def test_packages_are_those_of_the_lock_and_no_others() -> None:
 
 @EACH
 def test_it_runs_as_the_user_of_the_stack(image: str) -> None:
-    lines = shipped(image)
+    lines = layers(image)
     assert [line for line in lines if line.startswith("USER ")] == ["USER 999:999"]
     assert lines[-1] == "USER 999:999"
 
@@ -73,17 +73,17 @@ def test_no_image_is_the_latest() -> None:
 
 @EACH
 def test_the_shipped_image_has_no_build_tools(image: str) -> None:
-    assert [line for line in shipped(image) if BUILD_TOOLS.search(line)] == []
+    assert [line for line in layers(image) if BUILD_TOOLS.search(line)] == []
 
 
 @EACH
 def test_the_shipped_image_installs_nothing_from_the_network(image: str) -> None:
-    installs = [line for line in shipped(image) if re.search(r"pip\b.*\binstall\b", line)]
+    installs = [line for line in layers(image) if re.search(r"pip\b.*\binstall\b", line)]
     assert [line for line in installs if "--no-index" not in line] == []
 
 
 def test_the_worker_type_is_a_package_of_the_worker_image_not_a_folder_beside_it() -> None:
-    lines = shipped("worker")
+    lines = layers("worker")
     [install] = [line for line in lines if line.endswith(" prefect-prefork")]
     assert "from=prefork" in install
     assert "COPY worker/*.py /stack/worker/" in lines  # without its folders
@@ -91,14 +91,14 @@ def test_the_worker_type_is_a_package_of_the_worker_image_not_a_folder_beside_it
 
 @EACH
 def test_signals_reach_the_process(image: str) -> None:
-    entrypoints = [line for line in shipped(image) if line.startswith("ENTRYPOINT")]
+    entrypoints = [line for line in layers(image) if line.startswith("ENTRYPOINT")]
     assert entrypoints == ['ENTRYPOINT ["python", "-m", "server.entrypoint"]']
 
 
 @EACH
 def test_what_is_mounted_there_belongs_to_its_user(image: str) -> None:
-    made = next(line for line in shipped(image) if "install -d" in line)
-    assert "install -d -o 999 -g 999 " in made
+    install = next(line for line in layers(image) if "install -d" in line)
+    assert "install -d -o 999 -g 999 " in install
     for folder in (
         "/data",
         "/journal",
@@ -106,11 +106,11 @@ def test_what_is_mounted_there_belongs_to_its_user(image: str) -> None:
         "/run/stack/secrets/database",
         "/run/stack/secrets/api",
     ):
-        assert f" {folder}" in made
+        assert f" {folder}" in install
 
 
 def test_the_server_holds_no_flows_and_no_worker() -> None:
-    assert copied("environment", "common", "server") == {"requirements.lock", "server"}
+    assert paths_copied("environment", "common", "server") == {"requirements.lock", "server"}
 
 
 def test_only_what_is_copied_goes_to_the_builder() -> None:
@@ -118,7 +118,7 @@ def test_only_what_is_copied_goes_to_the_builder() -> None:
     patterns = [line for line in lines if line and not line.startswith("#")]
     let_through = {line.removeprefix("!") for line in patterns if line.startswith("!")}
     assert patterns[0] == "*"
-    assert let_through == copied(*stages())
+    assert let_through == paths_copied(*stages())
     optional = {"requirements.txt"}  # of a project apart from the clone
     assert [name for name in let_through - optional if not (ROOT / name).exists()] == []
     assert "**/__pycache__" in patterns[patterns.index("!server") :]

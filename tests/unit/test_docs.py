@@ -1,4 +1,4 @@
-"""The documents speak of what is there."""
+"""The commands, settings and files that the documents name exist."""
 
 import re
 from pathlib import Path

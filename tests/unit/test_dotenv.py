@@ -6,11 +6,11 @@ import pytest
 
 from server.errors import MistakeError
 from server.settings import dotenv
-from tests.unit import composing
+from tests.unit import compose_config
 
 HIDDEN = "hunter2"
 
-# What stands after the name in the file, and the value.
+# What follows the name in the file, and the value that is read.
 VALUES = {
     "a word": ("=word", "word"),
     "nothing": ("=", ""),
@@ -55,7 +55,7 @@ VALUES = {
     "a new line by its escape": (r'="a\nb\r"', "a\nb\r"),
 }
 
-# A line that is refused, and what the message says of it.
+# A line that is refused, and a part of the message.
 REFUSED = {
     "a bare dollar": (f"NAME={HIDDEN}$", "a $ that Docker Compose would expand"),
     "a variable": (f"NAME=${{HOME}}{HIDDEN}", "a $ that Docker Compose would expand"),
@@ -103,10 +103,10 @@ class TestValues:
         file.write_text(f"services:\n  a:\n    image: a\n    environment:\n{''.join(lines)}")
         (tmp_path / ".env").write_text("".join(texts), encoding="utf-8", newline="")
 
-        found = composing.config(tmp_path, file=file)["services"]["a"]["environment"]
+        environment = compose_config.config(tmp_path, file=file)["services"]["a"]["environment"]
 
-        # What is printed can be read again as a file: there, two dollars stand for one.
-        plain = {name: value.replace("$$", "$")[1:-1] for name, value in found.items()}
+        # Compose prints a file that it could read again, in which two dollars stand for one.
+        plain = {name: value.replace("$$", "$")[1:-1] for name, value in environment.items()}
         assert plain == wanted
 
 

@@ -1,4 +1,4 @@
-"""In Docker, `init` reads `.env` itself and hands on what each container needs, and no more."""
+"""In Docker, `init` reads `.env` and gives each container what it needs, and no more."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HIDDEN = "hunter2-hunter2"
 
 @pytest.fixture
 def becoming(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What stands in for giving up root, which this process could not take back."""
+    """Stands in for giving up root, which this process could not take back; notes each call."""
     done: list[str] = []
     monkeypatch.setattr(env_file, "become_user", lambda: done.append("became the user"))
     return done

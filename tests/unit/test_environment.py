@@ -1,4 +1,4 @@
-"""Each process gets the environment that it needs, and no secret that it does not."""
+"""Each process gets the environment that it needs, and no secret that it does not need."""
 
 import inspect
 import os
@@ -31,7 +31,7 @@ CLOSED = Settings.model_construct(stack_auth="on", stack_user="ada")
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    """The container's place, with folders of its own; the password of the database is nasty."""
+    """The place of a container, with folders in `tmp_path` and a nasty password of the database."""
     given = Settings.model_construct(postgres_password=SecretStr(NASTY))
     secrets.ensure(given, tmp_path / "secrets")
     # Scratch is Prefect's home as well: no profile of the machine's user is read.
@@ -43,15 +43,16 @@ def environ(role: str, place: Place, settings: Settings = CLOSED) -> dict[str, s
 
 
 def holders(secret: str, place: Place) -> list[str]:
-    """The roles that have `secret` anywhere in their environment, however it is quoted."""
-    found = {role: "\n".join(environ(role, place).values()) for role in ROLES}
-    return [role for role, text in found.items() if secret in text or secret in unquote(text)]
+    """Return the roles whose environment holds `secret`, plain or quoted for a URL."""
+    environments = {role: "\n".join(environ(role, place).values()) for role in ROLES}
+    texts = environments.items()
+    return [role for role, text in texts if secret in text or secret in unquote(text)]
 
 
 def as_prefect_reads(
     role: str, place: Place, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> prefect.settings.Settings:
-    """The settings that Prefect takes from the environment of `role`, and from nothing else."""
+    """Return the settings that Prefect reads from the environment of `role`, and nothing else."""
     for name in list(os.environ):
         if name.startswith("PREFECT_"):
             monkeypatch.delenv(name)

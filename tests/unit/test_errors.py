@@ -1,4 +1,4 @@
-"""A person is told what failed, what was expected and found, and what to type next."""
+"""An error tells a person what failed, what was expected and found, and what to type next."""
 
 import pytest
 
@@ -61,9 +61,9 @@ class TestReport:
     @pytest.mark.parametrize("kind", [MistakeError, StackError])
     def test_the_parent_raises_the_same_error(self, kind: type[StackError]) -> None:
         error = kind("it failed", expected="this", found="a\nb", do="retry", details="error: c")
-        found = reported(f"before\nerror: {error}\n{report_line(error)}\n")
-        assert type(found) is kind
-        assert (str(found), found.do, found.details) == (str(error), "retry", "error: c")
+        raised = reported(f"before\nerror: {error}\n{report_line(error)}\n")
+        assert type(raised) is kind
+        assert (str(raised), raised.do, raised.details) == (str(error), "retry", "error: c")
 
     def test_all_wrong_declarations_reach_the_parent(self) -> None:
         error = DeclarationError([MistakeError("one", do="a"), MistakeError("two", found="b")])

@@ -1,4 +1,4 @@
-"""What the flow `export` promises, without a server."""
+"""The promises of the flow `export` that need no server."""
 
 import datetime as dt
 import itertools
@@ -32,7 +32,7 @@ def a_row(
 
 
 def a_deadline() -> Deadline:
-    """A minute, on a clock that moves half a minute each time it is looked at."""
+    """Return a deadline of a minute, whose clock moves half a minute each time it is read."""
     return Deadline.after(1, clock=itertools.count(step=30).__next__)
 
 
@@ -231,7 +231,7 @@ class TestSample:
 
 
 class TestForm:
-    """What the UI makes the form of a run from."""
+    """The schema from which the UI makes the form of a run."""
 
     SCHEMA = parameter_schema(export)
 
@@ -271,6 +271,6 @@ class TestForm:
 
 def test_prefect_loads_it_by_its_entrypoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPO_ROOT)
-    # Loading leaves the folder of the flow in front: other tests must not import from there.
+    # Loading a flow puts its folder in front of the path: other tests must not import from there.
     monkeypatch.setattr(sys, "path", sys.path.copy())
     assert load_flow_from_entrypoint("flows/export.py:export").name == "export"

@@ -1,4 +1,4 @@
-"""The client that creates runs while a fault goes on knows which of them were accepted."""
+"""The client that creates runs during a fault knows which of them the server has accepted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
+import pytest
 
+from tests.faults import load as faults_load
 from tests.faults.load import Load
 from tests.stack import wait_for
 
@@ -16,8 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+@pytest.fixture(autouse=True)
+def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults_load, "AGAIN_SECONDS", 0.01)
+
+
 def load(count: int, answer: Callable[[str], httpx.Response]) -> Load:
-    """A load on an API that answers a creation with `answer`, which is given the key."""
+    """Make a load on an API that answers each creation with `answer`, called with its key."""
 
     def api(request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
@@ -39,11 +46,11 @@ def test_a_creation_is_asked_for_with_one_key_until_it_is_answered() -> None:
             raise httpx.ConnectError("refused")
         return httpx.Response(201 if asked[key] == 3 else 500, json={"id": f"of {key}"})
 
-    made = load(2, answer)
-    made.start()
-    made.join()
-    assert made.accepted == {key: f"of {key}" for key in asked}
-    assert (sorted(asked.values()), made.unanswered) == ([3, 3], set())
+    two_runs = load(2, answer)
+    two_runs.start()
+    two_runs.join()
+    assert two_runs.accepted == {key: f"of {key}" for key in asked}
+    assert (sorted(asked.values()), two_runs.unanswered) == ([3, 3], set())
 
 
 def test_what_was_never_answered_is_not_accepted() -> None:
@@ -53,9 +60,9 @@ def test_what_was_never_answered_is_not_accepted() -> None:
         asked.append(key)
         return httpx.Response(503)
 
-    made = load(3, answer)
-    made.start()
+    three_runs = load(3, answer)
+    three_runs.start()
     wait_for("a creation", lambda: asked)
-    made.give_up()
-    assert not made.accepted
-    assert made.unanswered >= set(asked)
+    three_runs.give_up()
+    assert not three_runs.accepted
+    assert three_runs.unanswered >= set(asked)

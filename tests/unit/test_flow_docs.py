@@ -1,4 +1,4 @@
-"""The Python in docs/flows.md works, or is what is shipped."""
+"""Each Python example in docs/flows.md is shipped code, or can be imported."""
 
 import ast
 import re
@@ -17,7 +17,7 @@ SHIPPED = [path.read_text() for path in sorted((ROOT / "flows").rglob("*.py"))]
 def test_an_example_is_shipped_or_can_be_imported(block: str) -> None:
     if any(block in text for text in SHIPPED):
         return
-    # An example for people may have a loose end that a linter minds, but no unknown name.
+    # An example may break rules of a linter, but every name that it uses has to exist.
     defined = {"__name__": "flows.example"}
     exec(compile(ast.parse(textwrap.dedent(block)), "docs/flows.md", "exec"), defined)  # noqa: S102
     assert any(isinstance(each, Flow | Task) or callable(each) for each in defined.values())

@@ -1,4 +1,4 @@
-"""Each flow and task has the name of the one that calls it as its prefix."""
+"""The name of each flow and task begins with the name of the one that calls it."""
 
 import importlib
 import sys
@@ -29,7 +29,7 @@ def pipeline():
 
 
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> list[str]:
-    """The offenders of a package with the one module `pipeline`."""
+    """Return the offenders of a package whose only module is `pipeline`."""
     package = "flows_under_test"
     (tmp_path / package).mkdir()
     (tmp_path / package / "__init__.py").touch()
@@ -48,10 +48,10 @@ def test_every_flow_and_task_of_flows_inherits_its_parents_prefix() -> None:
 
 
 def test_the_flows_that_are_shipped_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = modules(REPO_ROOT / "flows", "flows")
-    vtasks = next(module for module in found if module.__name__ == "flows.vtasks")
+    shipped = modules(REPO_ROOT / "flows", "flows")
+    vtasks = next(module for module in shipped if module.__name__ == "flows.vtasks")
     monkeypatch.setattr(vtasks.copy, "name", "backup.copy")
-    assert offenders(found) == [
+    assert offenders(shipped) == [
         "vtasks.backup calls backup.copy: expected the name vtasks.backup.copy"
     ]
 

@@ -1,4 +1,4 @@
-"""What a command does that hears nothing, or nothing good, of the stack's supervisor."""
+"""What a command does while the stack's supervisor is silent, gone, or of an earlier release."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HOLDS = (
     "fcntl.flock(file, fcntl.LOCK_EX); print(flush=True); time.sleep(600)"
 )
 
-# What the supervisor of release 0.1.0 writes into state.json.
+# The state.json of a supervisor of release 0.1.0.
 STATE_OF_0_1 = """{
  "pid": 1, "fingerprint": "4f2a", "phase": "running", "error": null, "exit_code": 0,
  "written_at": 12.5,
@@ -41,26 +41,25 @@ STATE_OF_0_1 = """{
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits that nobody has to wait for."""
-    for name in ("TOLD_SECONDS", "SILENT_SECONDS"):
-        monkeypatch.setattr(following, name, 0.3)
+    """Cut the time that a command waits for a supervisor that says nothing."""
+    for name in ("STATE_SECONDS", "SILENT_SECONDS"):
+        monkeypatch.setattr(following, name, 0.1)
 
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    """The folders of a stack."""
     return Layout("unit", tmp_path)
 
 
 @pytest.fixture
 def listening(layout: Layout) -> Following:
-    """A command of the stack."""
+    """What a command listens to the stack's supervisor with."""
     return Following(layout, Cluster(layout.base, layout.base, layout.base, None))
 
 
 @pytest.fixture
 def holder(layout: Layout, request: pytest.FixtureRequest) -> Iterator[psutil.Process]:
-    """A process that holds the lock: the stack's supervisor if it has the mark, else a stranger."""
+    """A process that holds the lock: the stack's supervisor, which has its mark, or a stranger."""
     mark = {processes.MARKER: str(layout.base)} if request.param == "supervisor" else {}
     argv = [sys.executable, "-S", "-c", HOLDS, str(layout.lock)]
     with subprocess.Popen(argv, env={**os.environ, **mark}, stdout=subprocess.PIPE) as process:
@@ -75,7 +74,7 @@ def test_a_lock_that_a_stranger_holds_is_not_waited_for_without_end(
     listening: Following, holder: psutil.Process
 ) -> None:
     with pytest.raises(StackError) as raised:
-        listening.told()
+        listening.current_state()
     assert f"held by process {holder.pid}, which is no supervisor" in str(raised.value)
     assert f"do:       end that process (kill {holder.pid})" in str(raised.value)
     assert listening.supervisor() is None
@@ -88,7 +87,7 @@ def test_a_supervisor_that_says_nothing_is_not_waited_for_without_end(
 ) -> None:
     if text is not None:
         layout.state.write_text(text)
-    for wait in (listening.told, lambda: listening.follow(report.Steps(), holder)):
+    for wait in (listening.current_state, lambda: listening.follow(report.Steps(), holder)):
         with pytest.raises(StackError) as raised:
             wait()
         assert "does not say how it is doing" in str(raised.value)
@@ -110,7 +109,7 @@ def test_the_last_words_of_a_supervisor_are_read_after_its_end(
     state.write(layout, failed)
     with pytest.raises(MistakeError, match="wrong"):
         listening.follow(report.Steps(), holder)
-    assert listening.told() is None
+    assert listening.current_state() is None
 
 
 def test_a_stack_that_an_earlier_release_started_is_taken_over(
@@ -123,8 +122,8 @@ def test_a_stack_that_an_earlier_release_started_is_taken_over(
         assert process.stdout
         process.stdout.readline()
         assert listening.supervisor() == psutil.Process(process.pid)
-        found = listening.told()
+        told = listening.current_state()
         process.kill()
-    assert found
-    assert (found.phase, found.fingerprint) == ("running", "4f2a")
-    assert found.services[1].problem == "prefect.yaml line 3: wrong"
+    assert told
+    assert (told.phase, told.fingerprint) == ("running", "4f2a")
+    assert told.services[1].problem == "prefect.yaml line 3: wrong"

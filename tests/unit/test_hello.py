@@ -1,4 +1,4 @@
-"""What the flow `hello` promises, without a server."""
+"""The promises of the flow `hello` that need no server."""
 
 import pytest
 from prefect.logging import disable_run_logger

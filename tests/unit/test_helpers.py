@@ -1,4 +1,4 @@
-"""What the helpers for flows refuse, without a server."""
+"""What the helpers for flows do and refuse without a server."""
 
 import datetime as dt
 from pathlib import Path
@@ -10,9 +10,9 @@ from prefect.settings import PREFECT_CLIENT_CSRF_SUPPORT_ENABLED, temporary_sett
 
 from flows.helpers import past_runs
 from flows.helpers.files import appearing
+from flows.helpers.locks import lock
 from flows.helpers.past_runs import find_runs, ran_within
 from flows.helpers.tags import add_tags
-from flows.helpers.turns import turn
 
 
 def test_tags_are_added_in_a_run_only() -> None:
@@ -20,8 +20,8 @@ def test_tags_are_added_in_a_run_only() -> None:
         add_tags("env:pro")
 
 
-def test_a_turn_is_of_a_run_only() -> None:
-    with pytest.raises(RuntimeError, match="expected a call in a flow or a task"), turn("ours"):
+def test_a_lock_is_acquired_in_a_run_only() -> None:
+    with pytest.raises(RuntimeError, match="expected a call in a flow or a task"), lock("ours"):
         pass
 
 
@@ -63,7 +63,7 @@ class TestAppearing:
 
 
 def _server(monkeypatch: pytest.MonkeyPatch, answers: dict[str, httpx.Response]) -> None:
-    """A client of a server that gives these answers, by the end of the path."""
+    """Let `past_runs` ask a server that gives these answers, by the last part of the path."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         return answers[request.url.path.rsplit("/", 1)[-1]]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PACKAGES = {"server", "worker", "flows", "scripts", "benchmarks", "tests"}
-# Each with those that it may import besides itself.
+# The packages that each may import besides itself.
 ALLOWED = {
     "flows": set[str](),
     "server": set[str](),
@@ -25,8 +25,8 @@ SAMPLES = "project_files"  # what `scripts/stack init` copies; it is code of ano
 COMMAND = "scripts/cli.py"  # `scripts/stack bench` is where the benchmarks begin
 
 
-def imported(path: Path) -> set[str]:
-    """The top-level packages that a file imports, also inside functions and for types only."""
+def imports_of(path: Path) -> set[str]:
+    """Return the top-level packages that a file imports, also in functions and for types only."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -38,28 +38,28 @@ def imported(path: Path) -> set[str]:
 
 
 def files(package: str) -> list[Path]:
-    found = sorted(path for path in (ROOT / package).rglob("*.py") if SAMPLES not in path.parts)
-    assert found
-    return found
+    paths = sorted(path for path in (ROOT / package).rglob("*.py") if SAMPLES not in path.parts)
+    assert paths
+    return paths
 
 
 @pytest.mark.parametrize("package", ALLOWED)
 def test_a_package_imports_only_those_below_it(package: str) -> None:
     forbidden = PACKAGES - ALLOWED[package] - {package}
     wrong = {
-        str(path.relative_to(ROOT)): sorted(found)
+        str(path.relative_to(ROOT)): sorted(packages)
         for path in files(package)
-        if (found := imported(path) & forbidden)
+        if (packages := imports_of(path) & forbidden)
     }
     assert wrong == {}
 
 
 def test_only_the_command_imports_the_benchmarks() -> None:
-    wanting = [path for path in files("scripts") if "benchmarks" in imported(path)]
+    wanting = [path for path in files("scripts") if "benchmarks" in imports_of(path)]
     assert [str(path.relative_to(ROOT)) for path in wanting] == [COMMAND]
 
 
 def test_an_import_inside_a_function_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "late.py"
     path.write_text("def late():\n    from tests.images import standins\n    import os.path\n")
-    assert imported(path) == {"tests", "os"}
+    assert imports_of(path) == {"tests", "os"}

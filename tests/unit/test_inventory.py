@@ -1,4 +1,4 @@
-"""What a transfer tells of two servers is read through the kinds of bootstrap."""
+"""A transfer reads what a server holds through the kinds of bootstrap."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ OBJECTS: dict[str, Any] = {
 
 @dataclass
 class Server:
-    """Answers with `OBJECTS`, and keeps what it was asked."""
+    """Answers with `OBJECTS`, and keeps the requests."""
 
     asked: list[str] = field(default_factory=list)
 
@@ -64,8 +64,8 @@ class Server:
 
 def test_every_kind_is_named_and_nothing_is_written() -> None:
     server = Server()
-    found = inventory.read(cast("Api", server))
-    assert found.names == {
+    held = inventory.read(cast("Api", server))
+    assert held.names == {
         "work pool": {"default"},
         "work queue": {"default/default"},
         "deployment": {"hello/first", "hello/second"},
@@ -80,8 +80,8 @@ def test_every_kind_is_named_and_nothing_is_written() -> None:
 
 
 def test_what_a_person_has_to_look_after_is_named() -> None:
-    found = inventory.read(cast("Api", Server()))
-    assert found.scheduled == {"hello/first"}
-    assert found.limited == {"hello/first"}
-    assert found.by_id == {"by id"}
-    assert found.history == {"flow runs": 3, "task runs": 5, "artifacts": 0}
+    held = inventory.read(cast("Api", Server()))
+    assert held.scheduled == {"hello/first"}
+    assert held.limited == {"hello/first"}
+    assert held.by_id == {"by id"}
+    assert held.history == {"flow runs": 3, "task runs": 5, "artifacts": 0}

@@ -1,5 +1,6 @@
-"""The lock files install the same everywhere."""
+"""The lock files install the same packages everywhere."""
 
+import functools
 import re
 import tomllib
 from pathlib import Path
@@ -16,7 +17,7 @@ BOTH = pytest.mark.parametrize("path", [RUNTIME, TEST], ids=lambda path: path.na
 
 
 def lines(path: Path) -> list[str]:
-    """The logical lines: a requirement and its hashes are one."""
+    """Return the logical lines of a lock: a requirement and its hashes are one line."""
     text = re.sub(r"(?m)^\s*#.*$", "", path.read_text()).replace("\\\n", " ")
     return [line for line in text.splitlines() if line.strip()]
 
@@ -25,16 +26,19 @@ def requirements(path: Path) -> list[Requirement]:
     return [Requirement(line.split(" --hash=")[0]) for line in lines(path)]
 
 
+@functools.cache
 def versions(path: Path) -> dict[str, set[str]]:
-    """The versions by name: markers may choose among several."""
-    found: dict[str, set[str]] = {}
-    for each in requirements(path):
-        found.setdefault(canonicalize_name(each.name), set()).add(str(each.specifier))
-    return found
+    """Return the versions of each package by its name; markers may choose among several."""
+    by_name: dict[str, set[str]] = {}
+    for requirement in requirements(path):
+        by_name.setdefault(canonicalize_name(requirement.name), set()).add(
+            str(requirement.specifier)
+        )
+    return by_name
 
 
 def holds(wanted: Requirement) -> bool:
-    """Whether the lock has a version that satisfies `wanted`, and none that does not."""
+    """Whether every version of `wanted` in the lock satisfies it, and there is one."""
     locked = versions(RUNTIME).get(canonicalize_name(wanted.name), set())
     return bool(locked) and all(
         wanted.specifier.contains(each.removeprefix("==")) for each in locked

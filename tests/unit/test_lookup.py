@@ -1,4 +1,4 @@
-"""The modules of the stack hide none of a user's."""
+"""The stack's modules hide no module of a user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ print(json.dumps([importlib.import_module(name).__file__ for name in sys.argv[1:
 """
 
 
-def found(folder: Path, python_path: list[Path], *names: str) -> list[str]:
+def files_of(folder: Path, python_path: list[Path], *names: str) -> list[str]:
+    """Return the file of each module that an interpreter in `folder` finds on `python_path`."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, python_path))}
     command = [sys.executable, "-P", "-c", SCRIPT, *names]
     done = subprocess.run(command, env=env, cwd=folder, check=True, capture_output=True, text=True)
@@ -29,12 +30,12 @@ def test_a_users_modules_are_found_before_those_of_the_stack(tmp_path: Path) -> 
         (tmp_path / name / "common.py").touch()  # without an __init__.py, which the stack's have
     names = ["flows.common", "scripts.common", "server.common", "worker.common"]
     expected = [str(tmp_path / f"{name.replace('.', '/')}.py") for name in names]
-    assert found(tmp_path, [tmp_path], *names) == expected
-    assert found(tmp_path, [ROOT, tmp_path], *names) == expected  # as what a worker starts has it
+    assert files_of(tmp_path, [tmp_path], *names) == expected
+    assert files_of(tmp_path, [ROOT, tmp_path], *names) == expected  # the path of a worker's runs
 
 
 def test_the_stacks_modules_are_found_where_there_are_no_others(tmp_path: Path) -> None:
     names = ["flows.hello", "scripts.status", "server.settings.model", "worker.health"]
     expected = [str(ROOT / f"{name.replace('.', '/')}.py") for name in names]
-    assert found(tmp_path, [], *names) == expected
-    assert found(tmp_path, [ROOT], *names) == expected
+    assert files_of(tmp_path, [], *names) == expected
+    assert files_of(tmp_path, [ROOT], *names) == expected

@@ -1,4 +1,4 @@
-"""What is to be migrated is known without a database: Prefect ships the revisions."""
+"""Which revisions a database lacks is known without one, since Prefect ships them all."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from server.errors import MistakeError
 
 @pytest.fixture(autouse=True)
 def _postgresql(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Prefect picks the revisions by the address of its database, once for a process."""
+    """Let Prefect pick the revisions of PostgreSQL, which it does once in a process."""
     for name in MODELS_DEPENDENCIES:
         monkeypatch.setitem(MODELS_DEPENDENCIES, name, None)
     url = "postgresql+asyncpg://prefect@nowhere/prefect"
@@ -23,8 +23,8 @@ def _postgresql(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def shipped() -> set[str]:
-    """The revisions that Prefect has for PostgreSQL, as their files say."""
+def shipped_revisions() -> set[str]:
+    """Return the revisions that the files of Prefect's migrations for PostgreSQL name."""
     folder = Path(prefect.server.database.__path__[0]) / "_migrations/versions/postgresql"
     text = "\n".join(path.read_text() for path in folder.glob("*.py"))
     return set(re.findall(r"""(?m)^revision(?:: str)? = ["'](\w+)["']""", text))
@@ -33,7 +33,7 @@ def shipped() -> set[str]:
 def test_an_empty_database_lacks_every_revision() -> None:
     revisions = migrate.pending(None)
     assert len(revisions) > 100
-    assert set(revisions) == shipped()
+    assert set(revisions) == shipped_revisions()
 
 
 def test_the_oldest_revision_comes_first() -> None:

@@ -1,4 +1,4 @@
-"""`notify` never fails, is never silent, and never says the address."""
+"""`notify` never fails, is never silent, and never logs the address of the webhook."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from prefect.blocks.abstract import NotificationError
 from prefect.blocks.notifications import SlackWebhook
 from prefect.exceptions import ObjectNotFound
 
-from flows.helpers import slack
-from flows.helpers.slack import NOT_SLACK, notify
+from flows.helpers import notify as module
+from flows.helpers.notify import NOT_SLACK, notify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 TOKENS = "TAAAAAAAA/BBBBBBBBB/CCCCCCCCCCCC"
 ADDRESS = f"https://hooks.slack.com/services/{TOKENS}"
 Said = list[tuple[str, str]]
-# Apprise has a plugin that imports it.
+# A plugin of Apprise imports imghdr.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> Said:
-    """What is logged outside of a run, as level and text."""
+    """The level and text of each line that is logged outside a run."""
     lines: Said = []
 
     class Keep(logging.Handler):
@@ -35,13 +35,13 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Said:
 
     logger = logging.Logger("flows-under-test")  # noqa: LOG001 - of this test alone
     logger.addHandler(Keep())
-    monkeypatch.setattr(slack, "get_logger", lambda _: logger)
+    monkeypatch.setattr(module, "get_logger", lambda _: logger)
     return lines
 
 
 @pytest.fixture
 def block(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Lets the server hold a block, whose sending ends with an error."""
+    """Gives the server a block with an address; sending through it may raise an error."""
 
     def make(address: str = ADDRESS, error: Exception | None = None) -> None:
         async def aload(_: str) -> SlackWebhook:

@@ -7,13 +7,13 @@ from prefect.settings.models.server.database import SQLAlchemySettings
 from server.place import DOCKER
 from server.services import postgres
 from server.settings import ROOT, Settings
-from tests.unit import composing
+from tests.unit import compose_config
 
 LINE = re.compile(r"(?m)^(\w+) = '?([^'#\n]*[^'#\s])'?(?:  # \w+)?$")
 SETTINGS = dict(LINE.findall(postgres.CONFIGURATION.read_text()))
-# The vacuum's and the one that listens for events.
+# The server keeps these besides its pool: one for its vacuum, one that listens for events.
 SERVICES = 2
-# 3 that PostgreSQL keeps for superusers; migrate, health checks, a backup, and a person with psql.
+# PostgreSQL keeps 3 for superusers; 7 are for migrate, health checks, a backup and a person's psql.
 RESERVE = 3 + 7
 
 
@@ -35,7 +35,7 @@ def test_passwords_are_kept_as_scram() -> None:
 def test_the_container_is_started_with_the_file_of_the_clone() -> None:
     [mount] = [
         each
-        for each in composing.config(ROOT)["services"]["postgres"]["volumes"]
+        for each in compose_config.config(ROOT)["services"]["postgres"]["volumes"]
         if each["target"] == postgres.IN_CONTAINER
     ]
     assert (mount["type"], mount["read_only"]) == ("bind", True)

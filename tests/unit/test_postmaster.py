@@ -1,4 +1,4 @@
-"""Lock files of PostgreSQL, and who is behind them."""
+"""Lock files that PostgreSQL has left, and whether a process still stands behind them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A data directory that looks whole."""
+    """A data directory that looks undamaged."""
     folder = tmp_path / "data"
     (folder / "global").mkdir(parents=True)
     (folder / "PG_VERSION").write_text("18\n")
@@ -32,7 +32,6 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def socket(tmp_path: Path) -> Path:
-    """An empty folder for the socket."""
     folder = tmp_path / "socket"
     folder.mkdir()
     return folder
@@ -40,7 +39,7 @@ def socket(tmp_path: Path) -> Path:
 
 @contextmanager
 def postgres(tmp_path: Path, cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that goes by the name and, like PostgreSQL's, stands in its data directory."""
+    """A process called `postgres` that works in `cwd`, as PostgreSQL does in its data directory."""
     program = tmp_path / "postgres"
     if not program.exists():
         shutil.copy2(shutil.which("sleep") or "sleep", program)

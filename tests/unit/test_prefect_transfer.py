@@ -1,4 +1,4 @@
-"""What is mended of `prefect transfer` is still there to be mended, and is mended."""
+"""The fault of `prefect transfer` that we work around is still there, and we do work around it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from scripts import prefect_transfer
 
 
 class Node:
-    """Something to carry, which may be on the other side already."""
+    """A resource to transfer, which may be on the other server already."""
 
     def __init__(self, *needs: Node, skipped: bool = False, there: bool = True) -> None:
-        """Not carried yet."""
         self.source_id = uuid.uuid4()
         self.destination_id = uuid.uuid4() if there else None
         self.needs, self.skipped, self.carried = needs, skipped, False
@@ -37,7 +36,7 @@ class Node:
 
 
 def run(execute: Any, *nodes: Node) -> dict[uuid.UUID, Any]:
-    """Carry `nodes` as `prefect transfer` does, with `execute`."""
+    """Transfer `nodes` as `prefect transfer` does, with `execute`; return the results by id."""
 
     async def main() -> Any:
         dag = TransferDAG()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""The distribution `prefect-prefork` stands on its own, and each of its modules has its place."""
+"""The distribution `prefect-prefork` is complete, and needs nothing but Prefect."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "worker" / "prefect_prefork"
 INSTALLED = Path(sysconfig.get_path("purelib")) / "prefect_prefork"
-# What comes with Prefect, which names it as its own requirement.
+# Prefect, and packages that Prefect itself requires.
 ALLOWED = {"prefect", "prefect_prefork", "anyio", "certifi", "httpx", "pydantic", "websockets"}
 
 
 def files(folder: Path) -> dict[str, Path]:
-    """The modules of the package in `folder`, by their names."""
-    found = {}
+    """Return the file of each module of the package in `folder` by its full name."""
+    paths = {}
     for path in folder.rglob("*.py"):
         parts = path.relative_to(folder.parent).with_suffix("").parts
-        found[".".join(parts).removesuffix(".__init__")] = path
-    return found
+        paths[".".join(parts).removesuffix(".__init__")] = path
+    return paths
 
 
-def imported(path: Path, *, for_types: bool) -> set[str]:
-    """What a module imports, as full names; without what only its annotations need, if so asked."""
+def imports_of(path: Path, *, for_types: bool) -> set[str]:
+    """Return the full names of its imports; those that only types need if `for_types`."""
     names: set[str] = set()
 
     def visit(node: ast.AST) -> None:
@@ -62,7 +62,7 @@ def test_it_imports_prefect_what_comes_with_it_and_the_standard_library() -> Non
     foreign = {
         f"{name} imports {each}"
         for name, path in files(SOURCE).items()
-        for each in imported(path, for_types=True)
+        for each in imports_of(path, for_types=True)
         if (top := each.partition(".")[0]) not in ALLOWED and top not in sys.stdlib_module_names
     }
     assert foreign == set()
@@ -83,7 +83,7 @@ def test_its_imports_have_no_circle() -> None:
     graph = {
         name: {
             target
-            for each in imported(path, for_types=False)
+            for each in imports_of(path, for_types=False)
             for target in (each, each.rpartition(".")[0])
             if target in modules and target != name and modules[target].name != "__init__.py"
         }
@@ -96,7 +96,7 @@ def test_its_imports_have_no_circle() -> None:
 
 
 def test_this_environment_has_the_package_as_it_is_here() -> None:
-    """After an edit, `scripts/python` installs it again."""
+    """`scripts/python` installs the package again after an edit."""
     here = {name: path.read_bytes() for name, path in files(SOURCE).items()}
     there = {name: path.read_bytes() for name, path in files(INSTALLED).items()}
     assert INSTALLED != SOURCE
@@ -135,7 +135,7 @@ def test_the_stack_runs_a_prefect_that_it_supports() -> None:
 
 
 def test_a_stack_that_was_started_before_there_was_the_package_can_be_stopped() -> None:
-    """Its environment lacks the package, and does not change while it runs."""
+    """The environment of such a stack lacks the package, and does not change while it runs."""
     commands = "scripts.cli, scripts.backends.embedded.services"
     script = f"import sys; sys.modules['prefect_prefork'] = None; import {commands}"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

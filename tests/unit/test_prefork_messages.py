@@ -1,4 +1,4 @@
-"""What runs say to the worker is heard, and holds up nobody, whatever a flow sends."""
+"""The worker receives what its runs send, and none of them can hold it up, whatever it sends."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 
 from prefect_prefork.common import framing, messages
 from prefect_prefork.common.messages import FromRun, Learnt, Problem
-from prefect_prefork.runs import listening
-from prefect_prefork.runs.listening import Listener
-from prefect_prefork.runs.templates import Kind, Template, TemplateError
+from prefect_prefork.runs import listener
+from prefect_prefork.runs.listener import Listener
+from prefect_prefork.runs.template_process import Kind, Template, TemplateError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 LOGGER = logging.getLogger(__name__)
 LEARNT = Learnt(names=["wave", "mailbox"])
-# A process that begins a message and sends one byte of it after the other, for ever.
+# A process that begins a message and then sends one byte after another for ever.
 TRICKLES = """
 import socket, sys, time
 line = socket.socket(fileno=int(sys.argv[1]))
@@ -37,7 +37,7 @@ while True:
 
 
 class Heard:
-    """What was told of one run."""
+    """A run, and the messages of it that its listener has received."""
 
     def __init__(self) -> None:
         self.ours, self.theirs = framing.pair()
@@ -50,7 +50,7 @@ class Heard:
         self.came.set()
 
     async def next(self) -> FromRun:
-        """The message that comes next."""
+        """Wait for a message and return it."""
         await self.came.wait()
         self.came.clear()
         return self.messages[-1]
@@ -101,7 +101,7 @@ def test_what_a_run_says_right_before_its_end_is_heard_also_while_its_children_l
 def test_a_process_that_trickles_bytes_holds_up_no_other_run(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(listening, "MESSAGE_SECONDS", 0.3)
+    monkeypatch.setattr(listener, "MESSAGE_SECONDS", 0.3)
 
     async def scenario() -> None:
         async with a_run() as slow, a_run() as other:

@@ -1,4 +1,4 @@
-"""Groups of processes, and which packages the template of the prefork worker keeps warm."""
+"""Small parts of the prefork worker: process groups, warm packages, random numbers, lost forks."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_module_that_starts_a_thread_is_refused_with_all_that_imports_it(
 
 
 def test_forks_draw_numbers_of_their_own_but_where_a_seed_was_given() -> None:
-    with randomness.noting_seeds():
+    with randomness.recording_seeds():
         unseeded, seeded, seeded_later = random.Random(), random.Random(42), random.Random()  # noqa: S311
         seeded_later.seed("a seed")
     before = [unseeded.getstate(), seeded.getstate(), seeded_later.getstate()]

@@ -1,4 +1,4 @@
-"""What a run's process tells its starter, and what is left of it when it has ended."""
+"""What the starter of a run learns from its process, and what it leaves when that has ended."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from prefect_prefork.common.messages import FromRun
 
-# Says what it is told to, starts a process, names that, and ends with a code.
+# Starts a process and writes down its pid, sends what it was given, and ends with a code.
 RUN = """
 import pathlib, socket, subprocess, sys
 line, said, note, code = sys.argv[1:]
@@ -43,7 +43,7 @@ PROBLEM = Problem(message="SyntaxError in a.py, line 1", traceback="all of it")
 
 
 class Forking:
-    """Stands for the templates: starts a process that says something."""
+    """Takes the place of the templates: starts a process that sends `said` and ends with `code`."""
 
     def __init__(self, note: Path, said: Sequence[FromRun], code: int) -> None:
         sent = b"".join(framing.frame(each.encode()) for each in said)
@@ -55,7 +55,7 @@ class Forking:
         self.asked.append(request)
         command = [sys.executable, "-c", RUN, str(files[0]), *self._arguments, str(self._code)]
         os.set_inheritable(files[0], True)  # noqa: FBT003
-        # Not by a module that would wait for it, too.
+        # Not with `subprocess`, which would wait for the process as well.
         return os.posix_spawn(  # noqa: ASYNC221 - it takes a millisecond
             sys.executable, command, os.environ, setsid=True
         )
@@ -63,7 +63,7 @@ class Forking:
 
 @pytest.fixture(autouse=True)
 def _logs_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have them here, not at a server."""
+    """Log to this process, not to a server."""
     for module in (starters, hooks):
         monkeypatch.setattr(module, "flow_run_logger", lambda _: logging.getLogger("of a run"))
 
@@ -73,27 +73,27 @@ def flow_run() -> FlowRun:
     return FlowRun(id=uuid4(), flow_id=uuid4(), state=Running())
 
 
-def started(
+def start_and_wait(
     folder: Path, flow_run: FlowRun, said: Sequence[FromRun], code: int
 ) -> tuple[ForkStarter, Forking, ForkedHooks]:
-    """A starter that has started a process and has waited for its end."""
+    """Start a process and wait for its end; return its starter, the templates and the hooks."""
     templates: Any = Forking(folder / "child", said, code)
     of_runs = ForkedHooks(templates)
     job = Job(None, {}, folder, temporary=False, preload=[], stream_output=True)
     of_runs.add(flow_run.id, job)
     control: Any = SimpleNamespace(register=lambda _: (1, "token"), unregister=lambda _: None)
     lines: Any = SimpleNamespace(add=lambda *_: None, remove=lambda _: None)
-    made = ForkStarter(job, job.kind(), folder / "end", templates, control, lines, of_runs)
+    starter = ForkStarter(job, job.kind(), folder / "end", templates, control, lines, of_runs)
     with asyncio.Runner() as runner:
-        runner.run(made.start(flow_run))
-    return made, templates, of_runs
+        runner.run(starter.start(flow_run))
+    return starter, templates, of_runs
 
 
 @pytest.mark.parametrize(("code", "lives"), [(1, False), (0, True)])
 def test_what_a_crashed_run_has_started_ends_with_it(
     tmp_path: Path, flow_run: FlowRun, code: int, *, lives: bool
 ) -> None:
-    started(tmp_path, flow_run, [], code)
+    start_and_wait(tmp_path, flow_run, [], code)
     child = psutil.Process(int((tmp_path / "child").read_text()))
     try:
         if not lives:
@@ -111,8 +111,8 @@ def test_why_a_flow_could_not_be_loaded_is_in_the_log_once_and_known_to_the_work
     flow_run: FlowRun,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    made, _, _ = started(tmp_path, flow_run, [BROUGHT, PROBLEM], 1)
-    assert made.problem == PROBLEM.message
+    starter, _, _ = start_and_wait(tmp_path, flow_run, [BROUGHT, PROBLEM], 1)
+    assert starter.problem == PROBLEM.message
     assert [each.getMessage() for each in caplog.records if each.name == "of a run"] == [
         f"{PROBLEM.message}\n{PROBLEM.traceback}"
     ]
@@ -132,7 +132,7 @@ def test_why_a_flow_could_not_be_loaded_is_in_the_log_once_and_known_to_the_work
 def test_a_process_for_hooks_is_started_only_of_a_flow_that_may_have_them(
     tmp_path: Path, flow_run: FlowRun, said: list[FromRun], forks: int
 ) -> None:
-    _, templates, of_runs = started(tmp_path, flow_run, said, 1)
+    _, templates, of_runs = start_and_wait(tmp_path, flow_run, said, 1)
     del templates.asked[:]
     asyncio.run(of_runs.run_crashed_hooks(flow_run, Crashed()))
     assert [(each.hooks, each.brought) for each in templates.asked] == forks * [

@@ -1,4 +1,4 @@
-"""What keeps runs from being left without an end: the time of a stop, and cancellations."""
+"""Stops, takeovers of a journal and cancellations leave no run without an end."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ LOGGER = logging.getLogger(__name__)
 
 
 def test_a_stop_fits_into_the_time_after_which_the_worker_is_killed() -> None:
-    # tests/unit/test_compose.py holds compose.yaml to the same.
-    assert worker.SERVICE.grace_seconds - 2 > shutdown.WHOLE_SECONDS  # the interpreter ends, too
+    # tests/unit/test_compose.py compares compose.yaml with the module of the service.
+    interpreter_seconds = 2  # to end, when the worker has stopped
+    assert worker.SERVICE.grace_seconds > shutdown.WHOLE_SECONDS + interpreter_seconds
 
 
 def test_a_folder_that_is_taken_for_a_dead_workers_is_made_anew(
@@ -46,10 +47,10 @@ def test_a_folder_that_is_taken_for_a_dead_workers_is_made_anew(
         fcntl.flock(file, how)
 
     monkeypatch.setattr(journal, "fcntl", SimpleNamespace(**{**vars(fcntl), "flock": flock}))
-    made = Journal(tmp_path, LOGGER)
-    made.take(uuid4(), None)
+    held = Journal(tmp_path, LOGGER)
+    held.take(uuid4(), None)
     assert len(removed) == 1
-    assert Journal(tmp_path, LOGGER).take_over() == []  # it is held
+    assert Journal(tmp_path, LOGGER).take_over() == []
 
 
 def run_in(state: State) -> FlowRun:
@@ -57,7 +58,7 @@ def run_in(state: State) -> FlowRun:
 
 
 def context(once: AsyncMock, alive: list[bool]) -> Any:
-    """A context whose one process lives as long as `alive` says so."""
+    """A context whose one process is alive each time that `alive` has True."""
     handle = Mock(pid=1, is_alive=lambda: alive.pop(0))
     return SimpleNamespace(
         client=SimpleNamespace(read_flow_run=AsyncMock(return_value=run_in(Running()))),
@@ -69,10 +70,10 @@ def context(once: AsyncMock, alive: list[bool]) -> Any:
 def test_a_cancellation_is_tried_as_long_as_the_process_lives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cancellation, "TRIES", (0, 0))
+    monkeypatch.setattr(cancellation, "RETRY_SECONDS", (0, 0))
     once = AsyncMock(side_effect=[RuntimeError("on purpose")] * 20 + [None])
-    made = cancellation.Cancellations(context(once, [True]), LOGGER)
-    asyncio.run(made.cancel_by_id(uuid4()))
+    cancellations = cancellation.Cancellations(context(once, [True]), LOGGER)
+    asyncio.run(cancellations.cancel_by_id(uuid4()))
     assert once.await_count == 21
 
 
@@ -84,11 +85,11 @@ def test_a_run_has_one_cancellation_at_a_time() -> None:
             await go.wait()
 
         once = AsyncMock(side_effect=wait)
-        made = cancellation.Cancellations(context(once, [True]), LOGGER)
+        cancellations = cancellation.Cancellations(context(once, [True]), LOGGER)
         run = run_in(Running())
-        both = [asyncio.create_task(made.cancel(run)) for _ in "ab"]
+        both = [asyncio.create_task(cancellations.cancel(run)) for _ in "ab"]
         await asyncio.sleep(0)
-        waiting = asyncio.create_task(made.over(run.id))
+        waiting = asyncio.create_task(cancellations.over(run.id))
         await asyncio.sleep(0)
         assert not waiting.done()
         go.set()
@@ -101,11 +102,11 @@ def test_a_run_has_one_cancellation_at_a_time() -> None:
 def test_a_process_that_does_not_end_is_killed_sooner_when_there_is_a_hurry() -> None:
     async def check() -> None:
         alive = [True] * 1000
-        made = cancellation.Cancellations(context(AsyncMock(), alive), LOGGER)
-        handle = made._processes.get(uuid4())  # noqa: SLF001
-        killing = asyncio.create_task(made.kill(uuid4(), 600))
+        cancellations = cancellation.Cancellations(context(AsyncMock(), alive), LOGGER)
+        handle = cancellations._processes.get(uuid4())  # noqa: SLF001
+        killing = asyncio.create_task(cancellations.kill(uuid4(), 600))
         await asyncio.sleep(0)
-        made.hurry(0)
+        cancellations.hurry(0)
         await asyncio.wait_for(killing, 10)
         handle.graceful_kill.assert_called_once_with()  # type: ignore[union-attr]
         handle.hard_kill.assert_called_once_with()  # type: ignore[union-attr]

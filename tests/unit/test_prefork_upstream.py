@@ -1,4 +1,4 @@
-"""The private parts of Prefect that the worker leans on are there, and take what it gives."""
+"""The private parts of Prefect that the worker relies on exist, and take what it gives them."""
 
 from __future__ import annotations
 
@@ -89,17 +89,16 @@ def test_what_a_run_starts_finds_the_modules_that_it_finds(
 
 
 def test_an_executor_takes_hooks_and_leaves_the_state_before_the_start_alone() -> None:
-    found = parameters(upstream.FlowRunExecutorContext.create_executor)
-    assert {"flow_run", "starter", "hook_runner", "propose_submitting"} <= set(found)
+    taken = parameters(upstream.FlowRunExecutorContext.create_executor)
+    assert {"flow_run", "starter", "hook_runner", "propose_submitting"} <= set(taken)
     assert parameters(CancellationManager.cancel) == ["self", "flow_run", "state_msg"]
     assert parameters(ProcessHandle)[1] == "termination_scope"
 
 
 class Told:
-    """What an observer tells, and what it gives up."""
+    """Notes the run that an observer tells about, and the runs that it gives up."""
 
     def __init__(self) -> None:
-        """Of nothing yet."""
         self.run: asyncio.Future[UUID] = asyncio.get_running_loop().create_future()
         self.given_up: set[UUID] = set()
 
@@ -122,10 +121,9 @@ def suspending(told: Told) -> upstream.SuspendingObserver:
 
 
 class Client:
-    """Answers for the runs of an observer, at first with an error."""
+    """Answers for the run of an observer, but raises an error the first `failures` times."""
 
     def __init__(self, state: State[Any], failures: int) -> None:
-        """The run is in `state`, which is told after `failures` errors."""
         self.run = FlowRun(id=RUN, flow_id=RUN, state=state)
         self.failures = failures
 
@@ -164,7 +162,7 @@ def test_an_observer_tells_what_it_polls_after_any_number_of_polls_that_failed(
         assert told.given_up == set()
 
     with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))  # it does not listen: who connects is refused
+        nobody.bind(("127.0.0.1", 0))  # it does not listen, so connections are refused
         with temporary_settings(
             {PREFECT_API_URL: f"http://127.0.0.1:{nobody.getsockname()[1]}/api"}
         ):

@@ -1,4 +1,4 @@
-"""A project apart from the clone: how it is made, found and refused."""
+"""A project in a folder of its own: how it is made, found and refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scripts.backends.embedded import layout as layouts
 from server import settings
 from server.errors import MistakeError
 from server.settings import ROOT, Settings, model, placeholders
-from tests.unit import composing
+from tests.unit import compose_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,11 +28,11 @@ NOBODY = 65534
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project that `scripts/stack init` has made."""
+    """A project made by `scripts/stack init`."""
     return projects.make(tmp_path / "project")
 
 
-def refused(folder: Path | str) -> MistakeError:
+def refusal(folder: Path | str) -> MistakeError:
     with pytest.raises(MistakeError) as error:
         projects.check(Settings(stack_project=str(folder)))
     assert error.value.exit_code == 2
@@ -41,7 +41,7 @@ def refused(folder: Path | str) -> MistakeError:
 
 @contextmanager
 def as_ordinary_user() -> Iterator[None]:
-    """Have no rights of root's meanwhile."""
+    """Give up the rights of root for a while."""
     if os.geteuid() != 0:
         yield
         return
@@ -111,31 +111,31 @@ MISSING: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 class TestRefusal:
-    @pytest.mark.parametrize(("spoil", "found"), MISSING.values(), ids=MISSING)
+    @pytest.mark.parametrize(("spoil", "missing"), MISSING.values(), ids=MISSING)
     def test_it_says_what_is_missing_and_what_to_type(
-        self, spoil: Callable[[Path], object], found: str, project: Path
+        self, spoil: Callable[[Path], object], missing: str, project: Path
     ) -> None:
         spoil(project)
-        assert str(refused(project)) == (
+        assert str(refusal(project)) == (
             f"STACK_PROJECT={project} is not a project\n"
             "  expected: a folder with flows/, prefect.yaml, stack.yaml and requirements.txt\n"
-            f"  found:    {found.format(project)}\n"
+            f"  found:    {missing.format(project)}\n"
             "  do:       correct STACK_PROJECT, or make one: scripts/stack init DIR"
         )
 
     def test_a_link_to_itself_is_none(self, tmp_path: Path) -> None:
         (tmp_path / "loop").symlink_to("loop")
-        assert refused(tmp_path / "loop").found == f"no folder {tmp_path}/loop"
+        assert refusal(tmp_path / "loop").found == f"no folder {tmp_path}/loop"
         with pytest.raises(MistakeError):
             projects.make(tmp_path / "loop")
 
     def test_a_folder_of_the_stacks_is_none(self) -> None:
-        assert "inside .stack" in str(refused(".stack/prefect-stack/data"))
+        assert "inside .stack" in str(refusal(".stack/prefect-stack/data"))
 
     def test_a_folder_in_place_of_a_file_is_none(self, project: Path) -> None:
         (project / "prefect.yaml").unlink()
         (project / "prefect.yaml").mkdir()
-        assert refused(project).found == f"{project}/prefect.yaml: Is a directory"
+        assert refusal(project).found == f"{project}/prefect.yaml: Is a directory"
 
     @pytest.mark.parametrize("name", [".", "flows", "prefect.yaml"])
     def test_one_that_cannot_be_read_is_none(self, name: str) -> None:
@@ -146,10 +146,10 @@ class TestRefusal:
             (project / name).chmod(0)
             Path(folder, ".env").write_text(f"STACK_PROJECT={project}\nWAREHOUSE_TOKEN=x\n")
             with as_ordinary_user():
-                found = refused(project).found
+                reason = refusal(project).found
                 settings.load(Path(folder, ".env"))  # so that a stack can be stopped
             (project / name).chmod(0o755)
-        assert found == f"{project / name}: Permission denied"
+        assert reason == f"{project / name}: Permission denied"
 
 
 class TestMake:
@@ -187,7 +187,7 @@ class TestMake:
         assert (project / "prefect.yaml").read_text() == "mine"
 
     @pytest.mark.parametrize(
-        ("folder", "found"),
+        ("folder", "reason"),
         [
             (ROOT, "not empty"),
             (ROOT / ".stack/mine", "inside .stack"),
@@ -195,8 +195,8 @@ class TestMake:
         ],
         ids=["clone", "stack", "file"],
     )
-    def test_a_place_of_the_product_is_refused(self, folder: Path, found: str) -> None:
-        with pytest.raises(MistakeError, match=found):
+    def test_a_place_of_the_product_is_refused(self, folder: Path, reason: str) -> None:
+        with pytest.raises(MistakeError, match=reason):
             projects.make(folder)
 
     def test_a_place_that_cannot_be_written_is_refused_with_the_reason(self) -> None:
@@ -207,7 +207,7 @@ class TestMake:
 class TestCompose:
     def test_the_project_is_mounted_and_built_from(self, project: Path, tmp_path: Path) -> None:
         (tmp_path / ".env").write_text("STACK_PROJECT=project\n")
-        services = composing.config(tmp_path)["services"]
+        services = compose_config.config(tmp_path)["services"]
         mounted = {
             (name, mount["source"], mount["target"], mount["read_only"])
             for name, service in services.items()
@@ -228,12 +228,13 @@ class TestCompose:
         self, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(model, "ROOT", tmp_path)
-        build = composing.config(tmp_path, {"STACK_PROJECT": value})["services"]["worker"]["build"]
+        services = compose_config.config(tmp_path, {"STACK_PROJECT": value})["services"]
+        build = services["worker"]["build"]
         project = Settings(stack_project=value).project
         assert Path(build["additional_contexts"]["project"]).resolve() == project
 
     def test_a_folder_that_is_missing_is_not_made_by_docker(self, tmp_path: Path) -> None:
-        services = composing.config(tmp_path, {"STACK_PROJECT": "gone"})["services"]
+        services = compose_config.config(tmp_path, {"STACK_PROJECT": "gone"})["services"]
         binds = [
             mount
             for service in services.values()
@@ -245,7 +246,7 @@ class TestCompose:
 
 
 class TestEnvironment:
-    """`scripts/python` reads the setting too, before there is a Python that could."""
+    """`scripts/python` reads the setting itself: there may be no Python yet that could."""
 
     @pytest.mark.parametrize(
         ("line", "given"),
@@ -266,7 +267,7 @@ class TestEnvironment:
         (tmp_path / "mine").mkdir()
         wanted = tmp_path / "mine/requirements.txt"
         wanted.touch()
-        assert self.found(tmp_path, line.format(tmp_path), given) == str(wanted)
+        assert self.answer(tmp_path, line.format(tmp_path), given) == str(wanted)
 
     @pytest.mark.parametrize(
         ("line", "given"), [("", {}), ("STACK_PROJECT=mine", {"STACK_PROJECT": ""})]
@@ -276,7 +277,7 @@ class TestEnvironment:
     ) -> None:
         (tmp_path / "flows").mkdir()
         (tmp_path / "flows/requirements.txt").touch()
-        path = Path(self.found(tmp_path, line, given))
+        path = Path(self.answer(tmp_path, line, given))
         assert path.resolve() == tmp_path / "flows/requirements.txt"
 
     def test_a_project_that_is_not_there_does_not_change_the_environment(
@@ -286,18 +287,18 @@ class TestEnvironment:
         (venv / "bin").mkdir(parents=True)
         (venv / "bin/python").symlink_to("/bin/true")
         (venv / "stamp-requirements.lock").write_text("of the project that was there before")
-        assert self.found(tmp_path, "STACK_PROJECT=gone", {}, "has_packages && echo kept") == "kept"
+        kept = self.answer(tmp_path, "STACK_PROJECT=gone", {}, "has_packages && echo kept")
+        assert kept == "kept"
 
     @staticmethod
-    def found(
+    def answer(
         clone: Path, line: str, given: dict[str, str], then: str = 'echo "$requirements"'
     ) -> str:
-        """What the script answers to `then` before it makes an environment."""
+        """Return what `then` prints where the script would go on to look for a Python."""
         (clone / ".env").write_text(f"{line}\n")
         (clone / "scripts").mkdir()
-        text, _, _ = (
-            (ROOT / "scripts/python").read_text().partition("\n# Exits with 0 for a Python")
-        )
+        text, cut, _ = (ROOT / "scripts/python").read_text().partition("\nfits=")
+        assert cut
         script = clone / "scripts/python"
         script.write_text(f"{text}\n{then}\n")
         result = subprocess.run(

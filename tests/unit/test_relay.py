@@ -1,4 +1,4 @@
-"""The relay notes what is asked, and holds up, delays or drops what passes it."""
+"""The relay notes the requests that pass, and delays, suspends or drops them as it is told."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WEBSOCKET = b"GET /api/events/out HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"
 
 @contextmanager
 def echo() -> Iterator[int]:
-    """The port of a server that sends back what it gets."""
+    """Yield the port of a server that sends back what it receives."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve(connection: socket.socket) -> None:
@@ -47,8 +47,8 @@ def echo() -> Iterator[int]:
 
 @pytest.fixture
 def relay() -> Iterator[Relay]:
-    with echo() as port, relaying(port) as made:
-        yield made
+    with echo() as port, relaying(port) as between:
+        yield between
 
 
 def connect(relay: Relay) -> socket.socket:
@@ -57,11 +57,11 @@ def connect(relay: Relay) -> socket.socket:
 
 
 def receive(client: socket.socket, size: int) -> bytes:
-    """`size` bytes; fewer where the connection ends before."""
-    found = b""
-    while len(found) < size and (content := client.recv(size - len(found))):
-        found += content
-    return found
+    """Return `size` bytes, or fewer where the connection ends before."""
+    received = b""
+    while len(received) < size and (content := client.recv(size - len(received))):
+        received += content
+    return received
 
 
 def test_requests_pass_in_both_directions_and_are_noted(relay: Relay) -> None:

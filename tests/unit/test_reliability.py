@@ -1,4 +1,4 @@
-"""The page of reliability says what was measured, and the harness counts what happened."""
+"""The page on reliability says what was measured, and the suite of faults counts correctly."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ FOLDER = Path(faults.__file__).parent
 
 
 def known_tests() -> Iterator[tuple[str, pytest.Mark]]:
-    """Each test of the suite, by file and name, with its fault."""
+    """Yield the name of each test of the suite with its mark `fault`."""
     for path in sorted(FOLDER.glob("test_*.py")):
         module = importlib.import_module(f"tests.faults.{path.stem}")
-        for name, found in vars(module).items():
-            marks = getattr(found, "pytestmark", []) if name.startswith("test_") else []
+        for name, member in vars(module).items():
+            marks = getattr(member, "pytestmark", []) if name.startswith("test_") else []
             for mark in marks:
                 if mark.name == "fault":
                     yield f"tests/faults/{path.name}::{name}", mark
 
 
 def row(**changes: Any) -> Row:
-    """A line of the page."""
+    """Return a line of the page, with `changes`."""
     values: dict[str, Any] = {
         "test": "tests/faults/test_a.py::test_b",
         "fault": "the server is killed",
@@ -48,11 +48,11 @@ def row(**changes: Any) -> Row:
 
 
 def test_every_test_of_the_suite_names_its_fault_and_every_promise_has_one() -> None:
-    found = dict(known_tests())
+    known = dict(known_tests())
     for path in FOLDER.glob("test_*.py"):
         defined = path.read_text().count("\ndef test_")
-        assert sum(name.startswith(f"tests/faults/{path.name}") for name in found) == defined
-    assert {each for mark in found.values() for each in mark.kwargs["promises"]} == set(PROMISES)
+        assert sum(name.startswith(f"tests/faults/{path.name}") for name in known) == defined
+    assert {each for mark in known.values() for each in mark.kwargs["promises"]} == set(PROMISES)
 
 
 def test_the_page_is_what_the_figures_say() -> None:
@@ -61,10 +61,10 @@ def test_the_page_is_what_the_figures_say() -> None:
 
 def test_the_figures_are_of_tests_that_are_there_with_the_bounds_that_they_have() -> None:
     known = dict(known_tests())
-    for each in results.read(RELIABILITY).rows:
-        mark = known[each.test.partition("[")[0]]
-        assert (each.fault, each.bound) == (mark.args[0], mark.kwargs["bound"])
-        assert each.promises == mark.kwargs["promises"]
+    for measured in results.read(RELIABILITY).rows:
+        mark = known[measured.test.partition("[")[0]]
+        assert (measured.fault, measured.bound) == (mark.args[0], mark.kwargs["bound"])
+        assert measured.promises == mark.kwargs["promises"]
 
 
 def test_a_promise_that_did_not_hold_is_on_the_page_with_what_was_found() -> None:
@@ -84,8 +84,8 @@ def test_a_test_that_ran_again_replaces_its_line(tmp_path: Path) -> None:
     results.add(path, row(outcome="did not hold"))
     results.add(path, row(test="tests/faults/test_a.py::test_c"))
     results.add(path, row())
-    found = results.read(path).rows
-    assert [(each.test[-6:], each.outcome) for each in found] == [
+    rows = results.read(path).rows
+    assert [(each.test[-6:], each.outcome) for each in rows] == [
         ("test_b", "held"),
         ("test_c", "held"),
     ]
@@ -95,12 +95,12 @@ def test_a_test_that_ran_again_replaces_its_line(tmp_path: Path) -> None:
 def test_a_line_of_the_ledger_that_is_being_written_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "ledger"
     path.write_text("start a 1\nend a 1\nstart b 2\nstart b 3\nen")
-    found = ledger.read(path)
-    assert (found.starts, found.ends) == ({"a": 1, "b": 2}, {"a": 1})
+    written = ledger.read(path)
+    assert (written.starts, written.ends) == ({"a": 1, "b": 2}, {"a": 1})
 
 
-def counted(state: str, starts: int, ends: int, ended: Collection[int] = ()) -> Account:
-    """The account of one run that is in `state`, and has written so many lines."""
+def account_of(state: str, starts: int, ends: int, ended: Collection[int] = ()) -> Account:
+    """Return the account of one run in `state` that wrote so many starts and ends to the ledger."""
     written = Ledger()
     written.starts["key"], written.ends["key"], written.pids["key"] = starts, ends, 7
     run = {"state_type": state, "state": {"name": state.title(), "message": "said"}}
@@ -136,7 +136,7 @@ def counted(state: str, starts: int, ends: int, ended: Collection[int] = ()) -> 
 def test_each_end_that_no_fault_excuses_is_counted(
     state: str, starts: int, ends: int, lost: dict[str, int]
 ) -> None:
-    assert counted(state, starts, ends).lost() == lost
+    assert account_of(state, starts, ends).lost() == lost
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_each_end_that_no_fault_excuses_is_counted(
 def test_what_the_fault_itself_has_ended_may_be_crashed_and_nothing_else(
     state: str, lost: dict[str, int]
 ) -> None:
-    assert counted(state, 1, 0, ended={7}).lost() == lost
+    assert account_of(state, 1, 0, ended={7}).lost() == lost
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_what_was_killed_between_running_and_its_first_line_may_be_crashed(
 ) -> None:
     state = {"name": "Crashed", "message": "said"}
     run = {"state_type": "CRASHED", "state": state, "infrastructure_pid": "7"}
-    made = account.make(
+    counts = account.make(
         {"key": "id"},
         [],
         {"id": {**run, "start_time": start_time}},
@@ -166,11 +166,11 @@ def test_what_was_killed_between_running_and_its_first_line_may_be_crashed(
         recovery_seconds=1.0,
         places_seconds=1.0,
     )
-    assert made.lost() == lost
+    assert counts.lost() == lost
 
 
 def test_a_run_that_the_server_does_not_know_is_stuck() -> None:
-    made = account.make(
+    counts = account.make(
         {"key": "id"},
         [],
         {},
@@ -180,5 +180,5 @@ def test_a_run_that_the_server_does_not_know_is_stuck() -> None:
         recovery_seconds=None,
         places_seconds=None,
     )
-    assert made.stuck == 1
-    assert made.lost() == {"stuck": 1}
+    assert counts.stuck == 1
+    assert counts.lost() == {"stuck": 1}

@@ -1,4 +1,4 @@
-"""A remote server: which lines of `.env` name one, and how it is asked."""
+"""A remote server: which lines of `.env` name it, and how the stack asks it."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ class TestLines:
         ],
     )
     def test_two_are_enough(self, lines: tuple[str, ...], api: Api, tmp_path: Path) -> None:
-        found = load(tmp_path, *lines)
-        assert (found.remote, found.local_server) == (api, 0)
-        assert HIDDEN not in repr(found.remote)
+        loaded = load(tmp_path, *lines)
+        assert (loaded.remote, loaded.local_server) == (api, 0)
+        assert HIDDEN not in repr(loaded.remote)
 
     def test_none_is_a_stack_with_a_server_of_its_own(self, tmp_path: Path) -> None:
-        found = load(tmp_path, URL, KEY, LOGIN)
-        assert (found.remote, found.local_server) == (None, 1)
+        loaded = load(tmp_path, URL, KEY, LOGIN)
+        assert (loaded.remote, loaded.local_server) == (None, 1)
 
     def test_a_shell_that_was_told_of_a_stack_changes_nothing(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -102,9 +102,9 @@ class TestLines:
 
     @pytest.mark.parametrize("host", ["127.0.0.1:4200", "localhost", "[::1]:4200", "127.0.1.1"])
     def test_a_container_has_no_server_on_its_loopback(self, host: str) -> None:
-        found = Settings().using(Api(f"http://{host}/api"))
+        loaded = Settings().using(Api(f"http://{host}/api"))
         with pytest.raises(MistakeError, match="names this very container"):
-            init.refuse_loopback(found)
+            init.refuse_loopback(loaded)
         init.refuse_loopback(Settings().using(Api(OWN)))
         init.refuse_loopback(Settings())
 
@@ -130,10 +130,9 @@ def test_what_is_kept_for_containers_is_for_its_reader_only_and_goes(tmp_path: P
 
 
 class Server(ThreadingHTTPServer):
-    """Answers every request with what it is told, and remembers the requests."""
+    """Answers every request as its attributes say, and keeps the requests."""
 
     def __init__(self) -> None:
-        """Listen on a free port of loopback."""
         super().__init__(("127.0.0.1", 0), Handler)
         self.status = 200
         self.content: object = {}
@@ -143,7 +142,6 @@ class Server(ThreadingHTTPServer):
         self.asked: list[tuple[str, str, dict[str, str]]] = []
 
     def api(self, login: str = "", key: str = "") -> Api:
-        """Its API."""
         return Api(f"http://127.0.0.1:{self.server_port}/api", login=login, key=key)
 
 
@@ -158,7 +156,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        # Nothing is logged: that is what `send_response` would do besides.
+        # `send_response_only` logs nothing, unlike `send_response`.
         self.server.asked.append((self.command, self.path, dict(self.headers)))
         token = "csrf-token" in self.path
         status = self.server.csrf if token else self.server.status
@@ -180,7 +178,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def elsewhere() -> Iterator[Server]:
-    """A server of somebody else."""
+    """A server that belongs to somebody else."""
     with _serving(Server()) as serving:
         yield serving
 
@@ -234,7 +232,7 @@ class TestCheck:
 
 
 class TestRedirects:
-    """Neither a login nor a key is sent where a server points to."""
+    """Neither a login nor a key is sent to where a server redirects."""
 
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
     @pytest.mark.parametrize("api", [{"login": f"a:{HIDDEN}"}, {"key": HIDDEN}], ids=str)
@@ -262,7 +260,7 @@ class TestRedirects:
         monkeypatch.setenv("PREFECT_API_KEY", HIDDEN)
         server.location = elsewhere.api().url
         for server.status in (301, 302, 303, 307, 308):
-            with pytest.raises(tracking.Refused, match=r"sends to 127\.0\.0\.1 \(30"):
+            with pytest.raises(tracking.Refused, match=r"redirects to 127\.0\.0\.1 \(30"):
                 tracking.Server().post("/flows/", {"name": "x"})
         assert len(server.asked) == 5
         assert elsewhere.asked == []

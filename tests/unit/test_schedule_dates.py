@@ -1,4 +1,4 @@
-"""A schedule that never makes a run is a mistake; one that is over is taken, and said."""
+"""A schedule that can never make a run is a mistake; one whose dates are over gets a note."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.unit.writing import MARK, mistake, tolerate, with_line
 
 @pytest.fixture(autouse=True)
 def _flows(tmp_path: Path) -> None:
-    """The flow that they name."""
+    """Write the flow that the declarations name."""
     (tmp_path / "flows").mkdir()
     (tmp_path / "flows/hello.py").write_text(
         "from prefect import flow\n\n@flow\ndef hello(): pass\n"
@@ -19,8 +19,6 @@ def _flows(tmp_path: Path) -> None:
 
 
 class TestDates:
-    """A schedule that never makes a run is a mistake."""
-
     @pytest.mark.parametrize(
         ("rule", "why"),
         [
@@ -48,8 +46,8 @@ class TestDates:
     @pytest.mark.parametrize("end", ["UNTIL=20200201T000000", "COUNT=3"])
     def test_one_that_is_over_is_taken_and_said(self, end: str, tmp_path: Path) -> None:
         text = with_line(VALID, CRON, f'        rrule: "FREQ=DAILY;{end}"')
-        world, found = tolerate(tmp_path, text)
-        assert len(found["deployment"].items) == 2
+        world, right = tolerate(tmp_path, text)
+        assert len(right["deployment"].items) == 2
         assert world.problems == []
         [note] = world.notes
         assert note.startswith(

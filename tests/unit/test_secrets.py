@@ -1,4 +1,4 @@
-"""Secrets are made once, whole, for one reader each, and are never overwritten."""
+"""Each secret is made once, is written whole, has one reader, and is never overwritten."""
 
 import resource
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from server.errors import MistakeError
 from server.settings import Settings
 
 FILES = ["database/password", "encryption/key", "api/password"]
-# What nothing else can take the place of.
+# The secrets that open existing data, and the setting that restores each of them.
 KEPT = {"database/password": "POSTGRES_PASSWORD", "encryption/key": "ENCRYPTION_KEY"}
 FIRST, SECOND = "the first password", "the second password"
 KEY = Fernet.generate_key().decode()
@@ -25,7 +25,7 @@ def settings(**values: str) -> Settings:
 
 
 def contents(folder: Path) -> dict[str, tuple[str, int, int]]:
-    """All that a change of any file below `folder` would show in."""
+    """Return text, inode and mode of each file below `folder`: any change shows in them."""
     return {
         str(path.relative_to(folder)): (path.read_text(), path.stat().st_ino, path.stat().st_mode)
         for path in folder.rglob("*")
@@ -35,7 +35,7 @@ def contents(folder: Path) -> dict[str, tuple[str, int, int]]:
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """Nothing can be written: the limit is on the size of this process's files."""
+    """Let nothing be written, by a limit on the size of this process's files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
     try:
@@ -62,9 +62,9 @@ class TestFirstStart:
     def test_no_two_secrets_are_alike(self, tmp_path: Path) -> None:
         for stack in ("one", "two"):
             secrets.ensure(Settings(), tmp_path / stack)
-        made = [text for text, *_ in contents(tmp_path).values()]
-        assert len(set(made)) == 6
-        assert min(len(text) for text in made) >= 32
+        texts = [text for text, *_ in contents(tmp_path).values()]
+        assert len(set(texts)) == 6
+        assert min(len(text) for text in texts) >= 32
 
     def test_the_encryption_key_is_one_that_fernet_takes(self, tmp_path: Path) -> None:
         secrets.ensure(Settings(), tmp_path)
@@ -172,16 +172,11 @@ class TestLength:
         secrets.ensure(settings(stack_password="a", stack_auth="off"), tmp_path)
 
 
-DAMAGE = {
-    "emptied": b"",
-    "a line of blanks": b" \n",
-    "no text": b"\xff\xfe\x00",
-    "two lines": b"a\nb",
-}
+DAMAGE = {"emptied": b"", "blank": b" \n", "no text": b"\xff\xfe\x00", "two lines": b"a\nb"}
 
 
 class TestDamage:
-    """What is damaged or gone is named and refused, with what to do; nothing is made of it."""
+    """A secret that is damaged or gone is refused by name, with what to do, and not replaced."""
 
     @pytest.mark.parametrize("content", DAMAGE.values(), ids=DAMAGE)
     @pytest.mark.parametrize("name", FILES)
@@ -283,7 +278,7 @@ def _not_permitted(*_: object, **__: object) -> None:
 
 
 def overwrite(path: Path, content: bytes) -> Path:
-    """Put `content` into a file that is there; its path."""
+    """Put `content` into an existing file; return its path."""
     path.chmod(0o600)
     path.write_bytes(content)
     return path
@@ -291,14 +286,13 @@ def overwrite(path: Path, content: bytes) -> Path:
 
 class TestFaults:
     def test_a_folder_that_cannot_be_made_is_one_message(self, tmp_path: Path) -> None:
-        (tmp_path / "file").write_text("")
+        folder = tmp_path / "file/secrets"
+        folder.parent.write_text("")
         with pytest.raises(MistakeError) as error:
-            secrets.ensure(Settings(), tmp_path / "file" / "secrets")
+            secrets.ensure(Settings(), folder)
         assert error.value.exit_code == 2
         lines = str(error.value).splitlines()
-        assert lines[0] == (
-            f"the folder for secrets, {tmp_path}/file/secrets/database, cannot be written"
-        )
+        assert lines[0] == f"the folder for secrets, {folder}/database, cannot be written"
         assert lines[3] == "  do:       correct its owner or its mode, then start the stack again"
 
     def test_a_secret_that_cannot_be_written_whole_is_not_there(self, tmp_path: Path) -> None:

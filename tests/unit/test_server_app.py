@@ -1,4 +1,4 @@
-"""The server's app, the real one, without a database."""
+"""The server's real app, without a database."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MAINTENANCE = {"retry-after": "1", "prefect-maintenance": "true"}
 
 
 def nowhere() -> str:
-    """The address of a database on a port that nothing listens on."""
+    """Return the address of a database on a port where nothing listens."""
     return f"postgresql+asyncpg://prefect:x@127.0.0.1:{free_port()}/prefect"
 
 
@@ -117,7 +117,7 @@ class TestGates:
 
 class TestIntegers:
     @pytest.mark.parametrize(
-        ("parameters", "found"),
+        ("parameters", "shown"),
         [
             ({"n": 2**63}, "9223372036854775808"),
             ({"n": -(2**63) - 1}, "-9223372036854775809"),
@@ -126,14 +126,14 @@ class TestIntegers:
         ],
     )
     def test_a_number_that_could_never_be_shown_is_refused(
-        self, parameters: dict[str, Any], found: str, closed: ASGIApp
+        self, parameters: dict[str, Any], shown: str, closed: ASGIApp
     ) -> None:
         path = f"/api/deployments/{'0' * 32}/create_flow_run"
         with whole_numbers_of_any_length():
             body = json.dumps({"parameters": parameters})
         response = serving.ask(closed, "POST", path, content=body, auth=AUTH)
         assert response.status_code == 422
-        message = f"expected whole numbers of 64 bits, or texts; found {found}"
+        message = f"expected whole numbers of 64 bits, or texts; found {shown}"
         assert response.json()["exception_message"] == message
 
     @pytest.mark.parametrize("value", [2**63 - 1, -(2**63), str(2**63), 1e300, "1" * 40])
@@ -141,8 +141,8 @@ class TestIntegers:
         body = json.dumps({"parameters": {"n": value}}).encode()
 
         async def in_parts() -> AsyncIterator[bytes]:
-            for each in (body[:20], body[20:]):
-                yield each
+            for part in (body[:20], body[20:]):
+                yield part
 
         path = f"/api/deployments/{'0' * 32}/create_flow_run"
         headers = {"Content-Type": "application/json"}
@@ -157,7 +157,7 @@ class TestIntegers:
 
 @contextlib.contextmanager
 def whole_numbers_of_any_length() -> Iterator[None]:
-    """Python writes no more than 4,300 digits unless it is told to."""
+    """Lift Python's limit of 4,300 digits."""
     before = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(0)
     try:
@@ -223,7 +223,7 @@ class TestAccess:
 
 
 def reaches(headers: dict[str, str]) -> bool:
-    """Whether a websocket with `headers` gets to the app; if not, it has to be closed unopened."""
+    """Whether a websocket with `headers` reaches the app; if not, it has to be closed unopened."""
     reached = False
     sent: list[Message] = []
 

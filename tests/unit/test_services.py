@@ -1,6 +1,6 @@
-"""A service is a module and its lines in compose.yaml: docs/architecture.md shows it by an example.
+"""A service is a module and its lines in compose.yaml, as docs/architecture.md shows.
 
-The test does what the page says, and sees that both backends would run the service.
+The tests add the service of that page, and check that both backends would run it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from server import secrets, services
 from server.api.client import Api
 from server.place import DOCKER
 from server.settings import ROOT, Settings
-from tests.unit import composing
+from tests.unit import compose_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ REMOTE = SETTINGS.using(Api("https://other.example/api", login="ada:x"))
 
 
 class Example(NamedTuple):
-    """What docs/architecture.md adds."""
+    """The service that docs/architecture.md adds."""
 
     name: str
     module: str
@@ -41,29 +41,29 @@ class Example(NamedTuple):
 
 
 def example() -> Example:
-    """The module and the lines of the page."""
+    """Return the module and the lines on the page."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     section = page.partition("## Adding a service\n")[2].partition("\n## ")[0]
-    named = re.search(r"`server/services/(\w+)\.py`", section)
+    file = re.search(r"`server/services/(\w+)\.py`", section)
     module = re.search(r"```python\n(.*?)```", section, re.DOTALL)
     lines = re.search(r"```yaml\n(.*?)```", section, re.DOTALL)
-    assert named
+    assert file
     assert module
     assert lines
-    return Example(named[1], module[1], lines[1])
+    return Example(file[1], module[1], lines[1])
 
 
 @pytest.fixture
 def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Example]:
-    """The example as one more module of `server/services/`."""
-    found = example()
+    """Make the example one more module of `server/services/`."""
+    service = example()
     folder = tmp_path / "services"
     folder.mkdir()
-    (folder / f"{found.name}.py").write_text(found.module)
+    (folder / f"{service.name}.py").write_text(service.module)
     monkeypatch.setattr(services, "__path__", [*services.__path__, str(folder)])
     importlib.invalidate_caches()
-    yield found
-    sys.modules.pop(f"{services.__name__}.{found.name}", None)
+    yield service
+    sys.modules.pop(f"{services.__name__}.{service.name}", None)
 
 
 def names(settings: Settings = SETTINGS) -> list[str]:
@@ -85,10 +85,12 @@ class TestOrder:
 class TestExample:
     def test_compose_runs_it_as_its_module_says(self, added: Example, tmp_path: Path) -> None:
         file = tmp_path / "compose.yaml"
-        text = composing.COMPOSE_FILE.read_text()
+        text = compose_config.COMPOSE_FILE.read_text()
         file.write_text(text.replace("\nservices:\n", f"\nservices:\n{added.lines}", 1))
-        read = composing.config(tmp_path, file=file)["services"]
-        assert composing.facts(read[added.name]) == composing.described(services.named(added.name))
+        read = compose_config.config(tmp_path, file=file)["services"]
+        assert compose_config.facts(read[added.name]) == compose_config.described(
+            services.named(added.name)
+        )
 
     def test_docker_waits_for_it_and_its_container_finds_it(self, added: Example) -> None:
         assert added.name in [each.name for each in Docker(SETTINGS).services]

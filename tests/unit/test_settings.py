@@ -1,4 +1,4 @@
-"""Settings come from the environment and from `.env`; what is wrong is said once, and where."""
+"""Settings come from the environment and `.env`; an error names the place that is wrong."""
 
 import re
 import traceback
@@ -23,7 +23,7 @@ DEFAULTS = {
 USER = "a name of ASCII characters, without a colon or a space"
 ASCII = "one line of ASCII characters: HTTP's login takes no others"
 
-# name, value, what is expected
+# A setting, a value that is refused, and what the message expects.
 BAD = {
     "a stack's name with a space": (
         "STACK_NAME",
@@ -110,7 +110,7 @@ def load(folder: Path, text: str = "") -> Settings:
 
 
 def mistake(folder: Path, text: str = "") -> str:
-    """The message that `text` is refused with, which holds no secret, nor does its traceback."""
+    """Return the message that `text` is refused with; neither it nor its traceback has a secret."""
     with pytest.raises(MistakeError) as error:
         load(folder, text)
     assert error.value.exit_code == 2
@@ -275,7 +275,7 @@ def test_the_url_is_one_that_a_browser_on_this_machine_can_open(
 
 
 class TestAgreement:
-    """Three places name every setting and its default: `Settings`, `.env.example`, compose.yaml."""
+    """Every setting and its default stand in `Settings`, `.env.example` and compose.yaml alike."""
 
     def test_the_example_holds_every_setting_and_its_default(self) -> None:
         entries = {name: entry.value for name, entry in dotenv.read(EXAMPLE).items()}
@@ -294,7 +294,7 @@ class TestAgreement:
         assert settings.load(EXAMPLE) == Settings()
 
     def test_compose_uses_every_setting_with_the_same_default(self) -> None:
-        """But for those that `init` reads from the file, so that no container shows them."""
+        """Except the secrets that `init` reads from the file, so that no container shows them."""
         text = re.sub(r"(?m)^\s*#.*$", "", (ROOT / "compose.yaml").read_text())
         text, names = re.subn(r"\$\{([A-Z_]+):\+\1\}", "", text)  # which secrets are set
         assert names == len(settings.SECRETS - FILE_ONLY)

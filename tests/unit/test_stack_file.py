@@ -1,4 +1,4 @@
-"""What `stack.yaml` may not say is refused with its line, before a server is asked."""
+"""A mistake in `stack.yaml` is refused with its line before a server is asked."""
 
 import re
 import shutil
@@ -12,7 +12,7 @@ from server.bootstrap.kinds.work_pools import merge
 from server.bootstrap.world import World
 from server.bootstrap.yaml_file import YamlFile
 from server.settings import ROOT, Settings
-from tests.unit.writing import GIVEN, MARK, NoServer, check, mistake, read
+from tests.unit.writing import GIVEN, MARK, NoServer, check, mistake, read_shipped
 
 POOL = """\
 work_pools:
@@ -32,7 +32,7 @@ ACTIONS = """\
       - type: do-nothing
 """
 
-# What stands in the file, with the wrong line marked, and the first lines of the message.
+# The content of the file, with the wrong line marked, and the first lines of the message.
 MISTAKES = {
     "an unknown kind": (f"variabels: []{MARK}\n", "unknown key 'variabels'\n  expected: variables"),
     "a kind like no other": (f"things: []{MARK}\n", "unknown key 'things'\n  expected: one of "),
@@ -117,9 +117,9 @@ def test_a_mistake_is_named_with_its_line(text: str, message: str, tmp_path: Pat
 
 
 def test_the_file_of_the_project_is_valid() -> None:
-    found = read(ROOT)
-    assert [item.name for item in found["work pool"].items] == ["default"]
-    assert found["block"].left_out == {"slack-webhook/slack": "SLACK_WEBHOOK_URL is not set"}
+    shipped = read_shipped()
+    assert [item.name for item in shipped["work pool"].items] == ["default"]
+    assert shipped["block"].left_out == {"slack-webhook/slack": "SLACK_WEBHOOK_URL is not set"}
 
 
 def test_what_requires_a_value_that_is_not_set_is_left_out(tmp_path: Path) -> None:
@@ -128,9 +128,9 @@ variables:
   - {name: with, value: "{{ $TOKEN }}", requires: [TOKEN]}
   - {name: without, value: "{{ $NOBODY }}", requires: [TOKEN, NOBODY]}
 """
-    found = check(tmp_path, "", text)["variable"]
-    assert [(item.name, item.value.value) for item in found.items] == [("with", GIVEN["TOKEN"])]
-    assert found.left_out == {"without": "NOBODY is not set"}
+    variables = check(tmp_path, "", text)["variable"]
+    assert [(item.name, item.value.value) for item in variables.items] == [("with", GIVEN["TOKEN"])]
+    assert variables.left_out == {"without": "NOBODY is not set"}
 
 
 def test_a_value_is_put_in_wherever_it_stands_and_may_be_a_number(tmp_path: Path) -> None:
@@ -140,23 +140,25 @@ concurrency_limits:
 variables:
   - {name: nested, value: {list: ["in {{ $STACK_ROOT }}/flows", "{{ not_ours }}"]}}
 """
-    found = check(tmp_path, "", text)
-    assert found["concurrency limit"].items[0].value.limit == 10
-    assert found["variable"].items[0].value.value == {"list": ["in /stack/flows", "{{ not_ours }}"]}
+    by_kind = check(tmp_path, "", text)
+    assert by_kind["concurrency limit"].items[0].value.limit == 10
+    assert by_kind["variable"].items[0].value.value == {
+        "list": ["in /stack/flows", "{{ not_ours }}"]
+    }
 
 
 def test_the_queues_of_a_pool_wait_for_what_it_requires(tmp_path: Path) -> None:
     text = f"{POOL}    requires: [NOBODY]\n    queues: [{{name: a, priority: 1}}]\n"
-    found = check(tmp_path, "", text)
-    assert found["work pool"].left_out.keys() == {"default"}
-    assert found["work queue"].left_out.keys() == {"default/a"}
+    by_kind = check(tmp_path, "", text)
+    assert by_kind["work pool"].left_out.keys() == {"default"}
+    assert by_kind["work queue"].left_out.keys() == {"default/a"}
 
 
 def test_a_kind_is_found_by_its_module_alone() -> None:
-    found = [kind.name for kind in kinds.every(World(ROOT), NoServer())]
-    assert found.index("work pool") < found.index("work queue") < found.index("deployment")
-    assert found[-1] == "automation"
-    assert len(found) == len({kind.name for kind in kinds.every(World(ROOT), NoServer())}) == 8
+    names = [kind.name for kind in kinds.every(World(ROOT), NoServer())]
+    assert names.index("work pool") < names.index("work queue") < names.index("deployment")
+    assert names[-1] == "automation"
+    assert len(names) == len({kind.name for kind in kinds.every(World(ROOT), NoServer())}) == 8
 
 
 def test_what_is_laid_over_a_template_replaces_values_and_lists_only() -> None:
@@ -185,10 +187,10 @@ def test_secrets_of_the_server_are_no_values(
     env.write_text("POSTGRES_PASSWORD=a\nENCRYPTION_KEY=b\nSTACK_PASSWORD=c\nOTHER=from-file\n")
     monkeypatch.setenv("IN_BOTH", "from-environment")
     env.write_text(env.read_text() + "IN_BOTH=from-file\n")
-    found = substitution.gather(Settings(), tmp_path, env)
-    assert not {"POSTGRES_PASSWORD", "ENCRYPTION_KEY", "STACK_PASSWORD"} & found.keys()
-    assert (found["OTHER"], found["IN_BOTH"]) == ("from-file", "from-environment")
-    assert found["STACK_ROOT"] == str(tmp_path)
+    values = substitution.gather(Settings(), tmp_path, env)
+    assert not {"POSTGRES_PASSWORD", "ENCRYPTION_KEY", "STACK_PASSWORD"} & values.keys()
+    assert (values["OTHER"], values["IN_BOTH"]) == ("from-file", "from-environment")
+    assert values["STACK_ROOT"] == str(tmp_path)
 
 
 def test_what_the_docs_declare_can_be_declared(tmp_path: Path) -> None:
@@ -198,7 +200,7 @@ def test_what_the_docs_declare_can_be_declared(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "flows", tmp_path / "flows")
     for example in examples:
         deployments = example.startswith("deployments:")
-        found = check(tmp_path, example if deployments else "", "" if deployments else example)
-        assert any(each.items or each.left_out for each in found.values())
+        by_kind = check(tmp_path, example if deployments else "", "" if deployments else example)
+        assert any(each.items or each.left_out for each in by_kind.values())
     kinds_shown = {key for each in examples for key in YAML(typ="safe").load(each)}
     assert kinds_shown == {kind.section for kind in kinds.every(World(ROOT), NoServer())}

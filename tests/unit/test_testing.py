@@ -1,4 +1,4 @@
-"""Which tests are run where what they need is not there."""
+"""Which tests run on a machine that lacks what the others need."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What the flow `vtasks` promises, without a server."""
+"""The promises of the flow `vtasks` that need no server."""
 
 import base64
 import datetime as dt
@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from prefect.utilities.callables import parameter_schema
 
-from flows.backups import archive, keeping
+from flows.backups import archive, retention
 from flows.expenses import ledger, report
 from flows.expenses.ledger import Expense
 from flows.vtasks import backup, expensor, vtasks
@@ -25,12 +25,12 @@ HEADER = "date,category,description,amount\n"
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A folder with a bit of all."""
+    """A folder with files, folders, links and a dead link."""
     folder = tmp_path / "notes"
     (folder / "empty").mkdir(parents=True)
     (folder / "deep/er").mkdir(parents=True)
     (folder / "a.txt").write_text("first")
-    (folder / "deep/er/ü b.bin").write_bytes(os.urandom(3_000_000))
+    (folder / "deep/er/ü b.bin").write_bytes(os.urandom(archive.CHUNK + 1))  # read in two steps
     (folder / "twin.txt").hardlink_to(folder / "a.txt")
     (folder / "link").symlink_to("a.txt")
     (folder / "gone").symlink_to("nowhere")
@@ -47,21 +47,21 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 class TestArchive:
     def test_it_holds_what_is_in_the_folder(self, source: Path, tmp_path: Path) -> None:
-        made = archive.make(source, tmp_path / "backups", NOON)
-        with tarfile.open(made.path) as tar:
+        whole = archive.make(source, tmp_path / "backups", NOON)
+        with tarfile.open(whole.path) as tar:
             # Debian 12's Python 3.11.2 has no filters yet, 3.12 warns where none is given.
             safe: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
             tar.extractall(tmp_path / "back", **safe)  # noqa: S202 - our own
         back = tmp_path / "back"
         assert contents(back) == contents(source)
-        assert made.files == 3
+        assert whole.files == 3
         assert (back / "empty").is_dir()
         assert (back / "gone").readlink() == Path("nowhere")
 
     def test_its_name_has_the_date_in_utc(self, source: Path, tmp_path: Path) -> None:
         madrid = NOON.astimezone(dt.timezone(dt.timedelta(hours=2)))
-        made = archive.make(source, tmp_path / "backups", madrid)
-        assert re.fullmatch(r"notes-20260331T120000Z-[0-9a-f]{8}\.tar\.gz", made.path.name)
+        whole = archive.make(source, tmp_path / "backups", madrid)
+        assert re.fullmatch(r"notes-20260331T120000Z-[0-9a-f]{8}\.tar\.gz", whole.path.name)
 
     def test_one_that_does_not_read_back_does_not_appear(
         self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -88,8 +88,8 @@ class TestArchive:
     def test_a_socket_is_left_out(self, source: Path, tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(str(source / "socket"))
-            made = archive.make(source, tmp_path / "backups", NOON)
-        with tarfile.open(made.path) as tar:
+            whole = archive.make(source, tmp_path / "backups", NOON)
+        with tarfile.open(whole.path) as tar:
             assert "socket" not in tar.getnames()
 
     @pytest.mark.parametrize(
@@ -113,14 +113,14 @@ class TestArchive:
 
 class TestKeeping:
     def make(self, source: Path, folder: Path, count: int) -> list[Path]:
-        """So many archives, the newest first."""
+        """Make `count` archives; return them with the newest first."""
         days = [NOON + dt.timedelta(days=day) for day in range(count)]
         return [archive.make(source, folder, day).path for day in reversed(days)]
 
     def test_the_newest_stay(self, source: Path, tmp_path: Path) -> None:
-        made = self.make(source, tmp_path / "backups", 4)
-        assert keeping.clean(tmp_path / "backups", source, 2) == made[2:]
-        assert sorted((tmp_path / "backups").iterdir(), reverse=True) == made[:2]
+        archives = self.make(source, tmp_path / "backups", 4)
+        assert retention.clean(tmp_path / "backups", source, 2) == archives[2:]
+        assert sorted((tmp_path / "backups").iterdir(), reverse=True) == archives[:2]
 
     def test_nothing_else_is_ever_removed(self, source: Path, tmp_path: Path) -> None:
         folder = tmp_path / "backups"
@@ -139,29 +139,29 @@ class TestKeeping:
             tar.add(source / "a.txt")
         others[4].symlink_to(ours[0])
         others[5].write_text("a note")
-        assert keeping.clean(folder, source, 1) == ours[1:]
+        assert retention.clean(folder, source, 1) == ours[1:]
         assert set(folder.iterdir()) == {ours[0], *others}
 
     def test_keeping_none_is_refused(self, source: Path, tmp_path: Path) -> None:
-        made = self.make(source, tmp_path / "backups", 1)
+        archives = self.make(source, tmp_path / "backups", 1)
         with pytest.raises(ValueError, match="keep: expected 1 or more, found 0"):
-            keeping.clean(tmp_path / "backups", source, 0)
-        assert made[0].exists()
+            retention.clean(tmp_path / "backups", source, 0)
+        assert archives[0].exists()
 
     def test_a_copy_is_the_same(self, source: Path, tmp_path: Path) -> None:
-        (made,) = self.make(source, tmp_path / "backups", 1)
-        assert keeping.copy(made, tmp_path / "mirror").read_bytes() == made.read_bytes()
+        (original,) = self.make(source, tmp_path / "backups", 1)
+        assert retention.copy(original, tmp_path / "mirror").read_bytes() == original.read_bytes()
 
     def test_a_copy_that_differs_does_not_appear(
         self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        (made,) = self.make(source, tmp_path / "backups", 1)
+        (original,) = self.make(source, tmp_path / "backups", 1)
         monkeypatch.setattr(
-            "flows.backups.keeping.shutil.copyfile",
+            "flows.backups.retention.shutil.copyfile",
             lambda _, to: Path(to).write_bytes(b"half of it"),
         )
         with pytest.raises(OSError, match="differs from it"):
-            keeping.copy(made, tmp_path / "mirror")
+            retention.copy(original, tmp_path / "mirror")
         assert list((tmp_path / "mirror").iterdir()) == []
 
 
@@ -201,12 +201,12 @@ class TestLedger:
             ledger.read(tmp_path / "expenses.csv")
 
     def test_the_last_month_is_reported_when_none_is_asked_for(self) -> None:
-        found = ledger.month_of(ledger.read(ledger.SAMPLE), None)
-        assert {each.date.replace(day=1) for each in found} == {dt.date(2026, 9, 1)}
+        expenses = ledger.month_of(ledger.read(ledger.SAMPLE), None)
+        assert {each.date.replace(day=1) for each in expenses} == {dt.date(2026, 9, 1)}
 
     def test_any_day_of_the_month_will_do(self) -> None:
-        found = ledger.month_of(ledger.read(ledger.SAMPLE), dt.date(2026, 8, 31))
-        assert {each.date.replace(day=1) for each in found} == {dt.date(2026, 8, 1)}
+        expenses = ledger.month_of(ledger.read(ledger.SAMPLE), dt.date(2026, 8, 31))
+        assert {each.date.replace(day=1) for each in expenses} == {dt.date(2026, 8, 1)}
 
     def test_a_month_without_expenses_is_refused(self) -> None:
         with pytest.raises(ValueError, match="month") as error:
@@ -238,9 +238,9 @@ class TestReport:
         )
 
     def test_the_chart_has_a_bar_for_each_as_long_as_what_was_spent(self) -> None:
-        found = re.search(r"data:image/svg\+xml;base64,([^)]+)\)", report.markdown(self.EXPENSES))
-        assert found
-        chart = ET.fromstring(base64.b64decode(found[1]))  # noqa: S314 - made above
+        image = re.search(r"data:image/svg\+xml;base64,([^)]+)\)", report.markdown(self.EXPENSES))
+        assert image
+        chart = ET.fromstring(base64.b64decode(image[1]))  # noqa: S314 - made above
         bars = [float(each.get("width", "")) for each in chart if each.tag.endswith("rect")]
         assert bars[1] == pytest.approx(bars[0] / 2)
         assert bars[2] == 0

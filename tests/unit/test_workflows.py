@@ -1,4 +1,4 @@
-"""The workflows run what is there, with the least that they need, and not for ever."""
+"""The workflows run every suite, with the least rights and a limit of time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ each_workflow = pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=WORK
 
 
 def commands(jobs: dict[str, Any]) -> str:
-    """All that the steps of these jobs run."""
+    """Return all commands that the steps of these jobs run."""
     steps = [step for job in jobs.values() for step in job.get("steps", [])]
     return "\n".join(step.get("run", "") for step in steps)
 
@@ -42,7 +42,7 @@ def test_a_workflow_grants_nothing_by_itself_and_runs_once_at_a_time(
 @each_job
 def test_a_job_names_its_rights_and_has_an_end(job: dict[str, Any]) -> None:
     assert job["permissions"]
-    assert "timeout-minutes" in job or "uses" in job  # those of another workflow have their own
+    assert "timeout-minutes" in job or "uses" in job  # a called workflow has limits of its own
 
 
 @each_job
@@ -61,6 +61,14 @@ def test_only_the_release_may_write() -> None:
         "release: images": ["packages"],
         "release: release": ["contents"],
     }
+
+
+def test_the_release_has_both_images_and_the_wheel() -> None:
+    jobs = WORKFLOWS["release"]["jobs"]
+    assert jobs["release"]["needs"] == ["images", "wheel"]
+    published = commands({"release": jobs["release"]})
+    assert "dist/*" in published
+    assert "wheel --no-deps" in commands({"wheel": jobs["wheel"]})
 
 
 def test_every_suite_is_run_by_a_workflow() -> None:

@@ -1,5 +1,6 @@
-"""A `prefect.yaml` of the test's own, whose wrong line is marked."""
+"""Writes a `prefect.yaml` and `stack.yaml` of a test's own, and checks what is refused in them."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from server.bootstrap.declarations import Declaration
 from server.bootstrap.kinds.deployments import Deployments
 from server.bootstrap.world import DeclarationError, World
 from server.errors import MistakeError
+from server.settings import ROOT
 
 MARK = "  # here"
 GIVEN = {
@@ -28,7 +30,7 @@ class NoServer:
 
 
 def with_line(text: str, old: str, new: str) -> str:
-    """`text` with the line `old` replaced by the lines of `new`."""
+    """Return `text` with its one line `old` replaced by the lines of `new`."""
     assert text.count(f"{old}\n") == 1, f"{old!r} is not there, or more than once"
     return text.replace(f"{old}\n", f"{new}\n" if new else "")
 
@@ -41,16 +43,29 @@ def check(folder: Path, text: str, stack: str = "") -> dict[str, Declaration]:
 
 
 def read(folder: Path) -> dict[str, Declaration]:
-    """Read and check the declarations that are in `folder`."""
+    """Read and check the declarations that are in `folder`; return them by kind.
+
+    Raises:
+        DeclarationError: one of them is wrong.
+    """
     world = World(folder)
-    found = declarations.read(world, kinds.every(world, NoServer()), GIVEN)
+    by_kind = declarations.read(world, kinds.every(world, NoServer()), GIVEN)
     if world.problems:
         raise DeclarationError(world.problems)
-    return found
+    return by_kind
+
+
+@functools.cache
+def read_shipped() -> dict[str, Declaration]:
+    """Read the declarations that the clone is shipped with. Importing its flows takes a second."""
+    return read(ROOT)
 
 
 def tolerate(folder: Path, text: str, stack: str = "") -> tuple[World, dict[str, Declaration]]:
-    """What is right of the two declarations, and the world, which knows what is wrong."""
+    """Read two declarations of which some are wrong; return the world, and what is right by kind.
+
+    `World.problems` has what is wrong.
+    """
     (folder / "prefect.yaml").write_text(text)
     (folder / "stack.yaml").write_text(stack)
     world = World(folder)
@@ -58,7 +73,7 @@ def tolerate(folder: Path, text: str, stack: str = "") -> tuple[World, dict[str,
 
 
 def deployments(folder: Path, text: str) -> dict[str, dict[str, Any]]:
-    """What the server is to hold of each deployment of `text`, by its full name."""
+    """Return the fields that the server is to hold of each deployment in `text`, by full name."""
     (folder / "prefect.yaml").write_text(text)
     (folder / "stack.yaml").write_text("")
     world = World(folder)
@@ -69,7 +84,10 @@ def deployments(folder: Path, text: str) -> dict[str, dict[str, Any]]:
 
 
 def mistake(folder: Path, text: str, stack: str = "") -> str:
-    """The message that they are refused with, without its start, which names the marked line."""
+    """Return the message that they are refused with, without the place that it begins with.
+
+    That place has to be the marked line, and the message may not show the value of `TOKEN`.
+    """
     with pytest.raises(MistakeError) as error:
         check(folder, text, stack)
     assert error.value.exit_code == 2

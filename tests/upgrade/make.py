@@ -1,7 +1,7 @@
-"""Makes the dump of a stack's database that tests/embedded/test_upgrade.py goes on with.
+"""Makes the dump of a stack's database that tests/embedded/test_upgrade.py starts from.
 
-Typed as `scripts/python -m tests.upgrade.make`, in a checkout whose lock has the Prefect to make
-one of: README.md beside this file.
+Type `scripts/python -m tests.upgrade.make` in a checkout whose lock has the Prefect that the dump
+is to be of; see README.md in this folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import httpx
 
 FOLDER = Path(__file__).parent
-# Of nobody: what it encrypts is in STACK_FILE below.
+# No stack of anybody has this key. The secret that it encrypts is in STACK_FILE below.
 ENCRYPTION_KEY = "b2xkLW9sZC1vbGQtb2xkLW9sZC1vbGQtb2xkLW9sZC0="
 SECRET = "written-before-the-upgrade"
 DEPLOYMENT = "hello/old"
@@ -69,41 +69,41 @@ automations:
 
 
 def main() -> None:
-    """Run a stack until its database holds some of everything, then dump that."""
+    """Run a stack until its database holds something of every kind, then dump the database."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
-        made = Stack(
+        stack = Stack(
             stacks.clone(Path(folder)), f"make-{os.getpid()}", stacks.free_port(), "embedded"
         )
-        made.variables["ENCRYPTION_KEY"] = ENCRYPTION_KEY
-        (made.root / "prefect.yaml").write_text(DEPLOYMENTS)
-        (made.root / "stack.yaml").write_text(STACK_FILE)
-        with stacks.stack(made):
-            made.up()
-            with made.client() as client:
+        stack.variables["ENCRYPTION_KEY"] = ENCRYPTION_KEY
+        (stack.root / "prefect.yaml").write_text(DEPLOYMENTS)
+        (stack.root / "stack.yaml").write_text(STACK_FILE)
+        with stacks.stack(stack):
+            stack.up()
+            with stack.client() as client:
                 make_runs(client)
             path = FOLDER / f"prefect-{__version__}.sql.xz"
-            dump(made, path)
+            dump(stack, path)
     sys.stdout.write(f"{path}: {path.stat().st_size} bytes\n")
 
 
 def make_runs(client: httpx.Client) -> None:
-    """A run that has happened, and one in each state that an upgrade can find one in."""
+    """Make a run that has completed, and one in each state that an upgrade may meet."""
     complete(client, DEPLOYMENT)
-    found = deployment(client, DEPLOYMENT)
+    flow_id = deployment(client, DEPLOYMENT)["flow_id"]
     for state in STATES:
         body = {
             "name": state.lower(),
-            "flow_id": found["flow_id"],
+            "flow_id": flow_id,
             "parameters": {"name": "past"},
             "state": {"type": state, "message": "before the upgrade"},
         }
         post(client, "/flow_runs/", body)
 
 
-def dump(made: Stack, path: Path) -> None:
+def dump(stack: Stack, path: Path) -> None:
     """Write the database of a running stack to `path`, as compressed SQL."""
-    layout = layouts.Layout(made.name, made.root / ".stack" / made.name)
+    layout = layouts.Layout(stack.name, stack.root / ".stack" / stack.name)
     cluster = clusters.of(layout)
     argv = [str(cluster.install / "bin" / "pg_dump"), "--no-owner", f"--host={cluster.socket}"]
     argv += [f"--username={DATABASE_USER}", DATABASE_NAME]

@@ -1,4 +1,4 @@
-"""How a worker stops: it takes no more runs, lets those it has finish, and cancels the rest."""
+"""Stops a worker: it takes no more runs, lets those it has finish, and cancels the rest."""
 
 from __future__ import annotations
 
@@ -9,37 +9,36 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection, Coroutine
     from uuid import UUID
 
 MESSAGE = "The worker was stopped, and the run was not done in time."
-# Whoever runs the worker should give it `WHOLE_SECONDS` after the first signal before killing it;
-# 60 s are a good choice. The time goes to these steps, in this order; a second signal skips the
-# first.
+# After the first signal, a worker needs up to `WHOLE_SECONDS` before it may be killed; 60 s are a
+# good choice. The time is spent on these steps, in this order. A second signal skips the first.
 GRACE_SECONDS = 40.0  # runs may finish
 END_SECONDS = 5.0  # runs that have not finished are asked to end, then killed
-HOOKS_SECONDS = 4.0  # their hooks may run, then are killed
-REPORT_SECONDS = 2.0  # their states are reported; then those of runs that never began
-CLOSE_SECONDS = 1.5  # to close each part of the worker
-PARTS = 3
+HOOKS_SECONDS = 4.0  # their hooks may run, and are then killed
+REPORT_SECONDS = 2.0  # for reporting their states, and again for those of runs that never began
+CLOSE_SECONDS = 1.0  # for closing each part of the worker
+PARTS = 4
 WHOLE_SECONDS = (
     GRACE_SECONDS + END_SECONDS + HOOKS_SECONDS + 2 * REPORT_SECONDS + PARTS * CLOSE_SECONDS
 )
-LOOK_SECONDS = 0.1
+CHECK_SECONDS = 0.1  # between two looks at what still runs
 
 
 class Shutdown:
-    """Follows the signals that a worker gets: the first means stop, the second means hurry."""
+    """Carries out the shutdown: the first signal starts it, the second cuts short the wait."""
 
     def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
         self._logger = logger
-        self._told = asyncio.Event()
+        self._requested = asyncio.Event()
         self._hurry = asyncio.Event()
 
     @property
-    def told(self) -> bool:
-        """Whether the worker was told to stop, and is to take no more runs."""
-        return self._told.is_set()
+    def requested(self) -> bool:
+        """Whether a signal has asked the worker to stop, so that it must not take more runs."""
+        return self._requested.is_set()
 
     def listen(self) -> None:
         """Handle SIGTERM and SIGINT from now on."""
@@ -55,15 +54,15 @@ class Shutdown:
         cancel: Callable[[], None],
         report: Callable[[Collection[UUID]], Awaitable[None]],
     ) -> None:
-        """Wait for a signal; return when nothing runs any more, or the time is up.
+        """Wait for a signal, then stop; return when nothing runs any more, or the time is up.
 
         Args:
-            running: returns the runs that the worker has, from the moment a poll has returned them.
-            polling: returns whether a poll is going on.
+            running: returns the runs of the worker, including those that a poll has just returned.
+            polling: returns whether a poll is in progress.
             cancel: begins to cancel the runs that are not being cancelled yet.
             report: reports runs as Cancelled.
         """
-        await self._told.wait()
+        await self._requested.wait()
         if count := len(running()):
             seconds = GRACE_SECONDS
             self._logger.info(
@@ -71,21 +70,21 @@ class Shutdown:
             )
         async with _at_most(GRACE_SECONDS):
             while (running() or polling()) and not self._hurry.is_set():  # noqa: ASYNC110
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(CHECK_SECONDS)
         if count := len(running()):
             self._logger.warning("Cancelling %d runs that are not done.", count)
         async with _at_most(END_SECONDS + HOOKS_SECONDS + REPORT_SECONDS):
             while running():
-                cancel()  # again and again: some runs may only now have a process
-                await asyncio.sleep(LOOK_SECONDS)
+                cancel()  # repeatedly, since some runs may only now have got a process
+                await asyncio.sleep(CHECK_SECONDS)
         if left := running():
             self._logger.error("Not ended in time: %s", ", ".join(map(str, left)))
             async with _at_most(REPORT_SECONDS):
                 await report(left)
 
-    async def close(self, part: Callable[[], Awaitable[None]]) -> None:
-        """Close a part of the worker, in bounded time if the worker was told to stop."""
-        if not self.told:
+    async def close(self, part: Callable[[], Awaitable[object]]) -> None:
+        """Close a part of the worker, within `CLOSE_SECONDS` if the worker was told to stop."""
+        if not self.requested:
             await part()
             return
         try:
@@ -95,7 +94,22 @@ class Shutdown:
             self._logger.warning("A part of the worker did not close in time", exc_info=True)
 
     def _signalled(self) -> None:
-        (self._hurry if self.told else self._told).set()
+        (self._hurry if self.requested else self._requested).set()
+
+
+async def until_one_ends(*work: Coroutine[Any, Any, None]) -> None:
+    """Run all of `work` until one of it ends, then cancel the rest; raise the errors of any."""
+    # Use tasks, not a cancel scope: a task that is cancelled can still await its teardown.
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,6 @@
-"""The private parts of Prefect that are used, besides the methods that `worker` overrides.
+"""All private parts of Prefect that are used, except for the methods that `worker` overrides.
 
-tests/unit/test_prefork_upstream.py fails when a new version moves one or changes its arguments.
+tests/unit/test_prefork_upstream.py fails if a new version moves one or changes its arguments.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import FlowRun
 
+# Names that are imported only to be used from here.
 __all__ = [
     "ControlChannel",
     "EngineCommandStarter",
@@ -63,48 +64,34 @@ __all__ = [
     "ProcessStarter",
     "RunMetrics",
     "StateProposer",
-    "SuspendingObserver",
     "WorkspaceResolvingEngineCommandStarter",
-    "bring_code",
     "configure_from_env",
-    "drive",
     "handle_engine_signals",
-    "load_flow",
-    "name_run_in_requests",
-    "python_path",
-    "read_result_storage_once",
     "refresh_global_settings_context",
-    "replace_cancellation",
-    "replace_observers",
-    "replace_proposals",
-    "report_by",
-    "retry_first_connections",
     "run_flow",
-    "runtime_entrypoint",
     "setup_logging",
-    "share_certificates",
 ]
 
 drive = _drive_run_flow_result
 load_flow = flow_engine._load_flow_from_runtime_entrypoint  # noqa: SLF001
 runtime_entrypoint = _resolve_runtime_entrypoint
 
-# A shorter run sends no heartbeat: its other events say that it lives.
+# A shorter run sends no heartbeat, since its other events show that it is alive.
 FIRST_HEARTBEAT_SECONDS = 2
 
 
 async def bring_code(client: Any, flow_run: FlowRun) -> None:
-    """Run the pull steps of a run's deployment as Prefect's engine does, and change to the code.
+    """Run the pull steps of a deployment as Prefect's engine does, and change to the code.
 
-    The engine also imports the flow, in a thread. Whatever a module sets for its thread when it is
-    imported, such as the precision of `decimal` or a signal handler, would not hold in the flow. So
-    this leaves out the import; `load_flow` does it in the main thread, as the process worker does.
+    The engine also imports the flow, in a thread. What a module sets for its thread when it is
+    imported, such as the precision of `decimal`, would then have no effect in the flow. So this
+    leaves out the import; `load_flow` does it in the main thread, like the process worker.
     """
     module = cast("Any", flows)
     load = module.load_flow_from_entrypoint
     module.load_flow_from_entrypoint = lambda *_, **__: None
     try:
-        # Without its decorator, which opens a client: ours knows what the worker has read.
+        # Bypass the decorator, which opens a client: ours has what the worker has already read.
         await module.load_flow_from_flow_run.__wrapped__(
             client, flow_run, use_placeholder_flow=False
         )
@@ -113,11 +100,11 @@ async def bring_code(client: Any, flow_run: FlowRun) -> None:
 
 
 def python_path(start: Path, known: Sequence[str]) -> str:
-    """Return the `PYTHONPATH` for what a run starts whose code is in the working directory.
+    """Return the `PYTHONPATH` for processes that a run starts, with its code in this directory.
 
     Args:
-        start: where the run began.
-        known: `sys.path` before its code was brought.
+        start: the working directory in which the run began.
+        known: `sys.path` before the pull steps.
     """
     workspace = PreparedWorkspace(
         workspace_root=start,
@@ -132,7 +119,7 @@ def python_path(start: Path, known: Sequence[str]) -> str:
 def replace_observers(
     observe: Callable[..., AbstractContextManager[None]],
 ) -> None:
-    """Make the engine learn of suspensions from `observe`, and stop heartbeats without a wait.
+    """Make the engine learn of suspensions from `observe`, and stop heartbeats without delay.
 
     The engine's own observer opens a websocket and reads the run again before the flow begins. Its
     heartbeat checks once a second whether the run is over. The end of a run waits for both.
@@ -185,8 +172,8 @@ def replace_proposals(propose: Callable[..., Any], apropose: Callable[..., Await
 def retry_first_connections() -> None:
     """Make clients retry even if they have never reached the server.
 
-    Prefect assumes a wrong address if the first connection of a client fails. Each run has a new
-    client, and its first request may meet a server that is just restarting.
+    Prefect assumes that the address is wrong if the first connection of a client fails. Each run
+    has a new client, and its first request may come while the server is restarting.
     """
     for client in (base.PrefectHttpxAsyncClient, base.PrefectHttpxSyncClient):
         # Each new instance sets it to False; Prefect's code reads it.
@@ -196,11 +183,10 @@ def retry_first_connections() -> None:
 
 
 def name_run_in_requests(flow_run_id: UUID) -> None:
-    """Make each request of this process name the run that sends it, in a header.
+    """Add a header to each request of this process that names the flow run.
 
-    Prefect's own headers name only the deployment. A server or a proxy that has to tell apart
-    several runs of it, for example to find out whose slot of a concurrency limit is whose, needs
-    this one.
+    Prefect's own headers only name the deployment. A server or proxy needs this one to distinguish
+    the runs of a deployment, for example to find the holder of a slot of a concurrency limit.
     """
     module = cast("Any", base)
     named = module.get_attribution_headers
@@ -223,7 +209,7 @@ def replace_cancellation(
 ) -> Callable[..., Awaitable[None]]:
     """Make `context`, which has been entered, cancel runs by these functions.
 
-    Return Prefect's own function in the place of `cancel`.
+    Return Prefect's own function that `cancel` replaces.
     """
     manager = cast("Any", context)._cancellation_manager  # noqa: SLF001
     own: Callable[..., Awaitable[None]] = manager.cancel
@@ -234,7 +220,7 @@ def replace_cancellation(
 
 
 def read_result_storage_once(answer: Mapping[str, str | None] | None) -> None:
-    """Make a run remember where results go by default, instead of asking for each flow and task.
+    """Make a run cache the default storage of results, instead of asking for each flow and task.
 
     Args:
         answer: the `id` of the storage block, which is None for local files. If there is no answer,
@@ -262,15 +248,15 @@ def read_result_storage_once(answer: Mapping[str, str | None] | None) -> None:
 
 
 async def _until_it_succeeds(check: Callable[[], Awaitable[None]], observer: Any) -> None:
-    """Run `check` until it succeeds once.
+    """Run `check` until it succeeds.
 
-    Prefect's observers serve one run, and give up for good if a few polls fail while the events
+    Prefect's observers serve a single run, and give up for good if a few polls fail while events
     cannot be received. Those of a worker have to survive any outage.
     """
     while True:
         try:
             await check()
-        except Exception as error:  # noqa: BLE001 - whatever it is, try again
+        except Exception as error:  # noqa: BLE001 - retry after any error
             observer.logger.debug("The states of runs could not be checked: %r", error)
             await asyncio.sleep(observer.polling_interval)
         else:
@@ -291,28 +277,28 @@ class SuspendingObserver(FlowRunSuspendingObserver):
         await _until_it_succeeds(super()._check_for_suspended_flow_runs, self)
 
     def watch(self, flow_run: FlowRun) -> None:
-        """Watch `flow_run` from its present state on: earlier suspensions do not count."""
+        """Watch `flow_run` from its present state on, ignoring earlier suspensions."""
         watch = self._watches[flow_run.id] = self._create_watch(flow_run.id)
         watch.initialize(flow_run.state)
 
 
-# The executor context makes an instance of this class.
+# The executor context instantiates this class.
 cast("Any", _flow_run_executor).FlowRunCancellingObserver = CancellingObserver
 
 
-# Prefect's emitter stays silent where websockets are refused; where a proxy drops them without an
-# answer, it would end the worker.
+# Prefect's emitter tolerates refused websockets, but an error of a proxy that drops them without an
+# answer would end the worker.
 cast("Any", _event_emitter)._NONFATAL_CONNECTION_EXCEPTIONS += (WebSocketException,)  # noqa: SLF001
 
 
 class _Ssl:
-    """The module `ssl`, except that certificates are read once, not by each client."""
+    """The module `ssl`, except that certificates are read only once, not by each client."""
 
     def __init__(self) -> None:
         self._contexts: dict[tuple[str, int], ssl.SSLContext] = {}
 
     def create_default_context(self, *, cafile: str | None = None) -> ssl.SSLContext:
-        if cafile is None:  # Prefect modifies this context, so it is not shared
+        if cafile is None:  # Prefect modifies this context, so it must not be shared
             return ssl.create_default_context()
         key = (cafile, Path(cafile).stat().st_mtime_ns)
         if key not in self._contexts:
@@ -324,7 +310,7 @@ class _Ssl:
 
 
 def share_certificates() -> None:
-    """Make all clients of this process, and of its forks, share their trusted certificates."""
+    """Make all clients of this process, and of its forks, share one set of trusted certificates."""
     shared = _Ssl()
     cast("Any", orchestration).ssl = shared
     shared.create_default_context(

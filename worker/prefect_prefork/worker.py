@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import os
 import sys
@@ -19,21 +18,16 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 
 from prefect_prefork import shutdown
 from prefect_prefork.common import linux
-from prefect_prefork.pickup.cached_reads import CachedReads, ResultStorage
+from prefect_prefork.components import Components
+from prefect_prefork.pickup.cached_reads import CachedReads
 from prefect_prefork.pickup.early_runs import EarlyRuns
 from prefect_prefork.pickup.event_polling import EventPolling
-from prefect_prefork.pickup.taking import Taking
-from prefect_prefork.recovery import crash_recovery
-from prefect_prefork.recovery.ends import passes
 from prefect_prefork.recovery.journal import Journal
-from prefect_prefork.recovery.reporting import Proposer, Reporter, StoppedError
-from prefect_prefork.runs.execution import Execution
-from prefect_prefork.runs.hooks import ForkedHooks
+from prefect_prefork.recovery.reporting import StoppedError, only_cause
+from prefect_prefork.recovery.state_report import is_transient
 from prefect_prefork.runs.job import PreforkJobConfiguration, PreforkVariables
-from prefect_prefork.runs.shared_services import SharedServices
-from prefect_prefork.runs.templates import Templates
+from prefect_prefork.runs.process import OnStarted
 from prefect_prefork.shutdown import Shutdown
-from prefect_prefork.upstream import report_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -42,7 +36,10 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import Flow, FlowRun, WorkPool
     from prefect.client.schemas.responses import DeploymentResponse, WorkerFlowRunResponse
 
-# The variable that names the folder of the journals; it should not be one that flows fill.
+    from prefect_prefork.pickup.intake import Intake
+
+# The environment variable for the folder of the journals, which should be on a disk that flows do
+# not fill.
 JOURNAL_FOLDER = "PREFORK_JOURNAL_FOLDER"
 
 
@@ -60,27 +57,18 @@ class PreforkWorker(ProcessWorker):
     _documentation_url = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Take the arguments of Prefect's process worker."""
         super().__init__(*args, **kwargs)
-        self._shared = SharedServices(self._logger)
-        self._templates = Templates(self._logger)
-        self._hooks = ForkedHooks(self._templates)
+        self._components = Components(self._logger)
         self._event_polling = EventPolling(self._poll_now, self._is_full, self._logger)
         self._polling = asyncio.Lock()
         self._early_runs = EarlyRuns(self._submit_held)
-        self._journal: Journal | None = None
-        self._execution: Execution | None = None
-        self._taking: Taking | None = None
-        self._reporter: Reporter | None = None
-        self._settling: asyncio.Task[None] | None = None
         self._taken: set[UUID] = set()
         self._again: set[UUID] = set()  # the runs in `_taken` that a poll has returned once more
-        self._once = False
+        self._run_once = False
         self._shutdown = Shutdown(self._logger)
         self._strays = linux.Strays()
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
         self._flows: dict[UUID, Flow] = {}
-        self._storage = ResultStorage()
         self._event_polling_task: asyncio.Task[None] | None = None
 
     # Starting and stopping
@@ -91,49 +79,31 @@ class PreforkWorker(ProcessWorker):
         with_healthcheck: bool = False,  # noqa: FBT001, FBT002
         printer: Callable[..., None] = print,
     ) -> None:
-        """Work until a signal says to stop."""
+        """Work until a signal stops the worker."""
         self._shutdown.listen()
-        self._once = run_once
+        self._run_once = run_once
         stop = self._shutdown.carry_out(
             lambda: self._submitting_flow_run_ids | self._taken,
             self._polling.locked,
-            self._cancel_all,
-            lambda left: self._shared.report_cancelled(left, shutdown.MESSAGE),
+            self._components.cancel_all,
+            lambda left: self._components.shared.report_cancelled(left, shutdown.MESSAGE),
         )
-        # Two tasks, not a cancel scope: a task that is cancelled can still await its teardown.
-        tasks = [
-            asyncio.create_task(super().start(run_once, with_healthcheck, printer)),
-            asyncio.create_task(stop),
-        ]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-        for task in tasks:
-            if not task.cancelled():
-                task.result()
-
-    def _cancel_all(self) -> None:
-        if self._reporter:
-            self._reporter.stop()
-        self._shared.cancel_all(shutdown.MESSAGE, shutdown.END_SECONDS)
-        self._hooks.hurry(shutdown.END_SECONDS + shutdown.HOOKS_SECONDS)
+        await shutdown.until_one_ends(super().start(run_once, with_healthcheck, printer), stop)
 
     async def setup(self) -> None:
-        """Prepare what all runs share; end and report the runs that a dead worker has left."""
+        """Prepare what all runs share, and begin to report the runs that a dead worker has left."""
         await super().setup()
         if not linux.supported():
-            self._say_once("Runs are started as subprocesses: forks need Linux and its pidfds.")
+            self._log_once("Runs are started as subprocesses: forks need Linux and its pidfds.")
             self._start_event_polling()
             return
         linux.adopt_orphans()
         folder = os.environ.get(JOURNAL_FOLDER) or get_current_settings().home / ".prefork"
-        self._journal = Journal(Path(folder) / self.get_name_slug(), self._logger)
+        journal = Journal(Path(folder) / self.get_name_slug(), self._logger)
         try:
-            await self._shared.start()
-            self._prepare(self._journal)
+            await self._components.open(
+                journal, self.name, self._mark_flow_run_as_cancelled, self._log_once
+            )
             self._start_event_polling()
             await self._warm()
         except BaseException:
@@ -141,46 +111,18 @@ class PreforkWorker(ProcessWorker):
             await self.teardown(*sys.exc_info())
             raise
 
-    def _prepare(self, journal: Journal) -> None:
-        """Make what takes, executes and reports runs; begin to report those of a dead worker."""
-        client = self._shared.context.client
-        reporter = self._reporter = Reporter(client, self.name, self._logger)
-        proposer = Proposer(client, reporter, journal)
-        report_by(self._shared.context, proposer)
-        self._taking = Taking(
-            client, journal, reporter, self._storage, self._mark_flow_run_as_cancelled
-        )
-        self._execution = Execution(
-            *(self._shared, self._templates, self._hooks, journal, reporter, proposer),
-            lambda: self._storage.read(self.client),
-            self._say_once,
-        )
-        settling = crash_recovery.settle(journal, client, reporter, self._logger)
-        self._settling = asyncio.create_task(settling)
-
     async def teardown(self, *exc_info: Any) -> None:
         """Release what `setup` has acquired."""
         self._early_runs.close()
-        if self._reporter:
-            self._reporter.stop()
+        self._components.stop_reporting()
         if self._event_polling_task:
             self._event_polling_task.cancel()
-        if self._shutdown.told:
-            exc_info = (None, None, None)  # or Prefect would cancel what is still going on
-        # Closes all parts, the last one first, even if one of them fails.
-        async with contextlib.AsyncExitStack() as parts:
-            if self._journal:
-                parts.callback(self._journal.close)
-            if self._settling:
-                parts.push_async_callback(self._shutdown.close, self._settled)
-            parts.push_async_callback(self._shutdown.close, self._templates.close)
-            parts.push_async_callback(self._shutdown.close, self._shared.close)
-            part = functools.partial(super().teardown, *exc_info)
-            parts.push_async_callback(self._shutdown.close, part)
-
-    async def _settled(self) -> None:
-        if self._settling:
-            await asyncio.wait([self._settling])
+        if self._shutdown.requested:
+            exc_info = (None, None, None)  # with an error, Prefect would cancel what still runs
+        try:
+            await self._shutdown.close(functools.partial(super().teardown, *exc_info))
+        finally:
+            await self._components.close(self._shutdown.close)
 
     async def _initialize_after_sync(self) -> None:
         await super()._initialize_after_sync()
@@ -190,20 +132,20 @@ class PreforkWorker(ProcessWorker):
             self._start_event_polling()
 
     def _start_event_polling(self) -> None:
-        """Start to listen for new runs, once the pool is known. Call it when runs can be taken."""
+        """Begin to poll on events, if the work pool is known; call it when runs can be taken."""
         if self._work_pool and self._event_polling_task is None:
             self._event_polling_task = asyncio.create_task(
                 self._event_polling.run(self._work_pool.id)
             )
 
     def _record_work_pool_snapshot(self, work_pool: WorkPool) -> None:
-        """Accept a pool of Prefect's process type: we understand all of its job variables."""
+        """Accept a work pool of the type `process` too, since we support all its job variables."""
         ours = work_pool.type in (ProcessWorker.type, self.type)
         kind = self.type if ours else work_pool.type
         super()._record_work_pool_snapshot(work_pool.model_copy(update={"type": kind}))
 
     async def _warm(self) -> None:
-        """Start a template for runs that set nothing of their own."""
+        """Start a template for the runs that have no settings of their own."""
         if self._work_pool is None:
             return
         try:
@@ -211,37 +153,37 @@ class PreforkWorker(ProcessWorker):
                 base_job_template=self._work_pool.base_job_template, values={}, client=self.client
             )
             directory = configuration.working_dir or Path("/")
-            await self._templates.warm(configuration.job(None, directory).kind())
-        except Exception as error:  # noqa: BLE001 - the first run that needs it reports the cause
+            await self._components.templates.warm(configuration.job(None, directory).kind())
+        except Exception as error:  # noqa: BLE001 - a run that needs it reports the cause
             self._logger.warning("No template could be started yet: %s", error)
 
     # Picking up runs
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
-        """Poll once. Polls do not overlap."""
+        """Poll once, after any poll that is still going on."""
         async with self._polling:
-            if self._shutdown.told:
-                self._last_polled_time = now("UTC")  # or the health check reports it as stuck
+            if self._shutdown.requested:
+                # Without this, the health check would report that polling is stuck.
+                self._last_polled_time = now("UTC")
                 return []
-            if self._journal:
-                self._shared.check()
+            self._components.check()
             try:
-                found = await super().get_and_submit_flow_runs()
+                flow_runs = await super().get_and_submit_flow_runs()
             except Exception as error:
-                if not passes(error):
+                if not is_transient(error):
                     raise
-                # Prefect's own worker ends after a few failures, and its runs with it. Ours waits,
-                # while its health check says that it does not ask for work.
+                # Prefect's own worker ends after a few failures, and its runs end with it. Ours
+                # waits, while its health check reports that it does not poll.
                 self._logger.warning("The server could not be asked for work: %r", error)
                 return []
             self._event_polling.polled()
-            return found
+            return flow_runs
 
     async def _sync_and_initialize(self) -> None:
         try:
             await super()._sync_and_initialize()
         except Exception as error:
-            if not self.is_setup or not passes(error):
+            if not self.is_setup or not is_transient(error):
                 raise
             self._logger.warning("The heartbeat of the worker could not be sent: %r", error)
 
@@ -265,27 +207,28 @@ class PreforkWorker(ProcessWorker):
                 self._again.add(entry.flow_run.id)
             else:
                 new.append(entry)
-        due = self._early_runs.due(new, at_once=self._once)
+        due = self._early_runs.due(new, at_once=self._run_once)
         return await super()._submit_scheduled_flow_runs(due)
 
     async def _submit_held(self, entry: WorkerFlowRunResponse) -> None:
-        if not self._shutdown.told:  # otherwise it stays Scheduled, for the next worker
+        if not self._shutdown.requested:  # otherwise it stays Scheduled, for the next worker
             await super()._submit_scheduled_flow_runs([entry])
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
         """Take `flow_run` from Scheduled to its end, with fewer requests than Prefect's worker."""
-        if self._taking is None:
+        intake = self._components.intake
+        if intake is None:
             await super()._submit_run(flow_run)
             return
         self._taken.add(flow_run.id)
         try:
-            deployment = await self._taking.take(flow_run, self.get_flow_run_logger(flow_run))
+            deployment = await intake.take(flow_run, self.get_flow_run_logger(flow_run))
             if deployment is not None:
-                await self._execute(flow_run, deployment, self._taking)
-            self._taking.journal.remove(flow_run.id)  # not before its hooks have run
+                await self._execute(flow_run, deployment, intake)
+            intake.journal.remove(flow_run.id)  # not before its hooks have run
         except StoppedError as what:
             self._logger.warning("%s: left to the next start of the worker.", what)
-        except Exception:  # raised from here, it would end all other runs of the worker
+        except Exception:  # if it were raised here, it would end all runs of the worker
             self._logger.exception("Flow run '%s' is left to the next start.", flow_run.id)
         finally:
             self._taken.discard(flow_run.id)
@@ -295,13 +238,13 @@ class PreforkWorker(ProcessWorker):
             self._again.discard(flow_run.id)
 
     def _submitted(self, flow_run: FlowRun) -> None:
-        """The run has started: stop tracking it as one that is being submitted."""
+        """Stop tracking the run as one that is being submitted."""
         self._submitting_flow_run_ids.discard(flow_run.id)
         if self._cancelling_observer is not None:
             self._cancelling_observer.remove_in_flight_flow_run_id(flow_run.id)
 
     async def _execute(
-        self, flow_run: FlowRun, deployment: DeploymentResponse, taking: Taking
+        self, flow_run: FlowRun, deployment: DeploymentResponse, intake: Intake
     ) -> None:
         logger = self.get_flow_run_logger(flow_run)
         try:
@@ -315,23 +258,25 @@ class PreforkWorker(ProcessWorker):
             )
             submitted = self._emit_flow_run_submitted_event(configuration)
             async with anyio.create_task_group() as tasks:
-                started = _Started(lambda pid: tasks.start_soon(self._started, flow_run, pid))
+                started = OnStarted[int](
+                    lambda pid: tasks.start_soon(self._report_started, flow_run, pid)
+                )
                 result = await self.run(flow_run, configuration, started)
         except Exception as error:
-            cause = _cause(error)
+            cause = only_cause(error)
             if isinstance(cause, StoppedError):
                 raise cause from None
             logger.exception("Failed to submit flow run '%s' to infrastructure.", flow_run.name)
             message = (
                 f"Failed to submit flow run to infrastructure: {type(cause).__name__}: {cause}"
             )
-            await taking.not_started(flow_run, cause, message)
+            await intake.not_started(flow_run, cause, message)
             return
         if submitted:
             self._emit_flow_run_executed_event(result, configuration, submitted)
 
-    async def _started(self, flow_run: FlowRun, pid: int) -> None:
-        """Tell the server who runs it, in which process; nothing waits for this."""
+    async def _report_started(self, flow_run: FlowRun, pid: int) -> None:
+        """Tell the server which worker and process have the run; the run does not wait for it."""
         logger = self.get_flow_run_logger(flow_run)
         logger.info("Flow run '%s' submitted to infrastructure", flow_run.name)
         try:
@@ -353,29 +298,11 @@ class PreforkWorker(ProcessWorker):
     ) -> ProcessWorkerResult:
         """Run `flow_run` to its end, in a fork or, if that is not possible, in a subprocess."""
         assert isinstance(configuration, PreforkJobConfiguration)  # noqa: S101
-        if self._execution is None:
+        if self._components.execution is None:
             return await super().run(flow_run, configuration, task_status)
-        return await self._execution.run(flow_run, configuration, task_status)
+        return await self._components.execution.run(flow_run, configuration, task_status)
 
-    def _say_once(self, message: str) -> None:
-        if message not in self._said:
-            self._said.add(message)
+    def _log_once(self, message: str) -> None:
+        if message not in self._logged:
+            self._logged.add(message)
             self._logger.info(message)
-
-
-class _Started(anyio.abc.TaskStatus[int]):
-    """Calls a function when a process has started, in the form in which `run` expects it."""
-
-    def __init__(self, tell: Callable[[int], object]) -> None:
-        self._tell = tell
-
-    def started(self, value: int | None = None) -> None:
-        if value is not None:
-            self._tell(value)
-
-
-def _cause(error: Exception) -> Exception:
-    """Return the error that task groups have wrapped, if there is only one."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

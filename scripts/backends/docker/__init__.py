@@ -1,1 +1,1 @@
-"""The stack in Docker: compose.yaml, through python-on-whales."""
+"""The backend that runs a stack in Docker."""

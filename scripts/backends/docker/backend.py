@@ -1,4 +1,4 @@
-"""What the commands do with a stack in Docker: `compose.yaml`, through python-on-whales."""
+"""The Docker backend: runs `compose.yaml` through python-on-whales."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from server.settings import Settings
 
 POLL_SECONDS = 0.3
-BOOTSTRAP_ATTEMPTS = 3  # where it failed for no mistake of a person's
+BOOTSTRAP_ATTEMPTS = 3  # unless it failed because of a person's mistake
 STEADY_SECONDS = 3.0
 STEADY_SECONDS_AT_MOST = 30.0
 SERVICE_LABEL = "com.docker.compose.service"
@@ -37,7 +37,7 @@ FOLDER_LABEL = "com.docker.compose.project.working_dir"
 
 
 class Docker:
-    """The stack that `settings` name, in Docker."""
+    """The stack of these settings, in Docker; `Backend` says what the methods promise."""
 
     name = "docker"
 
@@ -58,7 +58,7 @@ class Docker:
             return self._no_engine("no program `docker`")
         except DockerException as error:
             return self._no_engine(error.stderr or str(error))
-        except ValueError as error:  # what it prints is not what a docker prints
+        except ValueError as error:  # some other program is called docker
             return self._no_engine(str(error))
         if not info.server_version:
             return self._no_engine("no answer")
@@ -75,7 +75,7 @@ class Docker:
     def _has_compose(self) -> bool:
         try:
             return self.client.compose.is_installed()
-        except DockerException:  # a docker of before the plugins does not know the word
+        except DockerException:  # a docker from before there were plugins does not know `compose`
             return False
 
     @property
@@ -90,10 +90,10 @@ class Docker:
         return bool(self._containers() or self.client.volume.list(filters=[("label", label)]))
 
     def up(self) -> Outcome:
-        """Build, start and wait until all is steadily healthy, whether it ran already or not.
+        """Build the images, start the stack and wait until it is healthy, running already or not.
 
         Raises:
-            MistakeError: a check failed, or a service ended with 2.
+            MistakeError: a check failed, or a service exited with 2.
             StackError: a service did not become healthy; its last lines are in the message.
         """
         self._refuse_another_clone()
@@ -117,7 +117,7 @@ class Docker:
         try:
             problem = self._start(steps)
         except StackError:
-            if not before:  # nothing ran before, so nothing is left running; the logs stay
+            if not before:  # nothing ran before; stopped, not removed, so that the logs stay
                 self.client.compose.stop()
             raise
         after = {name: c.id for name, c in self._containers().items() if c.state.running}
@@ -127,7 +127,6 @@ class Docker:
         return Outcome(was_running=False, problem=problem)
 
     def down(self, *, volumes: bool) -> bool:
-        """Stop the stack, and with `volumes` delete its data; False if there was nothing to do."""
         if not (self.exists if volumes else self._containers()):
             return False
         self._refuse_another_clone()
@@ -136,32 +135,26 @@ class Docker:
         return True
 
     def status(self) -> StackStatus:
-        """How each container is doing."""
-        found = self._containers()
+        by_service = self._containers()
         listed = [
-            containers.service_status(each, found[each.name])
-            for each in self.services
-            if each.name in found
+            containers.service_status(service, by_service[service.name])
+            for service in self.services
+            if service.name in by_service
         ]
         return StackStatus(
             name=self.settings.stack_name,
-            backend="docker" if found else "none",
+            backend="docker" if by_service else "none",
             running=len(listed) == len(self.services) and all(each.healthy for each in listed),
             url=self.settings.ui_url,
             services=listed,
         )
 
     def logs(self, service: str | None, *, follow: bool) -> None:
-        """Print the logs of all services, or of one.
-
-        Raises:
-            MistakeError: no container of that name.
-        """
-        found = self._containers()
-        if service not in found and (service or not found):
+        by_service = self._containers()
+        if service not in by_service and (service or not by_service):
             raise MistakeError(
                 f"there is no log of {service or 'the stack'}",
-                expected=f"one of {', '.join(found)}" if found else "a started stack",
+                expected=f"one of {', '.join(by_service)}" if by_service else "a started stack",
                 found=service,
             )
         names = [service] if service else []
@@ -169,11 +162,6 @@ class Docker:
             os.write(1, line)
 
     def client_environment(self) -> dict[str, str]:
-        """The environment for a client of the API on this machine.
-
-        Raises:
-            MistakeError: the login's password cannot be read, since no server runs.
-        """
         values = self.settings
         if values.remote:
             return environment.client(values, DOCKER)
@@ -193,16 +181,15 @@ class Docker:
         return {**own, "PREFECT_API_URL": f"{values.url}/api"}
 
     def bootstrap_environment(self) -> dict[str, str]:
-        """The environment for `python -m server.bootstrap` on this machine."""
         return {**environment.COMMON, **self.client_environment(), VARIABLE: DOCKER.dump()}
 
     def _start(self, steps: report.Steps) -> StackError | None:
-        """Start everything; return why bootstrap failed, if the stack is up all the same.
+        """Start everything; return the error of bootstrap if the stack is up although it failed.
 
         Raises:
-            StackError: something failed that the stack cannot be without.
+            StackError: a required service failed.
         """
-        # What the settings derive from PREFECT_API_URL, and Compose cannot.
+        # The settings derive this from PREFECT_API_URL, which Compose cannot.
         os.environ["LOCAL_SERVER"] = str(self.settings.local_server)
         problem = None
         for _ in range(BOOTSTRAP_ATTEMPTS):
@@ -216,8 +203,8 @@ class Docker:
             if problem is None or isinstance(problem, MistakeError):
                 break
         if unsteady := self._unsteady():
-            # Without the pool that bootstrap makes, a worker cannot be well; on a remote server
-            # that does not let the stack in, it is of no use either.
+            # A worker may be unhealthy because bootstrap could not create its pool: that keeps no
+            # stack down. With a remote server nothing else runs here, so the start has failed.
             if problem is None or self.settings.remote:
                 raise problem or unsteady
             return problem
@@ -225,25 +212,29 @@ class Docker:
         return problem
 
     def _unsteady(self) -> StackError | None:
-        """Wait until all services have been healthy for a while; return what is wrong otherwise."""
+        """Wait until all services have stayed healthy for `STEADY_SECONDS`; None when they have.
+
+        Returns the error of a service that has not after `STEADY_SECONDS_AT_MOST`.
+        """
         began = datetime.now().astimezone()
         deadline = time.monotonic() + STEADY_SECONDS_AT_MOST
         since, before = time.monotonic(), None
         while time.monotonic() < deadline:
-            found = self._long_running()
-            listed = [containers.service_status(each, container) for each, container in found]
-            now = {each.name: (c.id, c.restart_count) for each, c in found}
-            ill = [each for each in listed if not each.healthy]
-            if ill or now != before:
+            running = self._long_running()
+            listed = [containers.service_status(service, c) for service, c in running]
+            now = {service.name: (c.id, c.restart_count) for service, c in running}
+            unhealthy = [status for status in listed if not status.healthy]
+            if unhealthy or now != before:
                 since, before = time.monotonic(), now
             elif time.monotonic() - since > STEADY_SECONDS:
                 return None
             time.sleep(POLL_SECONDS)
-        if not ill:
+        if not unhealthy:
             return children.not_steady("a service", "one that starts again", "")
-        container = self._containers().get(ill[0].name)
-        said = containers.tail(container, began) if container else ""
-        return children.not_steady(ill[0].name, ill[0].detail, said)
+        first = unhealthy[0]
+        container = self._containers().get(first.name)
+        output = containers.tail(container, began) if container else ""
+        return children.not_steady(first.name, first.detail, output)
 
     def _compose_up(self, steps: report.Steps, began: datetime) -> DockerException | None:
         failed: list[DockerException] = []
@@ -258,7 +249,7 @@ class Docker:
         thread.start()
         with report.waiting("starting"):
             while thread.is_alive():
-                with contextlib.suppress(NoSuchContainer):  # one is made anew at this moment
+                with contextlib.suppress(NoSuchContainer):  # Compose is recreating one
                     self._report(steps, began)
                 thread.join(POLL_SECONDS)
         if failed:
@@ -267,43 +258,47 @@ class Docker:
         return None
 
     def _report(self, steps: report.Steps, began: datetime) -> None:
-        """Report the services that are healthy, and the one-shots that ended since `began`."""
-        found = self._containers()
+        """Report the services that are healthy, and the one-shots that have run since `began`.
+
+        Services are reported in the order of their start, up to the first that is not ready.
+        """
+        by_service = self._containers()
         for service in self.services:
-            name = service.name
-            if name not in found or not containers.service_status(service, found[name]).healthy:
+            name, container = service.name, by_service.get(service.name)
+            if container is None or not containers.service_status(service, container).healthy:
                 return
-            started = found[name].state.started_at
+            started = container.state.started_at
             if service.runs_once and (started is None or started < began):
                 return
-            note = containers.tail(found[name], began) if name == BOOTSTRAP else ""
-            steps.done(name, containers.seconds(found[name]), report.last_line(note))
+            note = containers.tail(container, began) if name == BOOTSTRAP else ""
+            steps.done(name, containers.seconds(container), report.last_line(note))
 
     def _long_running(self) -> list[tuple[Service, Container]]:
-        """The services that should always run, with their containers where there are any."""
-        found = self._containers()
+        """The services that should always run and have a container, with that container."""
+        by_service = self._containers()
         return [
-            (each, found[each.name])
-            for each in services.every()
-            if not each.runs_once and each.name in found
+            (service, by_service[service.name])
+            for service in services.every()
+            if not service.runs_once and service.name in by_service
         ]
 
     def _containers(self) -> dict[str, Container]:
+        """The containers of the stack, running or not, by the names of their services."""
         label = f"com.docker.compose.project={self.settings.stack_name}"
         listed = self.client.container.list(all=True, filters=[("label", label)])
-        found: dict[str, Container] = {}
+        by_service: dict[str, Container] = {}
         for container in listed:
             try:
-                found[(container.config.labels or {})[SERVICE_LABEL]] = container
+                by_service[(container.config.labels or {})[SERVICE_LABEL]] = container
             except (NoSuchContainer, KeyError):
-                continue  # gone since it was listed, or not Compose's
-        return found
+                continue  # removed since it was listed, or not created by Compose
+        return by_service
 
     def _refuse_another_clone(self) -> None:
-        """A stack's name is all that Compose knows it by.
+        """Refuse to touch another clone's containers: Compose knows a stack only by its name.
 
         Raises:
-            MistakeError: the containers of this name were made from another folder.
+            MistakeError: the containers of this name were created from another folder.
         """
         for container in self._containers().values():
             folder = (container.config.labels or {}).get(FOLDER_LABEL, str(ROOT))

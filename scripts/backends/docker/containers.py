@@ -1,4 +1,4 @@
-"""Reads a container of the stack: its state, how long it took, its last lines."""
+"""Reads one container of the stack: its state, how long it took to start, its log."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from server.service import Service
 
 LOOP_RESTARTS = 3
-STEADY_AFTER = 60.0  # seconds of life after which a container that was restarted is well again
+STEADY_AFTER = 60.0  # seconds of life after which a restarted container counts as healthy again
 
 
 def service_status(service: Service, container: Container) -> ServiceStatus:
-    """How the container of `service` is doing."""
+    """The status of `service`, from its container."""
     name, state = service.name, container.state
     if not service.runs_once:
         health = state.health.status if state.health else "no check"
@@ -39,15 +39,15 @@ def service_status(service: Service, container: Container) -> ServiceStatus:
         name=name,
         status="done" if done else "failed",
         healthy=done,
-        detail="" if done else _why(name, container),
+        detail="" if done else _reason(name, container),
     )
 
 
 def loops(container: Container, now: datetime) -> bool:
     """Whether the container ends again and again.
 
-    The engine counts its restarts since it was made, and tells only when it last started: a
-    container that has been started again often, and has not lived for long since.
+    The engine tells how often it has restarted the container in all, and when it last did, but not
+    when the other restarts were. So a container loops if it was restarted often and is young.
     """
     started = container.state.started_at
     often = (container.restart_count or 0) >= LOOP_RESTARTS
@@ -55,11 +55,11 @@ def loops(container: Container, now: datetime) -> bool:
 
 
 def failure(name: str, container: Container, since: datetime) -> StackError:
-    """The error of a container that failed, from what it has logged since then."""
+    """The error of a container that failed, from what it has logged after `since`."""
     return children.failure(name, container.state.exit_code, _logged(container, since))
 
 
-def _why(name: str, container: Container) -> str:
+def _reason(name: str, container: Container) -> str:
     state = container.state
     if state.started_at is None:
         return f"exit code {state.exit_code}"
@@ -67,19 +67,19 @@ def _why(name: str, container: Container) -> str:
 
 
 def seconds(container: Container) -> float | None:
-    """The time from its start to its health or its end; None when it has reached neither."""
+    """The seconds from the start of the container until it was healthy or ended; None before."""
     state = container.state
     if not state.started_at:
         return None
     if state.status == "exited" and state.finished_at:
         return (state.finished_at - state.started_at).total_seconds()
     log = state.health.log if state.health else None
-    end = next((each.end for each in log or [] if each.exit_code == 0), None)
+    end = next((check.end for check in log or [] if check.exit_code == 0), None)
     return (end - state.started_at).total_seconds() if end else None
 
 
 def tail(container: Container, since: datetime) -> str:
-    """The last lines that it has logged since then."""
+    """The last lines that the container has logged after `since`."""
     return children.tail(_logged(container, since))
 
 

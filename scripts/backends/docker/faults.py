@@ -1,4 +1,4 @@
-"""Finds out from its containers why a stack in Docker did not come up."""
+"""Finds out from the containers of a stack why it did not come up."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     Containers = Mapping[str, Container]  # by the names of their services
 
 
-def incomplete(found: Containers, order: list[Service], began: datetime) -> StackError | None:
-    """The error of a service that is not required, when all services before it are healthy."""
+def incomplete(stack: Containers, order: list[Service], began: datetime) -> StackError | None:
+    """The error of a failed service that is not required, if all services before it are healthy.
+
+    None if another service failed, or none did.
+    """
     for service in order:
-        container = found.get(service.name)
+        container = stack.get(service.name)
         if container is None:
             return None
         state = container.state
@@ -35,11 +38,11 @@ def incomplete(found: Containers, order: list[Service], began: datetime) -> Stac
 
 
 def failed(
-    found: Containers, order: list[Service], error: DockerException, began: datetime
+    stack: Containers, order: list[Service], error: DockerException, began: datetime
 ) -> StackError:
-    """Why `docker compose up` failed: the error of the first service that failed."""
-    for service in (each for each in order if each.name in found):
-        name, container = service.name, found[service.name]
+    """Why `docker compose up` failed: the error of the first service, in `order`, that failed."""
+    for service in (each for each in order if each.name in stack):
+        name, container = service.name, stack[service.name]
         status = containers.service_status(service, container)
         if status.status == "failed":
             return containers.failure(name, container, began)

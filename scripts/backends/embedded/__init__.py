@@ -1,1 +1,1 @@
-"""The stack without Docker: the same processes, as children of a supervisor."""
+"""The backend that runs a stack without Docker: the same processes, as children of a supervisor."""

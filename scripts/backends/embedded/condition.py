@@ -1,4 +1,4 @@
-"""How an embedded stack is doing: from its lock, and from what its supervisor has written."""
+"""The status of an embedded stack, from its lock and the state that its supervisor has written."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ STALE_SECONDS = 30.0
 
 
 def of(layout: Layout, settings: Settings) -> StackStatus:
-    """The condition of the stack.
+    """Return the status of the stack.
 
     Raises:
         MistakeError: the stack is another user's.
     """
-    found, alive = state.read(layout), state.alive(layout)
-    if found is None and not alive and not state.damaged(layout):
+    current, alive = state.read(layout), state.alive(layout)
+    if current is None and not alive and not state.damaged(layout):
         return StackStatus(
             name=settings.stack_name,
             backend="none",
@@ -31,14 +31,14 @@ def of(layout: Layout, settings: Settings) -> StackStatus:
             url=settings.ui_url,
             services=[],
         )
-    services = (outcome.latest(layout, each) for each in found.services) if found else ()
-    listed = [_service(each, alive=alive, phase=found.phase if found else "") for each in services]
-    problem = _problem(layout, found, alive=alive)
-    well = found is not None and found.phase == "running" and problem is None
+    phase = current.phase if current else ""
+    services = (outcome.latest(layout, each) for each in current.services) if current else ()
+    listed = [_service(each, alive=alive, phase=phase) for each in services]
+    problem = _problem(layout, current, alive=alive)
     return StackStatus(
         name=settings.stack_name,
         backend="embedded",
-        running=well and all(each.healthy for each in listed),
+        running=phase == "running" and problem is None and all(each.healthy for each in listed),
         url=settings.ui_url,
         services=listed,
         problem=problem,
@@ -46,15 +46,14 @@ def of(layout: Layout, settings: Settings) -> StackStatus:
     )
 
 
-def _service(each: ServiceState, *, alive: bool, phase: str) -> ServiceStatus:
-    gone = (
-        not alive and phase != "failed"
-    )  # after a start that failed, the supervisor has ended all
+def _service(service: ServiceState, *, alive: bool, phase: str) -> ServiceStatus:
+    # After a failed start, the supervisor has stopped all services and then ended.
+    unknown = not alive and phase != "failed"
     return ServiceStatus(
-        name=each.name,
-        status="unknown: the supervisor is gone" if gone else each.status,
-        healthy=each.healthy and alive,
-        detail=each.problem or _detail(each.pid, each.restarts),
+        name=service.name,
+        status="unknown: the supervisor is gone" if unknown else service.status,
+        healthy=service.healthy and alive,
+        detail=service.problem or _detail(service.pid, service.restarts),
     )
 
 
@@ -64,25 +63,25 @@ def _detail(pid: int | None, restarts: int) -> str:
     return ", ".join(parts)
 
 
-def _problem(layout: Layout, found: StackState | None, *, alive: bool) -> str | None:
-    """What is wrong with the supervisor itself, and what to type."""
-    if not alive and found and found.phase == "failed":
-        return f"the last start failed, and what it had started was stopped again: {found.error}"
+def _problem(layout: Layout, current: StackState | None, *, alive: bool) -> str | None:
+    """What is wrong with the supervisor itself, and what to type; None if nothing is."""
+    if not alive and current and current.phase == "failed":
+        return f"the last start failed, and what it had started was stopped again: {current.error}"
     if not alive:
         return (
             "the supervisor is gone: it was killed, or the machine went down; what it started may "
             "still run, and nothing starts it again. Type scripts/stack up"
         )
-    if found is None:
+    if current is None:
         what = "is damaged" if state.damaged(layout) else "is not there"
         return (
             f"the supervisor lives, but {layout.state} {what}; it writes it anew within seconds. "
             "If it stays so, look for a full disk (df -h), then type scripts/stack up"
         )
-    if found.age_seconds > STALE_SECONDS:
+    if current.age_seconds > STALE_SECONDS:
         return (
-            f"the supervisor (pid {found.pid}) lives, but could not write its state for "
-            f"{found.age_seconds:.0f} s: what is shown is old. Look for a full disk: df -h "
+            f"the supervisor (pid {current.pid}) lives, but could not write its state for "
+            f"{current.age_seconds:.0f} s: what is shown is old. Look for a full disk: df -h "
             f"{layout.base}; what it says is in {layout.logs / 'supervisor.log'}"
         )
     return None

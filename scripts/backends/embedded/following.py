@@ -1,4 +1,4 @@
-"""Follows the stack's supervisor for a command, with limits on how long to wait for it."""
+"""Follows the supervisor of a stack for a command, which waits for it only for a limited time."""
 
 from __future__ import annotations
 
@@ -20,62 +20,65 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.1
 STOP_SECONDS = 180
-TOLD_SECONDS = 20  # the supervisor writes its state every few seconds
-SILENT_SECONDS = 120.0  # the longest that making the database's data should take
+STATE_SECONDS = 20  # the supervisor writes its state every few seconds
+SILENT_SECONDS = 120.0  # initdb should take less; meanwhile the supervisor writes no state
 
 
 @dataclass(frozen=True)
 class Following:
-    """A command that follows the supervisor of the stack."""
+    """What a command knows of the supervisor of its stack."""
 
     layout: Layout
     cluster: Cluster
 
     def supervisor(self) -> psutil.Process | None:
-        """The process that holds the stack's lock, if it is one of ours."""
-        found = state.read(self.layout)
-        pid = state.holder(self.layout) or (found.pid if found else None)
+        """The process that holds the stack's lock, if it is a process of the stack."""
+        current = state.read(self.layout)
+        pid = state.holder(self.layout) or (current.pid if current else None)
         if pid is None or not psutil.pid_exists(pid):
             return None
         process = psutil.Process(pid)
         return process if processes.belongs(process, self.layout, self.cluster) else None
 
-    def told(self) -> StackState | None:
-        """The state that the running supervisor writes, once there is one; None when it has ended.
+    def current_state(self) -> StackState | None:
+        """Wait for the state of a supervisor that starts or runs a stack; None if it has ended.
 
         Raises:
-            StackError: it says nothing that can be read.
+            StackError: it has written no state that can be read for `STATE_SECONDS`, or does not
+                end within `STOP_SECONDS`.
         """
         began = time.monotonic()
         while state.alive(self.layout):
-            found = state.read(self.layout)
-            if found and found.phase in {"starting", "running"}:
-                return found
-            limit = STOP_SECONDS if found else TOLD_SECONDS
+            current = state.read(self.layout)
+            if current and current.phase in {"starting", "running"}:
+                return current
+            limit = STOP_SECONDS if current else STATE_SECONDS
             if time.monotonic() - began > limit:
                 raise self._silent(f"a state that can be read, within {limit} s")
             time.sleep(POLL_SECONDS)
         return None
 
     def follow(self, steps: report.Steps, supervisor: psutil.Process) -> StackState:
-        """Report each service that starts until all are healthy; return the state then.
+        """Report each service that starts, until the stack is running; return the state then.
 
         Raises:
-            StackError: the start failed, or the supervisor has said nothing for a long time.
+            MistakeError: the start failed because of a person's mistake.
+            StackError: it failed otherwise, or the supervisor has written nothing for
+                `SILENT_SECONDS`.
         """
         heard = time.monotonic()
         with report.waiting("starting"):
             while True:
-                lives = _lives(supervisor)  # asked first: its last words are read after its end
-                found = state.read(self.layout)
-                for each in found.services if found else []:
-                    if each.status in {"running", "done"}:
-                        steps.done(each.name, each.seconds, self._note(each.name))
-                if found and found.phase == "running":
-                    return found
-                if found and found.phase == "failed":
-                    raise _failed(found)
-                if not lives:
+                alive = _is_alive(supervisor)  # asked first, so as to read the state that it left
+                current = state.read(self.layout)
+                for service in current.services if current else []:
+                    if service.status in {"running", "done"}:
+                        steps.done(service.name, service.seconds, self._note(service.name))
+                if current and current.phase == "running":
+                    return current
+                if current and current.phase == "failed":
+                    raise _start_error(current)
+                if not alive:
                     raise StackError(
                         "the supervisor ended before the stack was up",
                         expected="a supervisor that goes on",
@@ -83,7 +86,7 @@ class Following:
                         do="correct what they say, then: scripts/stack up",
                         details=services.tail(self.layout.logs / "supervisor.log"),
                     )
-                if found and found.age_seconds < SILENT_SECONDS:
+                if current and current.age_seconds < SILENT_SECONDS:
                     heard = time.monotonic()
                 if time.monotonic() - heard > SILENT_SECONDS:
                     raise self._silent(f"news of the start every {SILENT_SECONDS:.0f} s")
@@ -110,20 +113,21 @@ class Following:
         )
 
     def _note(self, service: str) -> str:
+        """The summary of bootstrap; empty for other services."""
         if service != BOOTSTRAP:
             return ""
         return report.last_line(services.tail(self.layout.logs / "bootstrap.log"))
 
 
-def _lives(process: psutil.Process) -> bool:
+def _is_alive(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-def _failed(found: StackState) -> StackError:
-    return error(found.exit_code, found.error or "the stack did not start")
+def _start_error(failed: StackState) -> StackError:
+    return error(failed.exit_code, failed.error or "the stack did not start")
 
 
 def error(exit_code: int, text: str) -> StackError:

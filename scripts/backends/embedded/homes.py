@@ -1,10 +1,10 @@
-"""Where the data of a stack's PostgreSQL are, and whose, however clones are copied or moved.
+"""Finds the data of a stack's PostgreSQL, even if clones were copied or moved.
 
-Most data are in `.stack/NAME` itself. Where root's clone is closed to other users they are in a
-folder under /var/lib, and the file `home` in `.stack/NAME` says which; a copy of the clone has that
+The data are usually in `.stack/NAME` itself. If root's clone is closed to other users, they are in
+a folder under /var/lib, which the file `home` in `.stack/NAME` names; a copy of the clone has that
 file too. So each folder of data has a file `owner`, which names its `.stack/NAME` by path and
-inode: a clone that is renamed keeps its inode, and no copy has it. In doubt the data are nobody's:
-the stack refuses to start, and nothing is removed.
+inode: a renamed clone keeps the inode, and a copy has another one. If it is not certain that the
+data are this stack's, the stack refuses to start, and nothing is removed.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Owner(BaseModel, frozen=True):
 
 @dataclass(frozen=True)
 class Home:
-    """The folder `path` for the data of one stack, made or not.
+    """The folder `path` for the data of one stack, whether it exists or not.
 
-    With a `refusal`, the stack has no folder that is surely its own; `path` then holds nothing that
-    another stack uses.
+    A `refusal` says why no folder is certainly this stack's; `path` is then one that no other stack
+    uses.
     """
 
     path: Path
@@ -45,12 +45,12 @@ class Home:
 
 
 def find(layout: Layout, system: Path, *, closed: bool) -> Home:
-    """The data of the stack of `layout`.
+    """Find the folder for the data of a stack.
 
     Args:
-        layout: the stack, made or not.
+        layout: the folders of the stack, which may not exist yet.
         system: the folder under /var/lib that holds the data of closed clones.
-        closed: whether new data have to be made under `system`.
+        closed: whether the clone is closed, so that new data have to be under `system`.
     """
     recorded = _recorded(layout, system)
     if recorded is None and (layout.base / "postgres").exists():
@@ -66,9 +66,10 @@ def find(layout: Layout, system: Path, *, closed: bool) -> Home:
 
 
 def claim(layout: Layout, home: Path) -> None:
-    """Make the folder, and write down on both sides that it belongs to this stack.
+    """Create the folder `home`, and record in it and in the clone that they belong together.
 
-    Claimed before it is recorded: a kill between the two leaves an empty folder and no doubt.
+    The folder names its owner first: if a kill comes between the two, an empty folder is left over,
+    and nothing that could be taken for another stack's.
     """
     home.mkdir(parents=True, exist_ok=True)
     replace(home / OWNER, _owner(layout.base).model_dump_json())
@@ -79,17 +80,17 @@ def claim(layout: Layout, home: Path) -> None:
 
 
 def _recorded(layout: Layout, system: Path) -> Path | None:
-    """The folder outside of the clone that was made for this stack, or for what it is a copy of."""
+    """The folder outside of the clone that was created for this stack, or for its original."""
     try:
-        found = Path(layout.home.read_text(encoding="utf-8"))
+        home = Path(layout.home.read_text(encoding="utf-8"))
     except OSError:
         return None
-    # An older release recorded also a folder in the clone, by the path that the clone had then.
-    return found if found.parent == system else None
+    # An older release also recorded folders inside the clone, by the path that it had at the time.
+    return home if home.parent == system else None
 
 
 def _torn(layout: Layout) -> MistakeError | None:
-    """Why data in `.stack/NAME` cannot be used: a copy has its own, which may have been in use."""
+    """The refusal of data that were copied with the clone while PostgreSQL used them, if so."""
     pid = layout.base / "postgres" / "postmaster.pid"
     if not (layout.base / OWNER).exists() or _belongs(layout, layout.base) or not pid.exists():
         return None
@@ -114,11 +115,11 @@ def _closed(layout: Layout) -> MistakeError:
 
 
 def _belongs(layout: Layout, home: Path) -> bool:
-    """Whether `home` is surely this stack's, or was given up: an empty file says so."""
+    """Whether `home` is certainly this stack's, or was given up, which an empty `owner` says."""
     try:
         text = (home / OWNER).read_text(encoding="utf-8")
     except FileNotFoundError:
-        # An older release named the folder by the path of the clone, and wrote no owner.
+        # An older release wrote no owner, and named the folder after the path of the clone.
         return home.name == f"{layout.name}-{layout.key}"
     except OSError:
         return False
@@ -129,7 +130,7 @@ def _belongs(layout: Layout, home: Path) -> bool:
         here = _owner(layout.base)
     except (ValidationError, OSError):
         return False
-    # A device may have another number after a restart of the machine; then the path has to agree.
+    # A device may get another number when the machine restarts; then the path has to be the same.
     return owner.inode == here.inode and (owner.device == here.device or owner.path == here.path)
 
 
@@ -164,7 +165,10 @@ def _owner(base: Path) -> Owner:
 
 
 def replace(path: Path, text: str) -> None:
-    """Have `path` hold `text`, whole. What holds it is not written: the disk may be full."""
+    """Replace the content of `path` by `text`, atomically.
+
+    A file that holds the text already is not written, so that this works on a full disk.
+    """
     with contextlib.suppress(OSError):
         if path.read_text(encoding="utf-8", errors="replace") == text:
             return

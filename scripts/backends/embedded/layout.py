@@ -1,4 +1,4 @@
-"""The folders of one embedded stack: all that it keeps is in `.stack/NAME`."""
+"""The files and folders of an embedded stack, in `.stack/NAME` of its clone."""
 
 from __future__ import annotations
 
@@ -21,66 +21,65 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the stack called `name` of this clone keeps its things."""
+    """The files and folders of the stack `name`; `base` is its `.stack/NAME`."""
 
     name: str
     base: Path
 
     @property
     def secrets(self) -> Path:
-        """See `server.secrets`."""
         return self.base / "secrets"
 
     @property
     def scratch(self) -> Path:
-        """Prefect's home for bootstrap, worker and flows, and the worker's journal."""
+        """The home of Prefect for bootstrap, worker and flows, and the worker's journal."""
         return self.base / "scratch"
 
     @property
     def server_scratch(self) -> Path:
-        """Prefect's home for the server, and the UI's files."""
+        """The home of Prefect for the server, and the files of the UI."""
         return self.base / "scratch-server"
 
     @property
     def data(self) -> Path:
-        """What flows write."""
+        """The data that flows write."""
         return self.base / "data"
 
     @property
     def logs(self) -> Path:
-        """A file for each process."""
+        """The folder of the logs, one file for each process."""
         return self.base / "logs"
 
     @property
     def state(self) -> Path:
-        """What the supervisor says of itself and its services."""
+        """The file in which the supervisor writes its state and that of its services."""
         return self.base / "state.json"
 
     @property
     def lock(self) -> Path:
-        """Held by the supervisor as long as it lives."""
+        """The file that the supervisor locks as long as it is alive."""
         return self.base / "lock"
 
     @property
     def home(self) -> Path:
-        """Says where PostgreSQL's data are, when they are outside of the clone."""
+        """The file that names the folder of PostgreSQL's data, if that is outside of the clone."""
         return self.base / "home"
 
     @property
     def warning(self) -> Path:
-        """Says what the stack does not protect the machine from; see `accounts`."""
+        """The file that says what the stack does not protect the machine from; see `accounts`."""
         return self.base / "warning"
 
     @property
     def key(self) -> str:
-        """Twelve hexadecimal digits that no other path on this machine has."""
+        """Twelve hexadecimal digits, unique to this path on this machine."""
         return hashlib.sha256(str(self.base).encode()).hexdigest()[:12]
 
     @property
     def id(self) -> str:
-        """Twelve hexadecimal digits drawn when the stack was made; empty before.
+        """Twelve random hexadecimal digits from when the stack was created; empty before.
 
-        A path may be used again by another clone, after this one was moved; an id is not.
+        Another clone may use the same path after this one was moved, but never the same id.
         """
         try:
             return (self.base / "id").read_text(encoding="utf-8")
@@ -89,20 +88,21 @@ class Layout:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Those that every stack has."""
+        """The folders that every stack has."""
         return (self.secrets, self.scratch, self.server_scratch, self.data, self.logs)
 
     def make(self) -> None:
-        """Make the folders that are missing, closed to other users.
+        """Create the missing folders, closed to other users.
 
         Raises:
-            MistakeError: they cannot be made, or the disk is nearly full.
+            MistakeError: they cannot be created, the stack belongs to another user, or the disk is
+                nearly full.
         """
         try:
             self.base.parent.mkdir(exist_ok=True)
             self.base.parent.chmod(0o755)
             self.base.mkdir(exist_ok=True)
-            # Open to be walked through: as root, PostgreSQL runs as a user of its own below it.
+            # Others may enter it, but not list it: in a stack of root's, PostgreSQL's user has to.
             self.base.chmod(0o711)
             for folder in self.folders:
                 folder.mkdir(exist_ok=True, mode=0o700)
@@ -131,12 +131,12 @@ class Layout:
 
 
 def of(settings: Settings) -> Layout:
-    """The layout of the stack that `settings` name, made or not."""
+    """The layout of the stack that `settings` name, whether it exists or not."""
     return Layout(settings.stack_name, ROOT / ".stack" / settings.stack_name)
 
 
 def place(layout: Layout, settings: Settings, socket: Path, worker_health_port: int = 0) -> Place:
-    """The stack's addresses and folders, with PostgreSQL listening in the folder `socket`."""
+    """The addresses and folders of the stack, with PostgreSQL's socket in the folder `socket`."""
     return Place(
         root=settings.project,
         secrets=layout.secrets,

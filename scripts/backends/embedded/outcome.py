@@ -1,7 +1,7 @@
-"""The result of the last bootstrap that a command ran itself, beside the stack's supervisor.
+"""Keeps the result of a bootstrap that a command ran, instead of the supervisor.
 
-The supervisor runs bootstrap when the stack starts, and shows how it went. `up` on a running stack
-runs it again, with the environment of whoever typed that; `status` then shows this one.
+The supervisor runs bootstrap when the stack starts. `up` on a running stack runs it again itself,
+with the environment of the user who typed it, and `status` then has to show the later result.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def keep(layout: Layout, error: StackError | None, seconds: float) -> None:
-    """Record how bootstrap went.
+    """Record the result of bootstrap.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the record cannot be written.
     """
-    found = ServiceState(
+    result = ServiceState(
         name=BOOTSTRAP,
         status="failed" if error else "done",
         healthy=error is None,
@@ -33,16 +33,16 @@ def keep(layout: Layout, error: StackError | None, seconds: float) -> None:
         exit_code=error.exit_code if error else 0,
         seconds=round(seconds, 1),
     )
-    state.replace(_path(layout), found)
+    state.replace(_path(layout), result)
 
 
 def forget(layout: Layout) -> None:
-    """Drop the record: a new supervisor runs bootstrap itself."""
+    """Remove the record, for a new supervisor that runs bootstrap itself."""
     _path(layout).unlink(missing_ok=True)
 
 
 def latest(layout: Layout, shown: ServiceState) -> ServiceState:
-    """`shown`, or for bootstrap what a command has found since; if that can be read."""
+    """Return the recorded result if `shown` is bootstrap's and there is one, otherwise `shown`."""
     if shown.name != BOOTSTRAP:
         return shown
     try:

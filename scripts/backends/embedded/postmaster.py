@@ -1,9 +1,9 @@
-"""Makes way for a PostgreSQL that is about to start: its data whole, and nobody else at them.
+"""Checks the data of a PostgreSQL that is about to start, and removes lock files that are stale.
 
-PostgreSQL trusts its lock files by process id alone. After a kill of everything or a restart of the
-machine such an id may be another process's, and PostgreSQL refuses to start. Who is really at the
-data is told by the working directory, which all of PostgreSQL's processes keep in their data
-directory: it is the same after a rename, and it is not in a copy.
+PostgreSQL goes by the process ids in its lock files alone. After everything was killed, or the
+machine restarted, such an id may be another process's, and PostgreSQL refuses to start. Which
+processes really use the data is told by their working directory: all processes of PostgreSQL keep
+the data directory as theirs. That holds after a rename, and a copy has no such processes.
 """
 
 from __future__ import annotations
@@ -20,17 +20,16 @@ if TYPE_CHECKING:
 
 PID_FILE = "postmaster.pid"
 CONTROL_FILE_BYTES = 8192
-GRACE_SECONDS = (
-    10.0  # children of a killed PostgreSQL end within milliseconds, unless they are busy
-)
+# Children of a killed PostgreSQL end within milliseconds, unless they are busy.
+GRACE_SECONDS = 10.0
 
 
 def check(data: Path, version: str) -> None:
-    """Refuse data that are damaged in a way that a look at a few files shows.
+    """Refuse a data directory whose most important files are damaged or of another version.
 
     Args:
         data: the data directory.
-        version: the major version of PostgreSQL that made it, such as "18".
+        version: the major version that is expected, such as "18".
 
     Raises:
         MistakeError: naming the file.
@@ -61,8 +60,8 @@ def check(data: Path, version: str) -> None:
 def clear(data: Path, socket: Path, grace_seconds: float = GRACE_SECONDS) -> None:
     """Remove the lock files of processes that are gone, from `data` and from the folder `socket`.
 
-    Waits until the children of a PostgreSQL that was killed have ended, for they write still, and
-    ends those that do not. A PostgreSQL that lives is never touched.
+    Children of a killed PostgreSQL may still be writing: they get `grace_seconds` to end, and are
+    then killed. A PostgreSQL that is alive is never touched.
 
     Raises:
         StackError: a PostgreSQL runs on these data, or another listens in `socket`.
@@ -73,12 +72,12 @@ def clear(data: Path, socket: Path, grace_seconds: float = GRACE_SECONDS) -> Non
     if any(process.pid == named for process in left):
         raise StackError(
             "PostgreSQL runs on the data of this stack already",
-            expected="nobody at them",
+            expected="no other process on them",
             found=f"process {named}, in {data}",
             do=f"end it, if it is not needed: kill -INT {named}; then scripts/stack up",
         )
     for process in left:
-        process.kill()  # its PostgreSQL is gone: what it had not written, the log of writes has
+        process.kill()  # its PostgreSQL is gone; the write-ahead log has what it had not written
     psutil.wait_procs(left, timeout=grace_seconds if left else 0)
     if still := users(data):
         raise StackError(
@@ -93,7 +92,7 @@ def clear(data: Path, socket: Path, grace_seconds: float = GRACE_SECONDS) -> Non
         if other is not None and _is_postgres(other):
             raise StackError(
                 "another PostgreSQL listens where that of this stack would",
-                expected=f"nobody in {socket}",
+                expected=f"no other process in {socket}",
                 found=f"process {other}",
                 do=f"end it, if it is not needed: kill -INT {other}; then scripts/stack up",
             )
@@ -102,25 +101,25 @@ def clear(data: Path, socket: Path, grace_seconds: float = GRACE_SECONDS) -> Non
 
 
 def users(data: Path) -> list[psutil.Process]:
-    """PostgreSQL's processes on the data directory `data`."""
+    """The processes of PostgreSQL that use the data directory `data`."""
     try:
         wanted = data.stat()
     except FileNotFoundError:
         return []
-    found = []
+    processes = []
     for pid in psutil.pids():
         try:
-            # Not Process.cwd(): that is a path, which a rename of a folder above leaves behind.
+            # Not Process.cwd(): a path is out of date once a folder above was renamed.
             here = os.stat(f"/proc/{pid}/cwd")  # noqa: PTH116
             if (here.st_dev, here.st_ino) == (wanted.st_dev, wanted.st_ino) and _is_postgres(pid):
-                found.append(psutil.Process(pid))
-        except (OSError, psutil.NoSuchProcess):  # ended, or another user's: that is not at our data
+                processes.append(psutil.Process(pid))
+        except (OSError, psutil.NoSuchProcess):  # ended, or another user's, which cannot be at them
             continue
-    return found
+    return processes
 
 
 def first_line(lock: Path) -> int | None:
-    """The process id in a lock file of PostgreSQL; None without one, or in a damaged one."""
+    """The process id in a lock file of PostgreSQL; None if there is no file, or no id in it."""
     try:
         return int(lock.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0])
     except (OSError, ValueError):

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from scripts.backends.embedded.cluster import Cluster
     from scripts.backends.embedded.layout import Layout
 
-# In the environment of every process of a stack, and so of all that they start.
+# Set in the environment of every process of a stack, so that whatever they start inherits it.
 MARKER = "STACK_SUPERVISED"
 GRACE_SECONDS = 10
-ROUNDS = 3  # what is found may start another before it ends
+ROUNDS = 3  # a process may start another one before it ends
 
 
 def find(layout: Layout, cluster: Cluster) -> list[psutil.Process]:
@@ -32,11 +32,11 @@ def find(layout: Layout, cluster: Cluster) -> list[psutil.Process]:
 
 
 def belongs(process: psutil.Process, layout: Layout, cluster: Cluster) -> bool:
-    """Whether a process belongs to the stack: by its mark, or, for PostgreSQL, by its folder.
+    """Whether a process belongs to the stack: by `MARKER`, or for PostgreSQL by its data directory.
 
-    PostgreSQL writes its titles over its environment. Its postmaster names the data directory; its
-    children, which outlive a postmaster that was killed for a moment and keep the next one from
-    starting, stand in it.
+    PostgreSQL overwrites its environment with its process titles. The postmaster has the data
+    directory on its command line. Its children, which for a moment outlive a killed postmaster and
+    keep the next one from starting, have it as their working directory.
     """
     data = str(cluster.data)
     try:
@@ -50,20 +50,20 @@ def belongs(process: psutil.Process, layout: Layout, cluster: Cluster) -> bool:
 
 
 def end_all(layout: Layout, cluster: Cluster) -> int:
-    """End every process of the stack; return, when all are gone, how many there were.
+    """End every process of the stack; return how many there were, once all are gone.
 
-    The worker comes first, while the server still answers: its runs finish, as with `down`.
+    Workers come first, while the server still answers, so that runs can finish as with `down`.
 
     Raises:
-        StackError: one of them does not end, whatever it is sent.
+        StackError: one of them survives SIGKILL.
     """
     ended = _end_workers(find(layout, cluster))
     for _ in range(ROUNDS):
-        found = find(layout, cluster)
-        if not found:
+        running = find(layout, cluster)
+        if not running:
             return len(ended)
-        ended |= {process.pid for process in found}
-        end(found)
+        ended |= {process.pid for process in running}
+        end(running)
     left = find(layout, cluster)
     if not left:
         return len(ended)
@@ -77,36 +77,36 @@ def end_all(layout: Layout, cluster: Cluster) -> int:
     )
 
 
-def end(found: list[psutil.Process]) -> None:
-    """Ask every process to end, then make those end that did not."""
-    for process in found:
+def end(running: list[psutil.Process]) -> None:
+    """Ask every process to end, and kill those that have not after `GRACE_SECONDS`."""
+    for process in running:
         _signal(process, hard=False)
-    _, alive = psutil.wait_procs(found, timeout=GRACE_SECONDS)
+    _, alive = psutil.wait_procs(running, timeout=GRACE_SECONDS)
     for process in alive:
         _signal(process, hard=True)
     psutil.wait_procs(alive, timeout=GRACE_SECONDS)
 
 
-def _end_workers(found: list[psutil.Process]) -> set[int]:
-    """Have the workers among `found` stop, and wait for them; which processes have ended by then.
-
-    A worker that has been told to stand still hears nothing.
-    """
-    pids = {process.pid for process in found}
-    workers = [each for each in found if _is_worker(each, pids)]
-    for each in workers:
-        _signal(each, hard=False)
+def _end_workers(running: list[psutil.Process]) -> set[int]:
+    """Stop the workers among `running` and wait for them; return the ids of what has ended then."""
+    pids = {process.pid for process in running}
+    workers = [process for process in running if _is_worker(process, pids)]
+    for process in workers:
+        _signal(process, hard=False)
     psutil.wait_procs(workers, timeout=worker.SERVICE.grace_seconds)
-    return {process.pid for process in found if not process.is_running()}
+    return {process.pid for process in running if not process.is_running()}
 
 
 def _is_worker(process: psutil.Process, pids: set[int]) -> bool:
-    """Whether it is a worker that goes on, and not what a run of one has started."""
+    """Whether it is a worker of the stack itself, not one that a flow has started.
+
+    A worker that SIGSTOP has halted does not count: it would not handle the signal.
+    """
     try:
         words = process.cmdline()
-        stands_still = process.status() == psutil.STATUS_STOPPED
+        halted = process.status() == psutil.STATUS_STOPPED
         return ("worker", "start") in itertools.pairwise(words) and (
-            process.ppid() not in pids and not stands_still
+            process.ppid() not in pids and not halted
         )
     except psutil.NoSuchProcess:
         return False
@@ -118,16 +118,16 @@ def _signal(process: psutil.Process, *, hard: bool) -> None:
             process.kill()
         elif process.name() != "postgres":
             process.terminate()
-        elif not _titled(process):
-            process.send_signal(signal.SIGINT)  # its fast shutdown: waits for nobody
+        elif not _is_postgres_child(process):
+            process.send_signal(signal.SIGINT)  # fast shutdown, which does not wait for clients
     except psutil.NoSuchProcess:
         return
 
 
-def _titled(process: psutil.Process) -> bool:
-    """Whether it is a child of a postmaster, which ends its children itself.
+def _is_postgres_child(process: psutil.Process) -> bool:
+    """Whether it is a child of a postmaster, by its process title.
 
-    One of them takes the signal of a fast shutdown for the order to write the last checkpoint, too
-    early.
+    The postmaster ends its children itself. The checkpointer would take SIGINT for the order to
+    write the last checkpoint, too early.
     """
     return "".join(process.cmdline()[:1]).startswith("postgres: ")

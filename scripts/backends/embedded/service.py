@@ -1,4 +1,4 @@
-"""One long-running process: started, watched, started again with a growing pause, stopped."""
+"""Keeps one long-running process alive: starts, checks, restarts and stops it."""
 
 from __future__ import annotations
 
@@ -19,38 +19,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-FIRST_PAUSE = 0.5  # seconds before a restart, doubled each time up to
-LONGEST_PAUSE = 20.0
+FIRST_PAUSE = 0.5  # seconds before a restart, doubled each time up to LONGEST_PAUSE
+LONGEST_PAUSE = 20.0  # seconds
 MAX_DOUBLINGS = 10
-STEADY_AFTER = 60.0  # seconds of life after which a death counts as the first again
+STEADY_AFTER = 60.0  # seconds of life after which the next death counts as the first again
 CHECK_EVERY = 5.0  # seconds
 MAX_LOG_BYTES = 10_000_000
-# What a process has to show before it is called healthy.
-GOOD_CHECKS = 3  # in a row
-GOOD_SECONDS = 2.0  # from the first of them
+# A process is called healthy after this many good checks in a row, this long after the first of
+# them, and this long after its start.
+GOOD_CHECKS = 3
+GOOD_SECONDS = 2.0
 LIFE_SECONDS = 4.0
-LOOP_ENDS = 3  # within
+# A process that has ended this often within this time loops.
+LOOP_ENDS = 3
 LOOP_WITHIN = 300.0  # seconds
 
 
 @dataclass(frozen=True)
 class Start:
-    """A command line with the environment and the account that it runs with."""
+    """How to start a process."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
-    check: Callable[[int], str | None]  # of its process id: None when healthy, else what is wrong
-    account: str | None = None
+    # Called with the process id: returns None if the process is healthy, otherwise what is wrong.
+    check: Callable[[int], str | None]
+    account: str | None = None  # None: the user of the supervisor
 
 
 @dataclass
 class Service:
     """A process that should always run. `prepare` is called before each start.
 
-    It is `running` from its first good answer, and healthy when it has answered well a few times in
-    a row over a few seconds: a process that answers once and then dies of an error is not well. Nor
-    is one healthy that loops, which is to have ended `LOOP_ENDS` times lately, until it has lived
-    for `STEADY_AFTER` seconds again.
+    Its status is `running` from the first good check. It is healthy after several good checks over
+    a few seconds, since a process may answer once and then die of an error. One that has ended
+    `LOOP_ENDS` times within `LOOP_WITHIN` is not healthy until it has lived for `STEADY_AFTER`.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Service:
     state: ServiceState = field(init=False)
     mistake: MistakeError | None = field(init=False, default=None)  # why it cannot be started
     failures: int = field(init=False, default=0)  # ends and failed starts since it was last steady
+    # Times are on the monotonic clock, in seconds.
     _start: Start | None = field(init=False, default=None)
     _process: subprocess.Popen[bytes] | None = field(init=False, default=None)
     _started: float = field(init=False, default=0.0)
@@ -77,7 +80,7 @@ class Service:
 
     @property
     def steady(self) -> bool:
-        """Whether the process has been well for long enough to say so."""
+        """Whether the process has been well for long enough to call it healthy."""
         now = time.monotonic()
         return (
             self._good_checks >= GOOD_CHECKS
@@ -86,24 +89,24 @@ class Service:
         )
 
     def begin(self) -> None:
-        """Let the next `tend` start the process."""
+        """Mark the process as one to start, which the next `tend` does."""
         self.state.status = "starting"
 
     def forget_ends(self) -> None:
-        """Count from here: what it took to start the stack is no loop."""
+        """Forget the ends so far: those during the start of the stack are not a loop."""
         self.failures = 0
         self._ends.clear()
 
     def tend(self) -> bool:
-        """Look after the process; True when something that `state` shows has changed.
+        """Start, check or restart the process if it is time; return whether `state` has changed.
 
-        A fault in looking after one process is shown as its problem: the others go on.
+        Any exception is shown as the problem of this process, so that the others are not affected.
         """
         before = self.state.model_copy()
         now = time.monotonic()
         try:
             self._tend(now)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the others
+        except Exception as error:  # noqa: BLE001 - it must not end the supervisor
             self._not_good(str(error) or repr(error))
             self._next_check = now + CHECK_EVERY
         return self.state != before
@@ -128,7 +131,7 @@ class Service:
         try:
             self._start = self.prepare()
             self._process = spawn(self._start, self.cwd, self.log)
-        except Exception as error:  # noqa: BLE001 - tried again, and shown until then
+        except Exception as error:  # noqa: BLE001 - shown until the next try
             self.mistake = error if isinstance(error, MistakeError) else None
             self._ended(now, f"could not be started, is tried again: {str(error) or repr(error)}")
             return
@@ -138,7 +141,7 @@ class Service:
         self.state.problem = None
 
     def stop(self) -> None:
-        """Ask the process to end, wait for its grace period, then end it and all it started."""
+        """Ask the process to end, and kill it after its grace period, with all that it started."""
         process, self._process = self._process, None
         if process is None:
             self.state.status = "stopped"
@@ -161,7 +164,7 @@ class Service:
             self._good(now)
         else:
             self._not_good(problem)
-        # A process that starts is asked often, for somebody waits for it.
+        # Checked often while it starts, since somebody is waiting for it.
         pause = 0.2 if self.state.status == "starting" else CHECK_EVERY if self.steady else 0.5
         self._next_check = time.monotonic() + pause
 
@@ -177,7 +180,7 @@ class Service:
         self.state.healthy = self.steady and self.state.problem is None
 
     def _loop(self, now: float) -> str | None:
-        """The problem of a process that ends again and again; None when it does not."""
+        """The problem of a process that ends again and again; None if it does not."""
         self._ends = [end for end in self._ends if now - end < LOOP_WITHIN]
         if len(self._ends) < LOOP_ENDS or now - self._started > STEADY_AFTER:
             return None
@@ -222,14 +225,14 @@ def spawn(start: Start, cwd: Path, log: Path) -> subprocess.Popen[bytes]:
 
 
 def say(text: str) -> None:
-    """Write a line to the supervisor's own log, unless its disk is full."""
+    """Write a line to the supervisor's own log, or nothing on a full disk."""
     with contextlib.suppress(OSError):
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
 
 def kill_group(group: int) -> None:
-    """Kill what a process that has ended left in its process group."""
+    """Kill what is left of the process group of a process that has ended."""
     try:
         os.killpg(group, signal.SIGKILL)
     except ProcessLookupError:
@@ -237,10 +240,10 @@ def kill_group(group: int) -> None:
 
 
 def keep_small(log: Path) -> None:
-    """Move a log that has grown large aside and go on with an empty one.
+    """Move the content of a log of more than `MAX_LOG_BYTES` aside, and truncate the log.
 
-    Copied, not renamed: the process goes on writing to the file that it has open, at its end. On a
-    disk that has no room for the copy, the log stays as it is until there is.
+    It is copied, not renamed, because the process goes on writing to the file that it has open. If
+    the disk has no room for the copy, the log stays as it is.
     """
     try:
         if not log.exists() or log.stat().st_size <= MAX_LOG_BYTES:

@@ -1,4 +1,4 @@
-"""The processes of an embedded stack, in the order of their start."""
+"""Turns the services of a stack into the processes that a supervisor starts."""
 
 from __future__ import annotations
 
@@ -35,18 +35,20 @@ if TYPE_CHECKING:
     from scripts.backends.embedded.layout import Layout
     from server.service import Service as Description
 
-# What a process gets of the environment of whoever typed `up`, besides LC_... and proxies.
+# The variables that processes get from the environment of the user who typed `up`, besides LC_* and
+# those of proxies.
 INHERITED = {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"}
 INHERITED |= {"LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUTF8", "PYTHONWARNINGS"}
 INHERITED |= {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
 PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY"}
-# LOCAL_SERVER goes with the address of a remote server, which bootstrap gets as every client does.
+# Bootstrap does not get these from `.env`. LOCAL_SERVER belongs to the address of a remote server,
+# which bootstrap gets in the same way as every client.
 NOT_HANDED = {"POSTGRES_PASSWORD", "ENCRYPTION_KEY", "STACK_PASSWORD", "LOCAL_SERVER", *FILE_ONLY}
 
 
 @dataclass
 class OneShot:
-    """A process that has to end before the next one starts; with 0, if it is required."""
+    """A process that has to end before the next one starts: with 0, if it is `required`."""
 
     name: str
     prepare: Callable[[], Start]
@@ -60,18 +62,19 @@ class OneShot:
 
 
 def of(layout: Layout, values: Settings) -> list[Service | OneShot]:
-    """What the supervisor starts, in order, for the stack that `values` describe."""
+    """Return what the supervisor starts for the stack that `values` describe, in order."""
     chosen = accounts.choose(layout, values)
     accounts.settle(layout, chosen, values.project)
     cluster = clusters.of(layout)
     place = layouts.place(layout, values, cluster.socket)
     stack = _Stack(layout, values, cluster, place, chosen)
-    return [stack.step(each) for each in descriptions.chosen(values) if not each.before_secrets]
+    chosen_services = descriptions.chosen(values)
+    return [stack.step(service) for service in chosen_services if not service.before_secrets]
 
 
 @dataclass(frozen=True)
 class _Stack:
-    """What the services of one stack are started with."""
+    """One stack: everything that the start of its services depends on."""
 
     layout: Layout
     values: Settings
@@ -81,8 +84,8 @@ class _Stack:
 
     def step(self, service: Description) -> Service | OneShot:
         log = self.layout.logs / f"{service.name}.log"
-        # Prefect reads the `.env` of the folder that it is started in, which the user of the server
-        # side may not.
+        # Prefect reads `.env` in its working folder. The server side must not start where the
+        # project is: its user may not be allowed to read that file.
         cwd = {
             "postgres": self.cluster.home,
             "server": self.layout.server_scratch,
@@ -100,7 +103,7 @@ class _Stack:
         )
 
     def start(self, service: Description) -> Start:
-        """How to start `service` now. The first start of PostgreSQL creates its data."""
+        """Return how to start `service` now. For PostgreSQL, create what its cluster lacks."""
         place = dataclasses.replace(self.place, worker_health_port=free_port())
         if service.image == "postgres":
             clusters.make(self.layout, self.cluster, secrets.database_password(place.secrets))
@@ -110,13 +113,13 @@ class _Stack:
             account = self.accounts.flows
             if service.image == "server":
                 account = self.accounts.stack
-                # Prefect's home of the server is not that of flows, which may be another user's.
+                # The server needs a home of Prefect that its own user can write.
                 place = dataclasses.replace(place, scratch=self.layout.server_scratch)
             argv = service.command(self.values, place)
             env = environment_of(service, self.layout, self.values, place, account)
 
         def check(pid: int) -> str | None:
-            # Asked for anew each time: it moves with the clock, as the server's answer does.
+            # Read again for each check, because it changes when somebody sets the clock.
             started = psutil.Process(pid).create_time()
             return service.health.check(self.values, place, started) if service.health else None
 
@@ -124,10 +127,10 @@ class _Stack:
 
 
 def base_environment(layout: Layout) -> dict[str, str]:
-    """What every process inherits of the caller's environment, and the mark of the stack.
+    """The variables that every process gets: some of the caller's, and `MARKER`.
 
-    A shell holds what is none of the stack's business: keys of clouds, tokens, a PREFECT_API_KEY
-    that would override the stack's login. What a flow wants of it is named in `prefect.yaml`.
+    A shell holds much that the stack should not have: cloud credentials, tokens, a PREFECT_API_KEY
+    that would override the stack's login. Variables that a flow needs are named in `prefect.yaml`.
     """
     inherited = {
         name: value
@@ -139,38 +142,38 @@ def base_environment(layout: Layout) -> dict[str, str]:
 
 
 def settings_environment(project: Path) -> dict[str, str]:
-    """The caller's variables that are settings, or that declarations in `project` refer to.
+    """The caller's variables that are settings, or that the declarations in `project` refer to.
 
-    For what reads them itself: the supervisor, and bootstrap.
+    Only the supervisor and bootstrap, which read them, get these.
     """
     names = (set(Settings.names()) | placeholders.names(project)) - FILE_ONLY
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def bootstrap_environment(project: Path) -> dict[str, str]:
-    """What bootstrap needs of the environment and of `.env`, which its user may not read.
+    """The variables that bootstrap needs of the environment and of `.env`.
 
-    Not the secrets of the server side. In the environment they would be ignored, but there they
-    could be read.
+    Its user may not be allowed to read `.env`. The secrets of the server side are left out:
+    bootstrap would ignore them, but the flows that it imports could read them.
     """
     lines = {name: entry.value for name, entry in dotenv.read(ENV_FILE).items() if entry.value}
-    found = {**lines, **settings_environment(project), dotenv.HANDED: "1"}
-    return {name: value for name, value in found.items() if name not in NOT_HANDED}
+    variables = {**lines, **settings_environment(project), dotenv.HANDED: "1"}
+    return {name: value for name, value in variables.items() if name not in NOT_HANDED}
 
 
 def fingerprint(values: Settings) -> str:
-    """A hash of the settings: running processes have read others when it differs."""
+    """A hash of the settings, which tells whether running processes have read other ones."""
     counted = [
         (name, _plain(value))
         for name, value in values
-        # A stack that was started before there was this setting has the same as one without it.
+        # So that a stack which was started before this setting existed has the same hash.
         if name != "stack_project" or name in values.model_fields_set
     ]
     return hashlib.sha256(repr(counted).encode()).hexdigest()
 
 
 def free_port() -> int:
-    """A port on loopback that nothing listens on at the moment."""
+    """Return a port on loopback that nothing listens on at the moment."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
@@ -185,9 +188,9 @@ def tail(log: Path) -> str:
 def environment_of(
     service: Description, layout: Layout, values: Settings, place: Place, account: str | None
 ) -> dict[str, str]:
-    """The whole environment that `service` is started with, by the user `account`."""
-    # Prefect makes folders of one name in the temporary folder, whoever runs it: another user's
-    # stack on this machine would own them.
+    """Return the whole environment of `service`, which runs as the user `account`."""
+    # Prefect creates folders of fixed names in the temporary folder. In /tmp, those of another
+    # user's stack would be in the way.
     temporary = place.scratch / "tmp"
     temporary.mkdir(exist_ok=True)
     if account:

@@ -1,7 +1,7 @@
-"""The supervisor's state for the commands: a small file, replaced as a whole every few seconds.
+"""The state of a supervisor, in a small file that it replaces every few seconds for the commands.
 
-The file may be damaged or out of date, after a power cut or while the disk is full. Whether a
-supervisor is alive is therefore told by a lock that the kernel releases when it ends.
+After a power cut, or while the disk is full, the file may be damaged or out of date. So whether a
+supervisor is alive is told by a lock, which the kernel releases when the supervisor ends.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Phase = Literal["starting", "running", "stopping", "failed"]
 
 
 class ServiceState(BaseModel):
-    """One process, as it was last seen. `running` from its first good answer to its end."""
+    """One process, as the supervisor last saw it. It is `running` from its first good check on."""
 
     name: str
     status: Literal["waiting", "starting", "running", "done", "stopped", "failed"] = "waiting"
@@ -36,14 +36,14 @@ class ServiceState(BaseModel):
     exit_code: int = 0  # of a one-shot that failed
     pid: int | None = None
     restarts: int = 0
-    seconds: float | None = None  # from its start to its health or its end
+    seconds: float | None = None  # from its start until it was running or had ended
 
 
 class StackState(BaseModel):
-    """The whole stack. `fingerprint` changes with the settings it was started with."""
+    """The whole stack."""
 
     pid: int
-    fingerprint: str
+    fingerprint: str  # of the settings that the stack was started with
     phase: Phase
     services: list[ServiceState]
     error: str | None = None
@@ -52,12 +52,12 @@ class StackState(BaseModel):
 
     @property
     def age_seconds(self) -> float:
-        """How long ago the supervisor wrote it."""
+        """How long ago the supervisor wrote the state."""
         return time.monotonic() - self.written_at
 
 
 def read(layout: Layout) -> StackState | None:
-    """The last state; None where there is none, or where it is damaged (see `damaged`).
+    """Return the last state; None if there is none or it is damaged (see `damaged`).
 
     Raises:
         MistakeError: the stack is another user's.
@@ -72,25 +72,25 @@ def read(layout: Layout) -> StackState | None:
 
 
 def damaged(layout: Layout) -> bool:
-    """Whether there is a state that cannot be read. The supervisor, if it lives, replaces it."""
+    """Whether the file cannot be read. A supervisor that is alive soon replaces it."""
     return read(layout) is None and os.path.lexists(layout.state)
 
 
 def write(layout: Layout, state: StackState) -> None:
-    """Replace the state, whole. Only its owner may read it: the fingerprint is of secrets too.
+    """Replace the state atomically. Only its owner may read it: the hash covers secrets too.
 
     Raises:
-        OSError: it cannot be written, as on a full disk; the state that was there stays.
+        OSError: it cannot be written, as on a full disk; the previous state stays.
     """
     state.written_at = time.monotonic()
     replace(layout.state, state)
 
 
 def replace(path: Path, model: BaseModel) -> None:
-    """Write `model` to a file that only its owner may read, so that it is never seen half written.
+    """Write `model` to a file that only its owner may read, which is never seen half written.
 
     Raises:
-        OSError: it cannot be written; the file that was there stays.
+        OSError: it cannot be written; the previous file stays.
     """
     new = path.with_suffix(".new")
     new.unlink(missing_ok=True)
@@ -100,7 +100,7 @@ def replace(path: Path, model: BaseModel) -> None:
 
 
 def alive(layout: Layout) -> bool:
-    """Whether a supervisor runs this stack: it holds the lock as long as it lives.
+    """Whether a supervisor runs this stack, which holds the lock as long as it is alive.
 
     Raises:
         MistakeError: the stack is another user's.
@@ -118,26 +118,29 @@ def alive(layout: Layout) -> bool:
 
 
 def holder(layout: Layout) -> int | None:
-    """The process that holds the lock, according to the kernel; None if it does not say."""
+    """The id of the process that holds the lock, according to the kernel; None if unknown."""
     try:
         inode = layout.lock.stat().st_ino
         locks = Path("/proc/locks").read_text().splitlines()
     except OSError:
         return None
-    found = {}
+    holders = {}
     for line in locks:  # 1: FLOCK  ADVISORY  WRITE 4242 fd:01:1234567 0 EOF
         fields = line.split()
         if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == str(inode):
-            found[fields[3]] = int(fields[4])
-    return found.get("WRITE", found.get("READ"))  # a command that looks at it reads for a moment
+            holders[fields[3]] = int(fields[4])
+    # `alive` takes a READ lock for a moment, so a supervisor's WRITE lock is preferred.
+    return holders.get("WRITE", holders.get("READ"))
 
 
 @contextmanager
 def locked(layout: Layout) -> Iterator[None]:
-    """Hold the stack's lock, which other users cannot open: one of them could hold it for ever.
+    """Hold the stack's lock during the block.
+
+    The file has mode 0600, since another user who could open it could hold it for ever.
 
     Raises:
-        BlockingIOError: another process holds it, and for longer than a look at it takes.
+        BlockingIOError: another process holds it for longer than `alive` does.
     """
     with layout.lock.open("ab") as file:
         os.fchmod(file.fileno(), 0o600)
@@ -157,7 +160,7 @@ def _lock(file: BinaryIO) -> None:
 
 def _refuse_another_users(layout: Layout, error: PermissionError) -> None:
     if layout.base.exists() and layout.base.stat().st_uid == os.geteuid():
-        return  # only the mode of the file was changed: it is damaged, but ours
+        return  # the stack is this user's; only the mode of the file was changed
     raise MistakeError(
         f"the stack {layout.name} of this clone belongs to another user",
         expected="a stack of your own",

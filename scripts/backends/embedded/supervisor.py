@@ -1,10 +1,11 @@
 """Starts the processes of a stack in order, keeps them alive, and stops them in reverse order.
 
-Runs detached; `scripts/stack up` starts it and reads what it writes to `state.json`. A signal is
-only noted when it comes and handled in the loop.
+`scripts/stack up` starts it detached, and reads the state that it writes to `state.json`. A signal
+handler only records the signal, which the loop then handles.
 
-Once the stack is up, nothing but a signal ends the supervisor: a disk that is full, or any fault in
-looking after one process, is shown and tried again, because everything else depends on it.
+Once the stack is up, only a signal ends the supervisor. Any other fault, such as a full disk or an
+exception while it looks after one process, is shown and tried again, because every process depends
+on the supervisor.
 """
 
 from __future__ import annotations
@@ -33,27 +34,27 @@ if TYPE_CHECKING:
     from scripts.backends.embedded.service import Service
     from scripts.backends.embedded.services import OneShot
 
-    # Of the name of a service, what was found, and its last lines.
+    # Builds an error from the name of a service, what is wrong with it, and its last lines.
     Failure = Callable[[str, str, str], StackError]
 
 LOOP_SECONDS = 0.1
-TELL_EVERY = 3.0  # seconds: a state that was damaged, or could not be written, is soon right again
+WRITE_EVERY = 3.0  # seconds, so that a state that was damaged or not written is soon right again
 READY_SECONDS = 120.0
 START_ATTEMPTS = 5
 ONE_SHOT_SECONDS = 1800.0  # a migration of a large database takes its time
 ONE_SHOT_ATTEMPTS = 3
 ONE_SHOT_PAUSE = 2.0  # seconds
-# The stack lives without the success of a one-shot that is not required. Without bootstrap's, the
-# worker may wait for a pool that could not be made, and nobody waits for it long.
+# The stack goes on if a one-shot that is not required has failed. Without bootstrap, the worker may
+# wait for a pool that could not be created, so `up` does not wait for the worker as long.
 READY_SECONDS_WITHOUT = 30.0
 
 
-class Stop(Exception):  # noqa: N818 - no error: somebody asked for it
-    """A signal asks the stack to stop."""
+class Stop(Exception):  # noqa: N818 - it is not an error
+    """A signal has asked the stack to stop."""
 
 
 class Supervisor:
-    """The life of one embedded stack."""
+    """Runs one embedded stack from its start to its stop."""
 
     def __init__(self, layout: Layout, fingerprint: str, steps: list[Service | OneShot]) -> None:
         self.layout = layout
@@ -64,18 +65,18 @@ class Supervisor:
             pid=os.getpid(),
             fingerprint=fingerprint,
             phase="starting",
-            # `up` has done what `init` does in Docker before it started the supervisor.
+            # `up` does what `init` does in Docker, before it starts the supervisor.
             services=[ServiceState(name="init", status="done", healthy=True, seconds=0.0)]
             + [step.state for step in self.steps],
         )
-        self._told = 0.0
-        self._untold: str | None = None  # why the state could not be written the last time
+        self._written_at = 0.0
+        self._write_error: str | None = None  # why the state could not be written the last time
         self._incomplete = False  # a one-shot that is not required has failed
 
     def run(self) -> int:
-        """Live until a signal comes or a start fails; the exit code."""
+        """Run the stack until a signal comes or the start fails; return the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._note)
+            signal.signal(number, self._on_signal)
         try:
             self._show("starting")
             for step in self.steps:
@@ -96,12 +97,12 @@ class Supervisor:
         except StackError as error:
             return self._fail(str(error), error.exit_code)
         except Exception as error:
-            # Nobody else looks after the processes: end them, and let the log have the traceback.
+            # Nobody else looks after the processes, so end them. The traceback goes to the log.
             self._fail(f"the supervisor failed: {error!r}", StackError.exit_code)
             raise
 
     def _fail(self, error: str, exit_code: int) -> int:
-        say(f"error: {error}")  # for whoever cannot read it in the state
+        say(f"error: {error}")  # the state may not be readable
         self._stop()
         self.state.error = error
         self.state.exit_code = exit_code
@@ -109,7 +110,7 @@ class Supervisor:
         return exit_code
 
     def _bring_up(self, step: Service | OneShot) -> None:
-        with contextlib.suppress(OSError):  # on a full disk the log of the last start stays
+        with contextlib.suppress(OSError):  # on a full disk, the log of the last start stays
             step.log.write_bytes(b"")
         if isinstance(step, services.OneShot):
             self._finish(step)
@@ -120,11 +121,13 @@ class Supervisor:
         self._wait(step, lambda: step.state.status == "running", children.not_healthy)
 
     def _wait(self, service: Service, done: Callable[[], bool], failure: Failure) -> None:
-        """Wait for a service that starts. What fails is tried again a few times.
+        """Wait until `done`, while the service is restarted if it fails.
+
+        Returns early if the service fails but bootstrap has failed before it, which may be why.
 
         Raises:
-            MistakeError: it cannot be started as things are set up.
-            StackError: it has failed too often, or not come up in time.
+            MistakeError: the service cannot be started because of a person's mistake.
+            StackError: it has failed too often, or was not ready in time.
         """
         seconds = READY_SECONDS_WITHOUT if self._incomplete else READY_SECONDS
         deadline = time.monotonic() + seconds
@@ -132,7 +135,7 @@ class Supervisor:
             self._tend()
             late = service.failures >= START_ATTEMPTS or time.monotonic() > deadline
             if (service.mistake or late) and self._incomplete:
-                return  # it is tried again as long as the stack is up
+                return  # the supervisor goes on trying to start it
             if service.mistake:
                 raise service.mistake
             if late:
@@ -140,10 +143,10 @@ class Supervisor:
                 raise failure(service.name, found, services.tail(service.log))
 
     def _finish(self, step: OneShot) -> None:
-        """Run a one-shot to its end, with retries unless a person's mistake makes it fail.
+        """Run a one-shot to its end, again if it fails for another reason than a mistake.
 
         Raises:
-            StackError: it failed, and the stack cannot be without it.
+            StackError: it failed and is required.
         """
         began = time.monotonic()
         step.state.status = "starting"
@@ -155,8 +158,8 @@ class Supervisor:
                 self._pause(ONE_SHOT_PAUSE)
             try:
                 error = self._once(step)
-            except StackError as lasting:
-                error = lasting
+            except StackError as timeout:
+                error = timeout
                 break
             if error is None or isinstance(error, MistakeError):
                 break
@@ -176,11 +179,11 @@ class Supervisor:
         """Run a one-shot once; return its error if it failed.
 
         Raises:
-            StackError: it did not end in time, and another try would take as long.
+            StackError: it did not end within `ONE_SHOT_SECONDS`; a second try would take as long.
         """
         began = time.monotonic()
         try:
-            said_before = step.log.stat().st_size if step.log.exists() else 0
+            offset = step.log.stat().st_size if step.log.exists() else 0
             process = spawn(step.prepare(), step.cwd, step.log)
         except StackError as error:
             return error
@@ -202,7 +205,7 @@ class Supervisor:
             process.wait()
         if process.returncode == 0:
             return None
-        return children.failure(step.name, process.returncode, _from(step.log, said_before))
+        return children.failure(step.name, process.returncode, _read_from(step.log, offset))
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -212,8 +215,8 @@ class Supervisor:
     def _tend(self) -> None:
         if self.signal is not None:
             raise Stop
-        changed = any([service.tend() for service in self.running])  # noqa: C419 - each is tended to
-        if changed or time.monotonic() - self._told > TELL_EVERY:
+        changed = any([service.tend() for service in self.running])  # noqa: C419 - tend to them all
+        if changed or time.monotonic() - self._written_at > WRITE_EVERY:
             self._show(self.state.phase)
         time.sleep(LOOP_SECONDS)
 
@@ -221,30 +224,30 @@ class Supervisor:
         for service in reversed(self.running):
             try:
                 service.stop()
-            except Exception as error:  # noqa: BLE001 - the others have to be stopped all the same
+            except Exception as error:  # noqa: BLE001 - the others have to be stopped nevertheless
                 say(f"{service.name} could not be stopped: {error!r}")
 
     def _show(self, phase: state.Phase) -> None:
-        """Write the state. Where that fails it stays in memory, and is written a little later."""
+        """Set the phase and write the state; if that fails, the loop soon writes it again."""
         self.state.phase = phase
         known = {step.name: step.state for step in self.steps}
         self.state.services = [known.get(each.name, each) for each in self.state.services]
-        self._told = time.monotonic()
+        self._written_at = time.monotonic()
         try:
             state.write(self.layout, self.state)
         except OSError as error:
-            if self._untold != str(error):
+            if self._write_error != str(error):
                 say(f"the state cannot be written, which is tried again: {error}")
-            self._untold = str(error)
+            self._write_error = str(error)
         else:
-            self._untold = None
+            self._write_error = None
 
-    def _note(self, number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.signal = number
 
 
-def _from(log: Path, offset: int) -> str:
-    """What was written to a log after its first `offset` bytes."""
+def _read_from(log: Path, offset: int) -> str:
+    """The content of a log after its first `offset` bytes, or why it cannot be read."""
     try:
         with log.open("rb") as file:
             file.seek(offset)
@@ -254,7 +257,7 @@ def _from(log: Path, offset: int) -> str:
 
 
 def main() -> int:
-    """Supervise the stack that the settings name, unless another supervisor does."""
+    """Supervise the stack that the settings name; return 1 if another supervisor already does."""
     values = settings.load()
     layout = layouts.of(values)
     try:

@@ -1,1 +1,1 @@
-"""What the worker, its templates and its runs all use."""
+"""Modules that the worker, its templates and its runs all use."""

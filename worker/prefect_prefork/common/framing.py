@@ -1,8 +1,8 @@
-"""How messages travel over the sockets between the worker, its templates and its runs.
+"""Frames the messages on the sockets between the worker, its templates and its runs.
 
-Each is sent with the version of the protocol and its length before it. Templates and runs wait for
-the worker, and trust it. The worker trusts none of them: it never blocks its event loop, and sets a
-deadline and a greatest length for what it reads.
+The version of the protocol and the length precede each message. Templates and runs block until the
+worker sends something, and trust it. The worker trusts neither: it never blocks its event loop, and
+limits the time and the length of what it reads.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# Counts up with each change to `messages` that an older process would not understand. The two sides
-# differ when the package is replaced under a worker that goes on and starts a new template.
+# To be increased with each change of `messages` that an older process would not understand. The two
+# sides differ if the package is replaced while a worker runs, which then starts a new template.
 PROTOCOL = 1
 HEADER = struct.Struct("!BI")  # the protocol, and the length of the message
 MAX_FILES = 4
-MAX_BYTES = 4 * 2**20  # that the worker reads from one sender: the longest are lists of modules
+MAX_BYTES = 4 * 2**20  # that the worker reads from one sender; lists of modules are the longest
 CLOSED = "the other side has closed"
 
 
@@ -37,7 +37,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 def frame(content: bytes) -> bytes:
-    """Return a message as it is sent."""
+    """Return a message with its header, as it is sent."""
     return HEADER.pack(PROTOCOL, len(content)) + content
 
 
@@ -45,14 +45,14 @@ def send(channel: socket.socket, content: bytes) -> None:
     """Send a message.
 
     Raises:
-        OSError: the other side is gone; or it has not read for long, and the channel may not block.
-            Nothing can be sent after that: a part of the message may be on its way.
+        OSError: the other side is gone; or its buffer is full, and the channel does not block.
+            Nothing can be sent after that, since a part of the message may have been sent.
     """
     channel.sendall(frame(content))
 
 
 def receive(channel: socket.socket) -> tuple[bytes, list[int]]:
-    """Wait for the worker's next message; return it and the files that came with it.
+    """Wait for the next message; return it with the files that came with it.
 
     The caller has to close the files.
 
@@ -94,7 +94,7 @@ async def send_in_loop(channel: socket.socket, content: bytes, files: Sequence[i
 
 
 async def receive_in_loop(channel: socket.socket) -> bytes:
-    """Return the next message from a channel that never blocks; the caller sets the deadline.
+    """Return the next message from a channel that never blocks; the caller sets a deadline.
 
     Raises:
         EOFError: the other side has closed.
@@ -112,9 +112,9 @@ async def receive_in_loop(channel: socket.socket) -> bytes:
 
 
 class FrameReader:
-    """Puts messages together from the bytes of one sender, which are `MAX_BYTES` in all.
+    """Assembles messages from the bytes of one sender, of which it accepts `MAX_BYTES` in all.
 
-    A run has no more than that to say in its life, and a template sends a single message.
+    A run sends less than that in its life, and a template sends a single message.
     """
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class FrameReader:
 
     @property
     def wanted(self) -> int:
-        """How many bytes to read at most, so that none of them belong to a later message."""
+        """The maximum number of bytes to read, so that none of them belong to a later message."""
         size = HEADER.size
         if len(self._bytes) >= size:
             size += _length(self._bytes)
@@ -138,7 +138,7 @@ class FrameReader:
         """Yield the messages that `part` completes.
 
         Raises:
-            ValueError: the sender says more than it may.
+            ValueError: the sender sends more than it may.
             ProtocolError: it speaks another version of the protocol.
         """
         self._bytes += part

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-# Of the fields of /proc/PID/stat that follow the name of the process, and values of the first.
+# Indexes of the fields of /proc/PID/stat after the name of the process, and values of the first.
 STATE, PARENT, GROUP, START_TIME = 0, 1, 2, 19
 ZOMBIE, DEAD = "Z", "X"
 
 
 def supported() -> bool:
-    """Whether this platform has these primitives."""
+    """Return whether this platform has these primitives."""
     return sys.platform == "linux" and hasattr(os, "pidfd_open")
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of every descendant whose own parent ends.
+    """Make this process the new parent of every descendant whose own parent ends.
 
     Raises:
         OSError: the kernel refuses.
@@ -35,7 +35,7 @@ def adopt_orphans() -> None:
 
 
 def end_with_parent(parent: int) -> bool:
-    """Have the kernel send SIGTERM to this process when its parent dies.
+    """Make the kernel send SIGTERM to this process when its parent dies.
 
     Return False if its parent is no longer `parent`, which may have died before the call.
     """
@@ -44,7 +44,7 @@ def end_with_parent(parent: int) -> bool:
 
 
 def threads() -> int:
-    """Return how many threads the kernel sees in this process, Python's and others."""
+    """Return the number of threads of this process, including those that Python does not know."""
     return sum(1 for _ in Path("/proc/self/task").iterdir())
 
 
@@ -58,26 +58,26 @@ def started(pid: int) -> str | None:
 
 
 def group_lives(group: int) -> bool:
-    """Whether any process of the group `group` has not ended."""
+    """Return whether any process of the group `group` has not ended."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
         return False
-    # The kernel also counts processes that have ended and have not been waited for. Look at the
-    # leader first: while it lives, there is no need to look at the others.
+    # The kernel also counts zombies. Look at the leader first: while it lives, there is no need to
+    # look at the others.
     return _in_group(group, _stat(group)) or any(_in_group(group, stat) for _, stat in _processes())
 
 
 class Strays:
-    """Adopted children that have ended, and that nobody waits for."""
+    """Reaps adopted children that have ended, and that nobody waits for."""
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
 
     def reap(self) -> None:
-        """Reap the children that were already dead at the last call.
+        """Reap the children that were already zombies at the last call.
 
-        A child that somebody waits for is reaped at once, and is never dead at two calls.
+        A child that somebody waits for is reaped at once, so it is not a zombie at two calls.
         """
         own = str(os.getpid())
         dead = {pid for pid, stat in _processes() if stat[PARENT] == own and stat[STATE] == ZOMBIE}
@@ -88,7 +88,7 @@ class Strays:
 
 
 def _processes() -> Iterator[tuple[int, list[str]]]:
-    """Yield the pid and the state of each process that can be seen."""
+    """Yield the pid and the `_stat` of each visible process."""
     for path in Path("/proc").iterdir():
         if path.name.isdigit() and (stat := _stat(int(path.name))):
             yield int(path.name), stat

@@ -1,8 +1,8 @@
-"""What the worker, its templates and its runs say to each other.
+"""The messages between the worker, its templates and its runs.
 
-Every message is a frozen class that names its own `type` on the wire; `framing` sends it with the
-version of this protocol. The worker checks what comes from a run with Pydantic: a flow may have
-written it. Templates and runs trust the worker.
+Every message is a frozen class with a `type` that identifies it on the wire; `framing` adds the
+version of the protocol. The worker validates what it receives with Pydantic, since the code of a
+flow may have sent it. Templates and runs trust the worker.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HookKind = Literal["cancellation", "crashed"]
 
 
 class UnknownMessageError(ValueError):
-    """The worker has sent a message of another type than the one that is expected."""
+    """The worker has sent a message of an unexpected type."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class _FromWorker:
     def encode(self) -> bytes:
         """Return the message as `decode` reads it.
 
-        Variables of the environment may hold bytes that are not text; JSON with escapes keeps them.
+        Environment variables may contain bytes that are not text; escapes in JSON preserve them.
         """
         return json.dumps({"type": self.type, **vars(self)}).encode()
 
@@ -55,7 +55,7 @@ class _FromWorker:
 
 @dataclass(frozen=True)
 class Order(_FromWorker):
-    """To a template, once: the modules to import."""
+    """Sent to a template once: the modules to import."""
 
     type: ClassVar[str] = "order"
     preload: list[str]
@@ -63,7 +63,7 @@ class Order(_FromWorker):
 
 @dataclass(frozen=True)
 class Request(_FromWorker):
-    """To a template: the run to fork for."""
+    """Sent to a template: the run to fork for."""
 
     type: ClassVar[str] = "request"
     env: Mapping[str, str]
@@ -73,37 +73,37 @@ class Request(_FromWorker):
     deployment: Json | None
     result_storage: Mapping[str, str | None] | None
     hooks: HookKind | None = None  # run these hooks instead of the flow
-    state: Json | None = None  # that the hooks are given
-    brought: Json | None = None  # a `Brought` of the run, whose pull steps are not to run again
+    state: Json | None = None  # passed to the hooks
+    brought: Json | None = None  # the `Brought` of the run, so that no pull step runs again
 
 
 @dataclass(frozen=True)
 class Go(_FromWorker):
-    """To a run that has reported itself: the worker knows its process, and it may begin."""
+    """Sent to a run that has reported itself: the worker knows its process, and it may begin."""
 
     type: ClassVar[str] = "go"
 
 
 @dataclass(frozen=True)
 class Suspended(_FromWorker):
-    """To a run: it is suspended, and has to end at its next step."""
+    """Sent to a run: it is suspended, and has to end at its next step."""
 
     type: ClassVar[str] = "suspended"
     state: Json
 
 
 class _ToWorker(BaseModel):
-    """A message to the worker, from a process in which a flow may have written anything."""
+    """A message to the worker, from a process in which the code of a flow may send anything."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     def encode(self) -> bytes:
-        """Return the message as the functions below read it."""
+        """Return the message as the functions of this module read it."""
         return self.model_dump_json().encode()
 
 
 class Ready(_ToWorker):
-    """From a template: what it has imported, and what it has left to the runs, and why."""
+    """Sent by a template: the modules it has imported, and those left to the runs with reasons."""
 
     type: Literal["ready"] = "ready"
     kept: list[str]
@@ -112,28 +112,28 @@ class Ready(_ToWorker):
 
 
 class Refused(_ToWorker):
-    """From a template: why it does not do what it was asked for."""
+    """Sent by a template: why it does not carry out an order or a request."""
 
     type: Literal["refused"] = "refused"
     reason: str
 
 
 class Forked(_ToWorker):
-    """From a run's process, which begins when the worker has answered with `Go`."""
+    """Sent by the process of a run, which begins when the worker has answered with `Go`."""
 
     type: Literal["forked"] = "forked"
     pid: int = Field(gt=1)
 
 
 class Learnt(_ToWorker):
-    """From a run: the installed modules that it has imported so far."""
+    """Sent by a run: the installed modules that it has imported so far."""
 
     type: Literal["learnt"] = "learnt"
     names: list[str]
 
 
 class Problem(_ToWorker):
-    """From a run: why its flow could not be loaded, in one sentence. Its process then ends."""
+    """Sent by a run: why its flow could not be loaded, in one sentence. Its process then exits."""
 
     type: Literal["problem"] = "problem"
     message: str
@@ -141,17 +141,17 @@ class Problem(_ToWorker):
 
 
 class Brought(_ToWorker):
-    """From a run whose pull steps are done: where its code is, for whoever loads the flow again."""
+    """Sent by a run after its pull steps: the location of its code, to load the flow again."""
 
     type: Literal["brought"] = "brought"
     directory: str
     entrypoint: str
-    path: list[str]  # where modules are looked for besides the places of every process
+    path: list[str]  # entries of `sys.path` that other processes do not have
     python_path: str  # the variable PYTHONPATH
 
 
 class Loaded(_ToWorker):
-    """From a run whose flow is loaded: which of the hooks that the worker has to run it has."""
+    """Sent by a run whose flow is loaded: which kinds of hooks for the worker to run it has."""
 
     type: Literal["loaded"] = "loaded"
     hooks: list[HookKind]
@@ -169,7 +169,7 @@ _answer: TypeAdapter[Forked | Refused] = TypeAdapter(
 
 
 def from_run(content: bytes) -> FromRun:
-    """Read what a run has said.
+    """Decode a message from a run.
 
     Raises:
         ValueError: it is not one of the messages that a run sends.
@@ -178,7 +178,7 @@ def from_run(content: bytes) -> FromRun:
 
 
 def from_new_template(content: bytes) -> Ready | Refused:
-    """Read what has come of an order.
+    """Decode the answer to an order.
 
     Raises:
         ValueError: it is something else.
@@ -187,7 +187,7 @@ def from_new_template(content: bytes) -> Ready | Refused:
 
 
 def answer(content: bytes) -> Forked | Refused:
-    """Read what has come of a request.
+    """Decode the answer to a request.
 
     Raises:
         ValueError: it is something else.
@@ -196,7 +196,7 @@ def answer(content: bytes) -> Forked | Refused:
 
 
 def _check(expected: TypeAdapter[T], content: bytes) -> T:
-    """Read a message, or say in one line what is wrong with it."""
+    """Validate a message; raise `ValueError` with a description of one line if it is invalid."""
     try:
         return expected.validate_json(content)
     except ValidationError as error:

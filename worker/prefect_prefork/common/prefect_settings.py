@@ -1,6 +1,6 @@
-"""Tells whether a run has Prefect settings of its own, or can use those of its template.
+"""Detects whether a run has Prefect settings of its own, or can use those of its template.
 
-Reading the settings takes 0.1 s, and so does setting up the logs. Most runs can do without.
+Reading the settings takes 0.1 s, and so does setting up logging. Most runs need neither.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Sources = tuple[frozenset[tuple[str, str]], tuple[tuple[str, int, int] | None, .
 
 
 def sources(env: Mapping[str, str], directory: str) -> Sources:
-    """Return all that decides on settings and logs: variables, and files with time and size."""
+    """Return what determines settings and logging: variables, and files with time and size."""
     own = frozenset(
         (name, value)
         for name, value in env.items()
@@ -33,14 +33,14 @@ def sources(env: Mapping[str, str], directory: str) -> Sources:
     )
     home = env.get("PREFECT_HOME") or str(Path.home() / ".prefect")
     profiles = env.get("PREFECT_PROFILES_PATH") or str(Path(home) / "profiles.toml")
-    # If a run's settings name another file, the sources of its settings differ anyway.
+    # If the settings of a run name another file, its sources differ in those settings anyway.
     logs = str(get_current_settings().logging.config_path)
     paths = (*(os.path.join(directory, name) for name in FILES), profiles, logs)  # noqa: PTH118
     return own, tuple(_state(path) for path in paths)
 
 
 def environment() -> dict[str, str]:
-    """Return the settings of this process as variables. They are cached: it takes 20 ms."""
+    """Return the settings of this process as variables; cached, since this takes 20 ms."""
     global _written  # noqa: PLW0603
     settings = get_current_settings()
     if _written is None or _written[0] is not settings:
@@ -50,7 +50,7 @@ def environment() -> dict[str, str]:
 
 def _state(path: str) -> tuple[str, int, int] | None:
     try:
-        found = os.stat(path)  # noqa: PTH116
+        status = os.stat(path)  # noqa: PTH116
     except OSError:
         return None
-    return path, found.st_mtime_ns, found.st_size
+    return path, status.st_mtime_ns, status.st_size

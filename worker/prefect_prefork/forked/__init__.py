@@ -1,1 +1,1 @@
-"""The template, and what the processes do that are forked from it."""
+"""The template, and the processes that are forked from it."""

@@ -1,6 +1,6 @@
-"""What a forked process does: it becomes the process of one run, runs it, and ends.
+"""The forked process: it takes on the environment of one run, executes the run, and exits.
 
-The steps are those of `python -m prefect.engine`, but for what the worker has read already.
+The steps are those of `python -m prefect.engine`, except for what the worker has already read.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from prefect.utilities.asyncutils import run_coro_as_sync
 
 from prefect_prefork import upstream
 from prefect_prefork.common import framing, linux, messages, prefect_settings
-from prefect_prefork.forked import loading, preload, randomness
-from prefect_prefork.forked.ending import Ending
+from prefect_prefork.forked import preload, problems, randomness
+from prefect_prefork.forked.proposals import Proposals
 from prefect_prefork.pickup.early_runs import seconds_until_due
-from prefect_prefork.recovery.ends import NOT_BEGUN
+from prefect_prefork.recovery.state_report import NOT_BEGUN
 
-# Prefect's engine removes these variables from the environment when it has read them.
+# Prefect's engine removes these variables from the environment after reading them.
 CONTROL = ("PREFECT__CONTROL_PORT", "PREFECT__CONTROL_TOKEN")
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Before:
-    """The state of a template, to tell what a run changes."""
+    """The state of a template before it forks, to detect what a run changes."""
 
     modules: frozenset[str]
     settings: prefect_settings.Sources
@@ -59,7 +59,6 @@ class Before:
 
     @classmethod
     def now(cls) -> Before:
-        """Return the state of this process."""
         return cls(
             frozenset(sys.modules),
             prefect_settings.sources(os.environ, os.getcwd()),  # noqa: PTH109
@@ -71,13 +70,13 @@ class Before:
 def main(
     answer: socket.socket, worker: int, before: Before, request: Request, files: list[int]
 ) -> NoReturn:
-    """Run what `request` asks for and end the process. Never return, never raise.
+    """Carry out `request` and exit; never return, never raise.
 
-    Nothing runs before the worker has acknowledged this process. A worker that has given up on a
-    slow template asks another one, and the run must not begin twice.
+    Nothing runs before the worker has acknowledged this process. If the worker has given up on a
+    slow template, it asks another one, and the run must not begin twice.
     """
     code = 1
-    ending: Ending | None = None
+    proposals: Proposals | None = None
     try:
         os.setsid()
         framing.send(answer, messages.Forked(pid=os.getpid()).encode())
@@ -87,46 +86,46 @@ def main(
         os._exit(code)
     try:
         line = socket.socket(fileno=files[0])
-        with loading.telling(line):
+        with problems.report_to(line):
             _become(request, worker, before)
             flow_run = FlowRun.model_validate(request.flow_run)
-            ending = Ending(flow_run.id, os.environ, flow_run_logger(flow_run=flow_run))
+            proposals = Proposals(flow_run.id, os.environ, flow_run_logger(flow_run=flow_run))
             upstream.configure_from_env()
-            with ending.beginning():
+            with proposals.watch_for_outage():
                 flow = _load(flow_run, request, line, before)
         if request.hooks:
             state = State.model_validate(request.state)
             code = _run_hooks(request.hooks, flow_run, flow, state)
         else:
-            code = _run(flow_run, flow, request, line, before, ending)
+            code = _run(flow_run, flow, request, line, before, proposals)
     except SystemExit as error:
         code = _exit_code(error)
     except BaseException:  # noqa: BLE001 - as the interpreter does at its top
         traceback.print_exc()
     finally:
-        _end(NOT_BEGUN if ending and ending.could_not_begin else code)
+        _end(NOT_BEGUN if proposals and proposals.could_not_begin else code)
 
 
 def _become(request: Request, worker: int, before: Before) -> None:
-    """Take on the environment of the run, as if an interpreter had been started with it."""
+    """Take on the environment of the run, as if an interpreter had been started in it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminated)
     deadline = time.monotonic() + 5
     while os.getppid() != worker and time.monotonic() < deadline:
-        time.sleep(0.0005)  # until the process between the template and this one has ended
+        time.sleep(0.0005)  # until the intermediate process has ended, and the worker is the parent
     if not linux.end_with_parent(worker):
-        os._exit(1)  # the worker is gone: its next start reports the run
+        os._exit(1)  # the worker has died; its next start reports the run
     os.environ.clear()
     os.environ.update(request.env)
     if not request.stream_output:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
-    with loading.step("The working directory of the run cannot be entered"):
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, 1)
+        os.dup2(devnull, 2)
+    with problems.step("The working directory of the run cannot be entered"):
         os.chdir(request.cwd)
     sys.path.insert(0, request.cwd)
     sys.argv = ["prefect.engine"]
-    # A process that the flow spawns imports this as its main module.
+    # Processes that the flow spawns with multiprocessing import this as their main module.
     sys.modules["__main__"].__spec__ = importlib.util.find_spec("prefect.engine")
     time.tzset()
     zoneinfo.reset_tzpath()
@@ -136,10 +135,9 @@ def _become(request: Request, worker: int, before: Before) -> None:
 
 
 def _read_settings() -> None:
-    """Read Prefect's settings again, and set up the logs accordingly."""
-    with loading.step("Prefect's settings cannot be read"):
+    with problems.step("Prefect's settings cannot be read"):
         upstream.refresh_global_settings_context()
-    with loading.step("The logs cannot be set up"):
+    with problems.step("The logs cannot be set up"):
         upstream.setup_logging(incremental=False)
 
 
@@ -149,13 +147,12 @@ def _run(  # noqa: PLR0913, PLR0917
     request: Request,
     line: socket.socket,
     before: Before,
-    ending: Ending,
+    proposals: Proposals,
 ) -> int:
-    """Run the flow; return the exit code."""
-    with upstream.handle_engine_signals(flow_run.id), ending.beginning():
+    with upstream.handle_engine_signals(flow_run.id), proposals.watch_for_outage():
         _tell_learnt(line, before)
         _wait_until_due(flow_run)
-        ending.take_over()
+        proposals.take_over()
         upstream.name_run_in_requests(flow_run.id)
         upstream.replace_observers(_Observer(line, flow_run.id).observe)
         upstream.read_result_storage_once(request.result_storage)
@@ -168,18 +165,17 @@ def _run(  # noqa: PLR0913, PLR0917
 
 
 def _tell_learnt(line: socket.socket, before: Before) -> None:
-    """Tell the worker which installed modules the run has imported so far."""
     if names := preload.learnt(before.modules):
         _tell(line, messages.Learnt(names=names))
 
 
 def _tell(line: socket.socket, message: messages.FromRun) -> None:
-    with contextlib.suppress(OSError):  # the worker may be gone; the run goes on all the same
+    with contextlib.suppress(OSError):  # if the worker is gone, the run still goes on
         framing.send(line, message.encode())
 
 
 def _wait_until_due(flow_run: FlowRun) -> None:
-    """Wait until the run is due: it was forked early. The server would make it wait longer."""
+    # The run was forked early. If it asked the server now, that would delay it longer.
     if (wait := seconds_until_due(flow_run)) > 0:
         time.sleep(wait)
 
@@ -187,7 +183,7 @@ def _wait_until_due(flow_run: FlowRun) -> None:
 def _load(
     flow_run: FlowRun, request: Request, line: socket.socket, before: Before
 ) -> Flow[..., Any]:
-    """Run the pull steps and load the flow from its file, as the process worker does."""
+    """Run the pull steps and load the flow from its file, like the process worker."""
     settings = prefect_settings.sources(os.environ, os.getcwd())  # noqa: PTH109
     if request.brought:
         brought = messages.Brought.model_validate(request.brought)
@@ -202,35 +198,35 @@ def _load(
     if prefect_settings.sources(os.environ, os.getcwd()) != settings:  # noqa: PTH109
         _read_settings()
     flow = upstream.load_flow(brought.entrypoint)
-    own: dict[messages.HookKind, Any] = {
+    hooks_by_kind: dict[messages.HookKind, Any] = {
         "cancellation": flow.on_cancellation_hooks,
         "crashed": flow.on_crashed_hooks,
     }
-    _tell(line, messages.Loaded(hooks=[kind for kind, hooks in own.items() if hooks]))
+    _tell(line, messages.Loaded(hooks=[kind for kind, hooks in hooks_by_kind.items() if hooks]))
     return flow
 
 
 def _bring(flow_run: FlowRun, request: Request) -> messages.Brought:
-    """Run the pull steps; return where the code is."""
-    found = DeploymentResponse.model_validate(request.deployment)
+    """Run the pull steps; return the location of the code."""
+    deployment = DeploymentResponse.model_validate(request.deployment)
     start, path = Path.cwd(), list(sys.path)
-    # If there is nothing to fetch, the code is where the run starts, and the log says so.
-    known = _Known(found.model_copy(update={"path": found.path or str(start)}))
-    with loading.step("The code of the flow cannot be brought"):
-        run_coro_as_sync(upstream.bring_code(known, flow_run))
+    # Without a path, the code is where the run starts; set it so that the log names it.
+    named = deployment.model_copy(update={"path": deployment.path or str(start)})
+    with problems.step("The code of the flow cannot be brought"):
+        run_coro_as_sync(upstream.bring_code(_CachedDeployment(named), flow_run))
     if Path.cwd() != start:
-        sys.path.remove(str(start))  # its files could hide modules of the code
+        sys.path.remove(str(start))  # its files could shadow modules of the flow
     os.environ["PYTHONPATH"] = upstream.python_path(start, path)
     return messages.Brought(
         directory=str(Path.cwd()),
-        entrypoint=upstream.runtime_entrypoint(cast("str", found.entrypoint)),
+        entrypoint=upstream.runtime_entrypoint(cast("str", deployment.entrypoint)),
         path=[each for each in sys.path if each not in path],
         python_path=os.environ["PYTHONPATH"],
     )
 
 
 def _start_over(request: Request, entrypoint: str) -> NoReturn:
-    """Go on as a new interpreter, since a pull step has changed packages in use."""
+    """Replace this process by a new interpreter, since a pull step has changed packages."""
     run_coro_as_sync(APILogHandler.aflush())
     control = {name: value for name, value in request.env.items() if name in CONTROL}
     env = {**os.environ, **control, "PREFECT__FLOW_ENTRYPOINT": entrypoint}
@@ -240,10 +236,10 @@ def _start_over(request: Request, entrypoint: str) -> NoReturn:
 def _run_hooks(kind: str, flow_run: FlowRun, flow: Flow[..., Any], state: State) -> int:
     """Run hooks for a run whose own process is gone; return the exit code."""
 
-    async def known(_: FlowRun) -> Flow[..., Any]:
+    async def resolve_flow(_: FlowRun) -> Flow[..., Any]:
         return flow
 
-    runner = upstream.HookRunner(resolve_flow=known)
+    runner = upstream.HookRunner(resolve_flow=resolve_flow)
     if kind == "crashed":
         run_coro_as_sync(runner.run_crashed_hooks(flow_run, state))
     else:
@@ -251,8 +247,8 @@ def _run_hooks(kind: str, flow_run: FlowRun, flow: Flow[..., Any], state: State)
     return 0
 
 
-class _Known:
-    """A client that knows the deployment, and asks the server for blocks."""
+class _CachedDeployment:
+    """A client that has read the deployment already, and asks the server for blocks only."""
 
     def __init__(self, deployment: DeploymentResponse) -> None:
         self._deployment = deployment
@@ -266,7 +262,7 @@ class _Known:
 
 
 class _Observer:
-    """Learns that the run is suspended from the worker, which observes all its runs."""
+    """Replaces Prefect's observer of suspensions: the worker observes them for all its runs."""
 
     def __init__(self, line: socket.socket, flow_run_id: UUID) -> None:
         self._line = line
@@ -279,7 +275,7 @@ class _Observer:
         request: Request,
         polling_interval: float = 10,  # noqa: ARG002
     ) -> Iterator[None]:
-        """Mark `request` when the run is suspended. Replaces Prefect's own observer."""
+        """Mark `request` when the worker reports that the run is suspended."""
         if flow_run_id == self._flow_run_id:
             threading.Thread(target=self._listen, args=(request,), daemon=True).start()
         yield
@@ -300,9 +296,9 @@ def _exit_code(error: SystemExit) -> int:
 
 
 def _terminated(number: int, frame: Any) -> None:  # noqa: ARG001
-    """Deliver the log, which the default handler would lose, then end by SIGTERM.
+    """Deliver the log, which the default handler would lose, then die by SIGTERM.
 
-    While a flow runs, the engine handles the signal, and sends it once more when it is done.
+    While a flow runs, the engine handles the signal, and sends it again when it is done.
     """
     signal.signal(number, signal.SIG_DFL)
     atexit._run_exitfuncs()  # noqa: SLF001
@@ -312,7 +308,7 @@ def _terminated(number: int, frame: Any) -> None:  # noqa: ARG001
 
 
 def _end(code: int) -> NoReturn:
-    """Do what an interpreter does at its end, except for freeing the heap."""
+    """Do what an interpreter does when it exits, except for freeing the heap."""
     try:
         threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001
         atexit._run_exitfuncs()  # noqa: SLF001

@@ -1,7 +1,7 @@
 """Decides which modules a template imports: installed packages, never the user's own code.
 
-Each run imports the user's modules again, so it always runs the code that is on disk. Installed
-packages are what takes the time; the worker learns from the runs which ones a template needs.
+Each run imports the user's modules itself, so that it always runs the code that is on disk.
+Installed packages take most of the time; the worker learns from the runs which of them to preload.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from prefect_prefork.common import linux
-from prefect_prefork.forked import traces
+from prefect_prefork.forked import side_effects
 
 MAX_REFUSED = 20
 State = tuple[int, ...]
@@ -37,26 +37,28 @@ def state() -> State:
 
 
 def installed(name: str) -> bool:
-    """Whether the loaded module `name` belongs to Python or to an installed package."""
+    """Return whether the loaded module `name` belongs to Python or to an installed package."""
     origin = getattr(sys.modules.get(name), "__file__", None)
     return isinstance(origin, str) and origin.startswith(INSTALLED)
 
 
 def learnt(before: frozenset[str]) -> list[str]:
-    """Return the installed modules that are loaded and not in `before`, in the order of loading."""
+    """Return the installed modules that were loaded since `before`, in the order of loading."""
     return [name for name in list(sys.modules) if name not in before and installed(name)]
 
 
 def keep_warm(names: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Import the modules in `names` after which a fork is safe.
+    """Import those of the modules `names` that are safe to import before a fork.
 
-    Return their names, and for each of the others why it is not imported.
+    Return their names, and the reason for each module that was left out.
     """
     reasons: dict[str, str] = {}
-    while found := _rehearse([name for name in names if name not in reasons]):
-        reasons |= found
+    while refused := _rehearse([name for name in names if name not in reasons]):
+        reasons |= refused
         if len(reasons) > MAX_REFUSED:
-            reasons = dict.fromkeys(names, "among what these import is too much that leaves traces")
+            reasons = dict.fromkeys(
+                names, "too many of the modules that these import have side effects"
+            )
     kept = [name for name in names if name not in reasons]
     for name in kept:
         importlib.import_module(name)
@@ -74,7 +76,7 @@ def complete_models() -> None:
 
 
 def _rehearse(names: list[str]) -> dict[str, str]:
-    """Import `names` in a child process, which then ends; return why some must not be imported."""
+    """Import `names` in a child process, which then exits; return why some of them are unsafe."""
     if not names:
         return {}
     reader, writer = os.pipe()
@@ -82,52 +84,52 @@ def _rehearse(names: list[str]) -> dict[str, str]:
     if not pid:
         os.close(reader)
         reasons: dict[str, str] = {}
-        traces.watch()
+        side_effects.watch()
         for name in names:
-            if reason := _trace_of(name):
+            if reason := _why_unsafe(name):
                 reasons[name] = reason
                 if name in sys.modules:
-                    break  # judge the modules that it has imported in a process without it
+                    break  # judge the modules that it has imported in a process of their own
         with os.fdopen(writer, "w") as file:
             json.dump(reasons, file)
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as file:
-        said = file.read()
+        answer = file.read()
     os.waitpid(pid, 0)
-    if not said:
+    if not answer:
         return dict.fromkeys(names, "one of them ended the process when it was imported")
-    found: dict[str, str] = json.loads(said)
-    return found
+    unsafe: dict[str, str] = json.loads(answer)
+    return unsafe
 
 
-def _trace_of(name: str) -> str | None:
+def _why_unsafe(name: str) -> str | None:
     threads, files, modules = linux.threads(), _files(), set(sys.modules)
-    before = traces.look()
+    before = side_effects.snapshot()
     try:
         importlib.import_module(name)
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the run will report it
+    except BaseException as error:  # noqa: BLE001 - the run reports any error
         return f"{type(error).__name__} when it is imported"
     if linux.threads() > threads:
         return "starts a thread when it is imported"
     if any(kind.startswith("socket:") for kind in _files() - files):
         return "opens a connection when it is imported"
-    if what := traces.changed(before, sys.modules.keys() - modules):
+    if what := side_effects.changed(before, sys.modules.keys() - modules):
         return f"changes {what} when it is imported"
     own = [each for each in sys.modules.keys() - modules if _is_own(each)]
     return f"imports {min(own)}, which is not an installed package" if own else None
 
 
 def _is_own(name: str) -> bool:
-    """Whether the loaded module is a file of the user."""
+    """Return whether the loaded module is one of the user's own files."""
     return bool(getattr(sys.modules[name], "__file__", None)) and not installed(name)
 
 
 def _files() -> set[str]:
-    found = set()
+    targets = set()
     for path in Path("/proc/self/fd").iterdir():
         try:
-            found.add(str(path.readlink()))
+            targets.add(str(path.readlink()))
         except OSError:  # the descriptor of the listing itself
             continue
-    return found
+    return targets

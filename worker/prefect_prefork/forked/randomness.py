@@ -1,4 +1,4 @@
-"""Gives each fork random numbers of its own, since all forks copy the state of their template."""
+"""Reseeds the random generators of a fork, which has copied their state from its template."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _seeded: set[int] = set()
 
 
 @contextmanager
-def noting_seeds() -> Iterator[None]:
-    """Remember the generators that get a seed meanwhile: they are meant to repeat themselves."""
+def recording_seeds() -> Iterator[None]:
+    """Record the generators that are given a seed in the block: they are meant to be repeatable."""
     seed = random.Random.seed
 
-    def noting(self: random.Random, *args: Any, **kwargs: Any) -> None:
+    def record(self: random.Random, *args: Any, **kwargs: Any) -> None:
         given = args[0] if args else kwargs.get("a")
         (_seeded.discard if given is None else _seeded.add)(id(self))
         seed(self, *args, **kwargs)
 
     patched = cast("Any", random.Random)
-    patched.seed = noting
+    patched.seed = record
     try:
         yield
     finally:
@@ -33,18 +33,18 @@ def noting_seeds() -> Iterator[None]:
 
 
 def generators() -> tuple[random.Random, ...]:
-    """Return the generators of this process that were made without a seed."""
-    # Not by `isinstance`, which asks proxies of other libraries for their class; they then import
-    # it.
-    made = (each for each in gc.get_objects() if issubclass(type(each), random.Random))
-    return tuple(each for each in made if id(each) not in _seeded)
+    """Return the generators of this process that were created without a seed."""
+    # `isinstance` would ask the lazy proxies of other libraries for their class, which they then
+    # import.
+    existing = (each for each in gc.get_objects() if issubclass(type(each), random.Random))
+    return tuple(each for each in existing if id(each) not in _seeded)
 
 
-def reseed(made: tuple[random.Random, ...]) -> None:
-    """Seed the generators `made` again, and the default ones of `random`, NumPy and PyTorch."""
+def reseed(unseeded: tuple[random.Random, ...]) -> None:
+    """Seed the generators `unseeded` anew, and the default ones of `random`, NumPy and PyTorch."""
     random.seed()
-    for each in made:
-        each.seed()
+    for generator in unseeded:
+        generator.seed()
     for name in ("numpy.random", "torch"):
         if module := sys.modules.get(name):
             module.seed()

@@ -1,7 +1,7 @@
-"""The template: a process with Prefect imported and nothing running, forked for each run.
+"""The template: a process that has imported Prefect, runs nothing, and is forked for each run.
 
 It never has a second thread, an API client, an API logger or an event loop: a fork copies only one
-thread, and locks that the others held stay locked in the child for ever.
+thread, and locks that other threads held would stay locked in the child for ever.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from prefect_prefork.forked import preload, randomness
 if TYPE_CHECKING:
     from prefect_prefork.forked import child
 
-# Prefect imports these only when a run needs them, which nearly every run does.
+# Prefect imports these only when a run needs them, but nearly every run does.
 ENGINE = (
     *("prefect.engine", "prefect.flow_engine", "prefect.task_engine", "prefect.task_runners"),
     *("prefect._internal.metrics", "prefect._internal.observers", "prefect.deployments.steps.core"),
@@ -32,7 +32,7 @@ ENGINE = (
 
 def main() -> None:
     """Serve the worker on the other end of the socket whose number is the last argument."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's business
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker handles Ctrl-C
     channel = socket.socket(fileno=int(sys.argv[-1]))
     worker = os.getppid()
     try:
@@ -40,29 +40,29 @@ def main() -> None:
     except (framing.ProtocolError, messages.UnknownMessageError) as error:
         framing.send(channel, messages.Refused(reason=str(error)).encode())
         return
-    with randomness.noting_seeds():
+    with randomness.recording_seeds():
         for name in ENGINE:
             importlib.import_module(name)
-        # These import Prefect: not before the order has come.
+        # These import Prefect, which has to wait until the order is read.
         from prefect_prefork import upstream  # noqa: PLC0415
-        from prefect_prefork.forked import child, cleaning  # noqa: PLC0415
+        from prefect_prefork.forked import child, sanitization  # noqa: PLC0415
 
         upstream.share_certificates()
-        cleaning.clean_what_is_sent()
+        sanitization.sanitize_outgoing()
         upstream.retry_first_connections()
         preload.complete_models()
         kept, left_out = preload.keep_warm(order.preload)
     before = child.Before.now()
-    sys.stdout.flush()  # else each run prints once more what a module has said
+    sys.stdout.flush()  # otherwise each run would repeat what a module has printed
     gc.collect()
-    gc.freeze()  # else the first collection in each child copies all of it
+    gc.freeze()  # otherwise the first collection in each child would copy all of the heap
     ready = messages.Ready(kept=kept, left_out=left_out, threads=linux.threads())
     framing.send(channel, ready.encode())
     while True:
         try:
             content, files = framing.receive(channel)
         except EOFError:
-            return  # the worker has ended, or has another template
+            return  # the worker has ended, or has replaced this template
         _spawn(channel, worker, before, messages.Request.decode(content), files)
         for file in files:
             os.close(file)
@@ -75,22 +75,23 @@ def _spawn(
     request: messages.Request,
     files: list[int],
 ) -> None:
-    """Fork twice: the child of a child that ends becomes the worker's own, which waits for it.
+    """Fork twice, so that the run becomes a child of the worker when the first child exits.
 
-    The answer goes to the last of `files`, a socket that belongs to this request alone.
+    The worker is a subreaper, and waits for the run. The answer goes to the last of `files`, a
+    socket for this request alone.
     """
-    from prefect_prefork.forked import child as forked  # noqa: PLC0415 - it is loaded, with Prefect
+    from prefect_prefork.forked import child as forked  # noqa: PLC0415 - already loaded, with Prefect
 
     *rest, last = files
     with socket.socket(fileno=os.dup(last)) as answer:
-        if (threads := linux.threads()) != 1:  # a module may start one long after its import
+        if (threads := linux.threads()) != 1:  # a module may start one long after it was imported
             refused = messages.Refused(reason=f"it has {threads} threads by now")
             framing.send(answer, refused.encode())
             return
-        between = _fork(answer)
-        if between:
-            os.waitpid(between, 0)
-        if between != 0:
+        intermediate = _fork(answer)
+        if intermediate:
+            os.waitpid(intermediate, 0)
+        if intermediate != 0:
             return
         run = _fork(answer)
         if run != 0:
@@ -101,7 +102,7 @@ def _spawn(
 
 
 def _fork(answer: socket.socket) -> int | None:
-    """Fork as `os.fork` does; if the kernel refuses, tell the worker and return None."""
+    """Fork like `os.fork`; if the kernel refuses, tell the worker and return None."""
     try:
         return os.fork()
     except OSError as error:

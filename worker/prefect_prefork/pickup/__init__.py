@@ -1,1 +1,1 @@
-"""Learns which runs there are to do, and takes them for this worker."""
+"""Learns which runs are waiting, and takes them for this worker."""

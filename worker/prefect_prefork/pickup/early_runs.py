@@ -1,4 +1,4 @@
-"""Runs that are known before their time: each is submitted shortly before it."""
+"""Holds runs that are known before their scheduled time, and submits them shortly before it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 # A scheduled run is forked this long before its time, and begins at its time.
 AHEAD_SECONDS = 0.5
-# A run whose time is no later than this after it was created is to begin at once.
+# A run that is scheduled no later than this after its creation is to begin at once.
 AT_ONCE = timedelta(seconds=1)
 
 
 def seconds_until_due(flow_run: FlowRun) -> float:
-    """Return how long `flow_run` has to wait for its time; negative when that has passed.
+    """Return how long `flow_run` has to wait for its scheduled time; negative if that has passed.
 
     It is 0 for a run that is to begin at once, whatever the clock of this machine says.
     """
@@ -32,7 +32,7 @@ def seconds_until_due(flow_run: FlowRun) -> float:
 
 
 class EarlyRuns:
-    """Holds the runs that a poll has found before their time."""
+    """Holds the runs that a poll has returned before their scheduled time."""
 
     def __init__(self, submit: Callable[[WorkerFlowRunResponse], Awaitable[object]]) -> None:
         """Hold nothing yet. `submit` is awaited for each run shortly before it is due."""
@@ -45,14 +45,14 @@ class EarlyRuns:
         return self._held.keys()
 
     def due(
-        self, found: list[WorkerFlowRunResponse], *, at_once: bool
+        self, polled: list[WorkerFlowRunResponse], *, at_once: bool
     ) -> list[WorkerFlowRunResponse]:
-        """Return the runs in `found` that are due, or all of them if `at_once`; hold the others.
+        """Return the runs in `polled` that are due, or all of them if `at_once`; hold the others.
 
-        A run that is held but no longer in `found` was cancelled or moved, and is dropped.
+        A run that is held but not in `polled` was cancelled or rescheduled, and is dropped.
         """
         due = []
-        for entry in found:
+        for entry in polled:
             wait = seconds_until_due(entry.flow_run) - AHEAD_SECONDS
             if wait <= 0 or at_once:
                 self._forget(entry.flow_run.id)
@@ -60,7 +60,7 @@ class EarlyRuns:
             elif entry.flow_run.id not in self._held:
                 task = asyncio.create_task(self._later(entry, wait))
                 self._held[entry.flow_run.id] = task
-        for gone in self._held.keys() - {entry.flow_run.id for entry in found}:
+        for gone in self._held.keys() - {entry.flow_run.id for entry in polled}:
             self._forget(gone)
         return due
 

@@ -1,4 +1,4 @@
-"""Polls as soon as the server's events say that a run is scheduled."""
+"""Polls as soon as an event of the server announces a scheduled run."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 PREFIX = "prefect.flow-run."
-# The event is sent before the run is committed, so the first poll may not see it. Further polls
-# follow after these delays, in seconds.
+# The event is sent before the transaction of the run is committed, so the first poll may not return
+# the run. Further polls follow after these delays, in seconds.
 DELAYS = (0.03, 0.06, 0.1, 0.2, 0.4, 0.8)
-# The shortest time between two such polls: a burst of runs shares them.
+# The shortest time between two such polls, so that a burst of runs shares one.
 GAP_SECONDS = 0.1
-# A run that no poll returns waits for a free slot in its work pool or queue, or is for another
-# worker. For this long, the end of another run is a reason to poll again; later the regular poll
-# finds it.
+# A run that no poll returns is waiting for a free slot in its work pool or queue, or has gone to
+# another worker. For this long, the end of another run is a reason to poll again; after that, the
+# regular poll returns it.
 WAIT_SECONDS = 60
 RECONNECT_SECONDS = 5
 
 
 class EventPolling:
-    """Polls when a run of the work pool is scheduled, and when a slot for a waiting run is free."""
+    """Polls when a run of the work pool is scheduled, and when a slot becomes free for one."""
 
     def __init__(
         self,
@@ -41,16 +41,18 @@ class EventPolling:
         """Prepare; `run` begins to listen.
 
         Args:
-            poll: asks for runs and submits them; returns the ids of all runs that the worker has.
-            full: returns whether the worker's own runs take all slots of its work pool.
-            logger: is told when the events cannot be received.
+            poll: polls for runs and submits them; returns the ids of all runs of the worker.
+            full: returns whether the runs of the worker take all slots of its work pool.
+            logger: gets a warning when the events cannot be received.
         """
         self._poll = poll
         self._full = full
         self._logger = logger
-        self._wanted: dict[str, int] = {}  # by id of the run: how many polls have not returned it
-        self._waiting: dict[str, float] = {}  # by id of the run: until when
-        self._due: float | None = None  # when to poll
+        self._wanted: dict[
+            str, int
+        ] = {}  # id of a run -> number of polls that have not returned it
+        self._waiting: dict[str, float] = {}  # id of a run -> until when it may wait for a slot
+        self._due: float | None = None  # when to poll next
         self._polled = 0.0
         self._was_full = False
         self._woken = asyncio.Event()
@@ -62,16 +64,16 @@ class EventPolling:
             tasks.create_task(self._serve())
 
     def polled(self) -> None:
-        """Note that the worker has polled and has submitted what came, whatever the reason was."""
+        """Call this after every poll of the worker, whatever the reason for it was."""
         self._polled = time.monotonic()
         self._was_full = self._full()
 
     def ended(self, *, wanted: bool) -> None:
-        """Note that a run has ended, so that its slot is free; `wanted`: it is to run again."""
+        """Call this when a run has ended and its slot is free; `wanted` if it is to run again."""
         if wanted or self._was_full or self._waiting:
-            self._news()
+            self._poll_soon()
 
-    def _news(self) -> None:
+    def _poll_soon(self) -> None:
         self._poll_at(max(time.monotonic(), self._polled + GAP_SECONDS))
 
     def _poll_at(self, due: float) -> None:
@@ -92,8 +94,8 @@ class EventPolling:
                     lost = False
                     async for event in events:
                         self._wanted[event.resource.id.removeprefix(PREFIX)] = 0
-                        self._news()
-            except Exception as error:  # noqa: BLE001 - whatever it is, polling goes on
+                        self._poll_soon()
+            except Exception as error:  # noqa: BLE001 - after any error, polling goes on
                 if not lost:
                     self._logger.warning(
                         "The server's events cannot be received (%s): polling finds new runs.",
@@ -114,35 +116,35 @@ class EventPolling:
                     self._woken.clear()
                     continue
                 self._due = None
-                await self._look()
+                await self._poll_for_wanted()
 
-    async def _look(self) -> None:
+    async def _poll_for_wanted(self) -> None:
         now = time.monotonic()
-        self._waiting = {each: until for each, until in self._waiting.items() if until > now}
+        self._waiting = {run_id: until for run_id, until in self._waiting.items() if until > now}
         if self._full():
             self._was_full = True
             self._wait_for_a_slot(list(self._wanted))
             return
-        asked = list(self._wanted)
+        wanted = list(self._wanted)
         try:
-            found = {str(each) for each in await self._poll()}
-        except Exception as error:  # noqa: BLE001 - the regular poll reports it, and goes on
+            taken = {str(run_id) for run_id in await self._poll()}
+        except Exception as error:  # noqa: BLE001 - the regular poll reports it
             self._logger.debug("A poll for a new run failed: %s", error)
-            found = set()
-        for each in found:
-            self._wanted.pop(each, None)
-            self._waiting.pop(each, None)
-        for each in asked:
-            if each in found:
+            taken = set()
+        for run_id in taken:
+            self._wanted.pop(run_id, None)
+            self._waiting.pop(run_id, None)
+        for run_id in wanted:
+            if run_id in taken:
                 continue
-            tries = self._wanted[each]
+            tries = self._wanted[run_id]
             if self._was_full or tries == len(DELAYS):
-                self._wait_for_a_slot([each])
+                self._wait_for_a_slot([run_id])
             else:
-                self._wanted[each] = tries + 1
+                self._wanted[run_id] = tries + 1
                 self._poll_at(time.monotonic() + DELAYS[tries])
 
     def _wait_for_a_slot(self, ids: Collection[str]) -> None:
-        for each in ids:
-            del self._wanted[each]
-            self._waiting[each] = time.monotonic() + WAIT_SECONDS
+        for run_id in ids:
+            del self._wanted[run_id]
+            self._waiting[run_id] = time.monotonic() + WAIT_SECONDS

@@ -1,1 +1,1 @@
-"""Sees to it that no run is left without an end, whoever dies meanwhile."""
+"""Ensures that every run gets a final state, whichever process dies meanwhile."""

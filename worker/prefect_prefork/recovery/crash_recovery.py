@@ -1,4 +1,4 @@
-"""Cleans up after a worker that was killed: ends its processes, reports its runs."""
+"""Cleans up after a worker that was killed: ends its processes and reports its runs."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ async def settle(
     reporter: Reporter,
     logger: logging.Logger | logging.LoggerAdapter[Any],
 ) -> None:
-    """End and report what killed workers of the same name have left, all at once.
+    """End and report, concurrently, the runs that killed workers of the same name have left.
 
-    This goes on until the server has accepted everything or the worker stops. Whatever is left then
-    is for the next start.
+    This goes on until the server has accepted everything or the worker stops. What is left then is
+    handled at the next start.
     """
     entries = journal.take_over()
     results = await asyncio.gather(
@@ -63,15 +63,15 @@ async def _settle(entry: Entry, client: PrefectClient, reporter: Reporter) -> No
 
 
 def is_left(flow_run: FlowRun, entry: Entry, worker_name: str) -> bool:
-    """Whether the run is still in the state that its lost process was in.
+    """Return whether the run is still in a state in which it needs its lost process.
 
-    That is not so if it has ended, was rescheduled, or is another worker's by now.
+    It is not if it has ended, was rescheduled, or belongs to another worker by now.
     """
     state = flow_run.state
     if state is None or not _is_its_process(flow_run, entry, worker_name):
         return False
     if entry.is_readable and not entry.pid:
-        return False  # it had no process; if it goes on, it does so in another worker
+        return False  # it had no process; if it runs, then in another worker
     in_process = state.is_paused() and state.name != "Suspended"  # a pause waits in the process
     retries = state.is_scheduled() and state.name == "AwaitingRetry"  # and so does a retry
     return (
@@ -80,11 +80,11 @@ def is_left(flow_run: FlowRun, entry: Entry, worker_name: str) -> bool:
 
 
 def _is_its_process(flow_run: FlowRun, entry: Entry, worker_name: str) -> bool:
-    """Whether the process that the server names is that of the entry, which has ended."""
+    """Return whether the server names the process of the entry, which has ended."""
     pid = flow_run.infrastructure_pid
     if pid is None or entry.is_readable:
         return pid in {None, str(entry.pid), entry.before}
-    # The entry is empty, as after a power cut. The process was that of a worker of this name, and
+    # The entry is empty, as after a power cut. Its process belonged to a worker of this name, and
     # is gone, since forks end with their worker.
     ours = flow_run.labels.get(WORKER_NAME, worker_name) == worker_name
     return ours and pid.isdecimal() and linux.started(int(pid)) is None

@@ -1,8 +1,8 @@
-"""Records on disk which runs a worker has taken, for its next start after it was killed.
+"""Records on disk which runs a worker has taken, for the next start after it was killed.
 
 Each worker process has a folder, which it locks while it lives. A folder that is not locked belongs
 to a dead worker, and the first worker that finds it takes it over. It holds a file for each run,
-which names the run's process, and a second one while the end of the run is reported: see `ends`.
+which names the process of the run, and a second file while its end is reported: see `state_report`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from uuid import UUID, uuid4
 
 from prefect_prefork import END
 from prefect_prefork.common import linux
-from prefect_prefork.recovery.ends import End
+from prefect_prefork.recovery.state_report import StateReport
 
 if TYPE_CHECKING:
     import logging
@@ -39,22 +39,22 @@ class Entry:
 
     path: Path
     flow_run_id: UUID
-    pid: int = 0  # none yet
+    pid: int = 0  # 0 until the run has a process
     started: str | None = None
     pid_namespace: str = ""
-    before: str | None = None  # the process that the API named when the run was taken
+    before: str | None = None  # the process that the server named when the run was taken
 
     @property
     def is_readable(self) -> bool:
-        """Whether the file has content, which a power cut may have cost it."""
+        """Whether the file has content, which it may have lost in a power cut."""
         return bool(self.pid_namespace)
 
     @property
-    def end(self) -> End | None:
+    def end(self) -> StateReport | None:
         """The final state that is to be reported; None if nobody has written one."""
-        return End.read(self.path.with_suffix(END))
+        return StateReport.read(self.path.with_suffix(END))
 
-    def write_end(self, end: End) -> None:
+    def write_end(self, end: StateReport) -> None:
         """Keep the final state that is to be reported.
 
         Raises:
@@ -63,16 +63,16 @@ class Entry:
         end.write(self.path.with_suffix(END))
 
     async def stop(self) -> None:
-        """End the process and its group, if it is still there: by SIGTERM, then by SIGKILL."""
+        """End the process and its group if it is still alive: by SIGTERM, then by SIGKILL."""
         if self.pid_namespace != _pid_namespace():
-            return  # it was in a container that is gone, with all its processes
+            return  # its container is gone, with all processes
         if not self._alive():
             return
         self._signal(signal.SIGTERM)
         deadline = time.monotonic() + GRACE_SECONDS
         while self._alive() and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
-        self._signal(signal.SIGKILL)  # the number is not reused while the group has a process
+        self._signal(signal.SIGKILL)  # the id is not reused while the group has a process
 
     def forget(self) -> None:
         """Remove the files of the run."""
@@ -89,7 +89,7 @@ class Entry:
 
 
 class Journal:
-    """The folder of one worker process, in `parent`, which all workers of a name share."""
+    """The folder of one worker process in `parent`, which all workers of the same name share."""
 
     def __init__(self, parent: Path, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
         """Make the folder and lock it.
@@ -102,7 +102,7 @@ class Journal:
         self._before: dict[UUID, str | None] = {}
         self._taken_over: list[tuple[Path, int]] = []
         self._lock: int | None = None
-        # Another worker may remove the folder as a dead one's until it is locked.
+        # Until the folder is locked, another worker may remove it, as that of a dead one.
         while self._lock is None:
             self._folder = parent / str(uuid4())
             self._folder.mkdir(parents=True, mode=0o700)
@@ -113,7 +113,7 @@ class Journal:
 
         Args:
             flow_run_id: the run.
-            before: the process that the API names by then, which is that of an earlier attempt.
+            before: the process that the server names at this time, that of an earlier attempt.
 
         Raises:
             OSError: the disk is full or gone, and the run must not be taken.
@@ -137,16 +137,16 @@ class Journal:
         return _read(self._folder / str(flow_run_id))
 
     def end_path(self, flow_run_id: UUID) -> Path:
-        """Return the file into which a run has to write its final state."""
+        """Return the path of the file to which a run has to write its final state."""
         return self._folder / f"{flow_run_id}{END}"
 
     def remove(self, flow_run_id: UUID) -> None:
-        """Forget a run that has ended and is reported, or that is not to begin."""
+        """Remove the record of a run that has ended and is reported, or that is not to begin."""
         self._before.pop(flow_run_id, None)
         Entry(self._folder / str(flow_run_id), flow_run_id).forget()
 
     def take_over(self) -> list[Entry]:
-        """Return what dead workers have left; what nobody forgets before `close` is found again."""
+        """Return the entries of dead workers; those not forgotten before `close` stay there."""
         entries: list[Entry] = []
         for folder in self._parent.iterdir():
             if folder == self._folder:
@@ -179,7 +179,7 @@ class Journal:
 
 
 def _hold(folder: Path, *, ours: bool) -> int | None:
-    """Lock a folder; `ours`: make the lock first. None if another has it, or has removed it."""
+    """Lock a folder, whose lock is created if it is `ours`; None if another holds or removed it."""
     try:
         lock = os.open(folder / LOCK, os.O_RDWR | (os.O_CREAT if ours else 0), 0o600)
     except (FileNotFoundError, NotADirectoryError):
@@ -208,7 +208,7 @@ def _give_up(folder: Path, lock: int | None) -> None:
 
 
 def _is_entry(path: Path) -> bool:
-    """Whether the file is an entry, which is named for a run. Leave all others alone."""
+    """Return whether the file is an entry, whose name is the id of a run; ignore all others."""
     try:
         UUID(path.name)
     except ValueError:

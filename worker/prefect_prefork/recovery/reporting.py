@@ -1,4 +1,4 @@
-"""Reports the ends of runs, again and again until the server has accepted them."""
+"""Reports the ends of runs, and retries until the server has accepted them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from prefect.states import Crashed, Scheduled
 from prefect.types._datetime import now
 from prefect.utilities.engine import propose_state
 
-from prefect_prefork.recovery.ends import NOT_BEGUN, End, passes
-from prefect_prefork.runs.templates import TemplateError
+from prefect_prefork.recovery.state_report import NOT_BEGUN, StateReport, is_transient
+from prefect_prefork.runs.template_process import TemplateError
 from prefect_prefork.upstream import StateProposer
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.5, 15  # between one try and the next
-LONGEST_SECONDS = 24 * 60 * 60  # then the run is left to whoever looks after lost runs
-# A run that is given back waits before it may be taken again, longer each time.
+FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.5, 15  # between two attempts
+LONGEST_SECONDS = 24 * 60 * 60  # after that, other means have to handle a lost run
+# A run that is given back is scheduled after this delay, which doubles each time.
 RETURN_SECONDS, MAX_RETURN_SECONDS = 2, 60
 
 
 class StoppedError(Exception):
-    """The worker stops. What is not reported yet stays in the journal for the next start."""
+    """The worker stops; what is not reported yet stays in the journal for the next start."""
 
 
 class Reporter:
@@ -53,7 +53,6 @@ class Reporter:
         worker_name: str,
         logger: logging.Logger | logging.LoggerAdapter[Any],
     ) -> None:
-        """Report by `client`."""
         self._client = client
         self._logger = logger
         self._returns: Counter[UUID] = Counter()
@@ -62,26 +61,26 @@ class Reporter:
         self.taken_message = f"Taken by the worker {worker_name}."
 
     def stop(self) -> None:
-        """Stop waiting for the server: all who do so get a `StoppedError`."""
+        """Stop waiting for the server: all callers that wait for it get a `StoppedError`."""
         self._stopped.set()
 
     async def insist(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
-        """Return what `ask` returns; call it again for as long as the server is away.
+        """Return what `ask` returns; retry as long as the server is away.
 
         Raises:
             StoppedError: the worker stops.
             Exception: the server has answered with a permanent error, or a day has passed.
         """
-        wait, began, said = float(FIRST_RETRY_SECONDS), time.monotonic(), False
+        wait, began, logged = float(FIRST_RETRY_SECONDS), time.monotonic(), False
         while True:
             try:
                 return await ask()
             except Exception as error:
-                if not passes(error) or time.monotonic() - began > LONGEST_SECONDS:
+                if not is_transient(error) or time.monotonic() - began > LONGEST_SECONDS:
                     raise
-                if not said:
+                if not logged:
                     self._logger.warning("%s: the server is away (%r), trying again.", what, error)
-                said = True
+                logged = True
             try:
                 async with asyncio.timeout(wait):
                     await self._stopped.wait()
@@ -90,10 +89,10 @@ class Reporter:
             else:
                 raise StoppedError(what)
 
-    async def end(self, entry: Entry, end: End) -> State[Any] | None:
-        """Report `end` unless the server knows already that the run has ended.
+    async def end(self, entry: Entry, end: StateReport) -> State[Any] | None:
+        """Report `end`, unless the server already knows that the run has ended.
 
-        Return the state that the run is in then; None if it was deleted.
+        Return the resulting state of the run; None if it was deleted.
         """
         flow_run_id = entry.flow_run_id
         self._keep(entry, end)
@@ -101,7 +100,7 @@ class Reporter:
         try:
             flow_run = await self.insist(what, lambda: self._client.read_flow_run(flow_run_id))
             state = flow_run.state
-            # Crashed may be wrong: during the outage, the server may have missed heartbeats.
+            # Crashed may be wrong, since the server may have missed heartbeats during the outage.
             if state and state.is_final() and not (state.is_crashed() and end.type != "CRASHED"):
                 return state
             return await self.insist(what, lambda: self._set(flow_run_id, end))
@@ -109,10 +108,10 @@ class Reporter:
             return None
 
     async def crashed(self, entry: Entry, message: str) -> State[Any] | None:
-        """Report a run as Crashed; return the state that it is in then, None if it was deleted.
+        """Report a run as Crashed; return its resulting state, None if it was deleted.
 
         Raises:
-            Abort: the server rejects it, because the run has ended in another way.
+            Abort: the server rejects the state, because the run has ended in another way.
         """
         crashed: State[Any] = Crashed(message=message)
         what = f"Reporting flow run '{entry.flow_run_id}' as Crashed"
@@ -121,16 +120,16 @@ class Reporter:
         except ObjectNotFound:
             return None
         except Exception as error:
-            if not passes(error):
+            if not is_transient(error):
                 raise
             self._logger.warning("%s: the server is away (%r), trying again.", what, error)
-        return await self.end(entry, End.of(entry.flow_run_id, crashed))
+        return await self.end(entry, StateReport.of(entry.flow_run_id, crashed))
 
     async def give_back(self, entry: Entry, reason: Return) -> bool:
         """Reschedule a run that was taken and has not begun.
 
-        A run that was given back too often becomes Crashed. Return False if nothing was done,
-        because the run has begun, or is no longer this worker's.
+        A run that was given back too often is reported as Crashed. Return False if nothing was
+        done, because the run has begun, or no longer belongs to this worker.
         """
         flow_run_id = entry.flow_run_id
         what = f"Giving flow run '{flow_run_id}' back"
@@ -148,22 +147,22 @@ class Reporter:
                 scheduled_time=now("UTC") + timedelta(seconds=wait),
                 message=f"{reason.why} The run has not begun, and is tried again.",
             )
-            end = End.of(flow_run_id, scheduled)
+            end = StateReport.of(flow_run_id, scheduled)
             await self.insist(what, lambda: self._set(flow_run_id, end))
-        except (ObjectNotFound, Abort):  # the run was deleted, or is another worker's by now
+        except (ObjectNotFound, Abort):  # the run was deleted, or belongs to another worker by now
             pass
         return True
 
     def is_taken(self, flow_run: FlowRun) -> bool:
-        """Whether a run is Pending because a worker of this name has taken it."""
+        """Return whether a run is Pending because a worker of this name has taken it."""
         state = flow_run.state
         return bool(state and state.is_pending() and state.message == self.taken_message)
 
     def begun(self, flow_run_id: UUID) -> None:
-        """Forget how often a run was given back."""
+        """Reset the count of how often the run was given back, since it has begun."""
         self._returns.pop(flow_run_id, None)
 
-    def _keep(self, entry: Entry, end: End) -> None:
+    def _keep(self, entry: Entry, end: StateReport) -> None:
         if entry.end is not None:
             return
         try:
@@ -171,8 +170,8 @@ class Reporter:
         except OSError as error:
             self._logger.warning("The end of a run could not be written down: %s", error)
 
-    async def _set(self, flow_run_id: UUID, end: End) -> State[Any]:
-        """Set a state as Prefect's client does, with the same transition id at each try."""
+    async def _set(self, flow_run_id: UUID, end: StateReport) -> State[Any]:
+        """Set a state like Prefect's client, but with the same transition id at each attempt."""
         body = {"state": end.state, "force": end.force}
         while True:
             response = await self._client.request(
@@ -189,32 +188,39 @@ class Reporter:
 
 @dataclass(frozen=True)
 class Return:
-    """Why a run that was taken is given back, and how often at most."""
+    """The reason for which a run is given back, and how often it may be."""
 
     why: str
     most: int = 10
 
 
 SERVER_AWAY = Return("The server could not be reached when the run was to begin.")
-# Shortages that end when other processes release something; and errors of a disk, which may pass.
-SHORT_OF = frozenset(
+# Shortages that end when other processes release something, and errors of a disk, which may end.
+SHORTAGES = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.EIO}
 )
 
 
 def why_not_started(error: BaseException) -> Return | None:
-    """Return why to give back a run that could not be started; None if a retry would fail, too."""
-    if passes(error):
+    """Return why to give back a run that could not be started; None if a retry would fail too."""
+    if is_transient(error):
         return SERVER_AWAY
-    if isinstance(error, OSError) and error.errno in SHORT_OF:
+    if isinstance(error, OSError) and error.errno in SHORTAGES:
         return Return(f"No process could be started for the run: {error}.")
     if isinstance(error, TemplateError):
         return Return(f"No process could be started for the run: {error}.", most=3)
     return None
 
 
+def only_cause(error: Exception) -> Exception:
+    """Return the error that task groups have wrapped, if there is only one."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
 class Proposer(StateProposer):
-    """Replaces Prefect's proposer, which tries to report a state only once."""
+    """Replaces Prefect's proposer, which tries only once to report a state."""
 
     def __init__(self, client: PrefectClient, reporter: Reporter, journal: Journal) -> None:
         super().__init__(client=client)
@@ -223,15 +229,15 @@ class Proposer(StateProposer):
         self._attempts: dict[UUID, Attempt] = {}
 
     def watch(self, attempt: Attempt) -> None:
-        """Consider `attempt` when its run is reported."""
+        """Take `attempt` into account when its run is reported."""
         self._attempts[attempt.flow_run_id] = attempt
 
     def forget(self, flow_run_id: UUID) -> None:
-        """Stop considering the attempt at this run."""
+        """Drop the attempt of this run."""
         self._attempts.pop(flow_run_id, None)
 
     async def propose_crashed(self, flow_run: FlowRun, message: str) -> State[Any] | None:
-        """Report how the process has ended: what it has written down, otherwise that it crashed."""
+        """Report the final state that the process has written, or else that it has crashed."""
         entry = self._journal.entry(flow_run.id)
         attempt = self._attempts.get(flow_run.id)
         try:
@@ -240,8 +246,8 @@ class Proposer(StateProposer):
             reason = attempt.why_not_begun() if attempt else None
             if reason and await self._reporter.give_back(entry, reason):
                 return None
-            said = attempt.problem if attempt else None
-            return await self._reporter.crashed(entry, said or message)
+            problem = attempt.problem if attempt else None
+            return await self._reporter.crashed(entry, problem or message)
         except Abort as abort:
             self._logger.debug("Flow run '%s' has ended in another way: %s", flow_run.id, abort)
             return None
@@ -256,16 +262,16 @@ class Proposer(StateProposer):
 
 
 class Attempt:
-    """What is known of one process of a run."""
+    """What is known about one process of a run."""
 
     def __init__(self, flow_run_id: UUID) -> None:
         self.flow_run_id = flow_run_id
         self.handle: ProcessHandle | None = None
         self.error: Exception | None = None
-        self.problem: str | None = None  # why it ended, in its own words
+        self.problem: str | None = None  # the reason for its end that the process itself gave
 
     def why_not_begun(self) -> Return | None:
-        """Return why its flow has probably not begun, if a retry may succeed."""
+        """Return why the flow has probably not begun, if a retry may succeed; otherwise None."""
         if self.handle is None:
             return why_not_started(self.error) if self.error else None
         code = self.handle.returncode

@@ -1,1 +1,1 @@
-"""Takes each run from its start to its end. Runs in the worker."""
+"""Takes each run from its start to its end, in the worker."""

@@ -1,4 +1,4 @@
-"""Cancels runs: at most one cancellation at a time for each, in bounded time at a shutdown."""
+"""Cancels runs: each run at most once at a time, and in bounded time during a shutdown."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
     from prefect_prefork.upstream import FlowRunExecutorContext
 
-# Seconds between one try and the next; the last is repeated for as long as the process lives.
-TRIES = (1, 5, 15, 30)
-LOOK_SECONDS = 0.2
+# Seconds between two attempts; the last is repeated for as long as the process lives.
+RETRY_SECONDS = (1, 5, 15, 30)
+CHECK_SECONDS = 0.2
 
 
 class Cancellations:
     """Replaces the way in which Prefect's executor context cancels runs.
 
     Prefect cancels in a task group of the context, where a failure ends all other cancellations and
-    every process. That is right for Prefect's contexts, which have a single run each.
+    all processes. That only suits Prefect's own contexts, which have a single run each.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class Cancellations:
         )
 
     async def cancel_by_id(self, flow_run_id: UUID) -> None:
-        """Cancel a run because a user has asked for it; try again while its process lives."""
-        for wait in chain(TRIES, repeat(TRIES[-1])):
+        """Cancel a run at the request of a user; retry while its process lives."""
+        for wait in chain(RETRY_SECONDS, repeat(RETRY_SECONDS[-1])):
             try:
                 await self.cancel(await self._client.read_flow_run(flow_run_id))
             except ObjectNotFound:  # it was deleted
@@ -63,7 +63,7 @@ class Cancellations:
             await asyncio.sleep(wait)
 
     async def cancel(self, flow_run: FlowRun, state_msg: str | None = None) -> None:
-        """End the process, run the hooks, report the run; or wait for one who does so already."""
+        """End the process, run its hooks, report the run; or wait if that is already going on."""
         if flow_run.id in self._going:
             await self.over(flow_run.id)
             return
@@ -75,12 +75,12 @@ class Cancellations:
             over.set()
 
     async def over(self, flow_run_id: UUID) -> None:
-        """Wait until no cancellation of the run is going on."""
+        """Wait until no cancellation of the run is in progress."""
         if going := self._going.get(flow_run_id):
             await going.wait()
 
     def hurry(self, seconds: float) -> None:
-        """Kill what has not ended within `seconds` from now, whatever its own grace period is."""
+        """Kill processes that have not ended in `seconds` from now, despite their grace period."""
         self._latest = min(self._latest, asyncio.get_running_loop().time() + seconds)
 
     async def kill(
@@ -90,7 +90,7 @@ class Cancellations:
         *,
         force: bool = False,
     ) -> None:
-        """Ask the process of a run to end; kill it if it has not ended in time."""
+        """Ask the process of a run to end; kill it if it does not end in time."""
         handle = self._processes.get(flow_run_id)
         if handle is None or handle.pid is None:
             return
@@ -102,7 +102,7 @@ class Cancellations:
                 while handle.is_alive():
                     if loop.time() >= min(end, self._latest):
                         break
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await asyncio.sleep(CHECK_SECONDS)
                 else:
                     return
             handle.hard_kill()

@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import anyio
 import anyio.abc
@@ -14,9 +14,9 @@ from prefect.workers.process import ProcessWorkerResult
 
 from prefect_prefork.common import prefect_settings
 from prefect_prefork.recovery.reporting import Attempt
-from prefect_prefork.runs.process import handle
+from prefect_prefork.runs.process import OnStarted, handle
 from prefect_prefork.runs.starters import Fallback, ForkStarter
-from prefect_prefork.runs.templates import TemplateError
+from prefect_prefork.runs.template_process import TemplateError
 from prefect_prefork.upstream import ProcessHandle
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from prefect_prefork.runs.hooks import ForkedHooks
     from prefect_prefork.runs.job import Job, PreforkJobConfiguration
     from prefect_prefork.runs.shared_services import SharedServices
-    from prefect_prefork.runs.templates import Kind, Templates
+    from prefect_prefork.runs.template_process import Kind
+    from prefect_prefork.runs.templates import Templates
     from prefect_prefork.upstream import ProcessStarter
 
 API_URL = "PREFECT_API_URL"
@@ -38,7 +39,7 @@ NOT_STARTED = ProcessWorkerResult(status_code=1, identifier="")
 
 @dataclass(frozen=True)
 class Execution:
-    """Executes the runs of one worker, with what they share."""
+    """Executes the runs of one worker, with the services that they share."""
 
     shared: SharedServices
     templates: Templates
@@ -47,7 +48,7 @@ class Execution:
     reporter: Reporter
     proposer: Proposer
     result_storage: Callable[[], Awaitable[Mapping[str, str | None] | None]]
-    say_once: Callable[[str], None]
+    log_once: Callable[[str], None]
 
     async def run(
         self,
@@ -59,7 +60,7 @@ class Execution:
 
         Raises:
             FileNotFoundError: its working directory does not exist.
-            StoppedError: the worker stops before the server has accepted the run's end.
+            StoppedError: the worker stops before the server has accepted the end of the run.
         """
         directory = configuration.working_dir
         if directory and not directory.is_dir():
@@ -71,18 +72,18 @@ class Execution:
             job = configuration.job(configuration.deployment, directory)
             kind = job.kind()
             if problem := configuration.why_no_fork() or await self._why_no_template(kind):
-                self.say_once(f"Starting a run as a subprocess: {problem}.")
+                self.log_once(f"Starting a run as a subprocess: {problem}.")
                 fallback = Fallback(self.shared.context.control_channel, self.hooks)
-                made = fallback.starter(flow_run, job, configuration.own_command)
+                starting = fallback.starter(flow_run, job, configuration.own_command)
             else:
                 own = prefect_settings.environment()
-                if job.env.get(API_URL) == own.get(API_URL):  # the run asks the same server
+                if job.env.get(API_URL) == own.get(API_URL):  # the run uses the same server
                     job = replace(job, result_storage=await self.result_storage())
-                made = self._fork(flow_run, job, kind)
+                starting = self._fork(flow_run, job, kind)
             attempt = Attempt(flow_run.id)
             self.proposer.watch(attempt)
             stack.callback(self.proposer.forget, flow_run.id)
-            starter = RecordingStarter(stack.enter_context(made), self.journal, attempt)
+            starter = RecordingStarter(stack.enter_context(starting), self.journal, attempt)
             return await self._follow(flow_run, starter, task_status)
 
     async def _why_no_template(self, kind: Kind) -> str | None:
@@ -115,14 +116,18 @@ class Execution:
         starter: ProcessStarter,
         task_status: anyio.abc.TaskStatus[int] | None,
     ) -> ProcessWorkerResult:
+        def report_pid(process: ProcessHandle) -> None:
+            if task_status and process.pid:
+                task_status.started(process.pid)
+
         executor = self.shared.executor(flow_run, starter, self.hooks)
-        result = await executor.submit(task_status=_Started(task_status))
+        result = await executor.submit(task_status=OnStarted[ProcessHandle](report_pid))
         await self.shared.cancelled(flow_run.id)  # the run lasts until its hooks have ended
         entry = self.journal.entry(flow_run.id)
         if end := entry.end:  # the process could not report its final state
             await self.reporter.end(entry, end)
         if result is None or result.status_code is None:
-            return NOT_STARTED  # the executor has reported that
+            return NOT_STARTED  # the executor has reported it
         if result.status_code == 0:
             self.reporter.begun(flow_run.id)
         return ProcessWorkerResult(
@@ -130,25 +135,14 @@ class Execution:
         )
 
 
-class _Started(anyio.abc.TaskStatus["ProcessHandle"]):
-    """Passes on the pid of the process that has started."""
-
-    def __init__(self, task_status: anyio.abc.TaskStatus[int] | None) -> None:
-        self._task_status = task_status
-
-    def started(self, value: ProcessHandle | None = None) -> None:
-        if self._task_status and value and value.pid:
-            self._task_status.started(value.pid)
-
-
 class RecordingStarter:
     """Records a run's process on disk as soon as another starter has launched it.
 
-    Prefect's protocol `ProcessStarter`.
+    It has Prefect's protocol `ProcessStarter`.
     """
 
     def __init__(self, starter: ProcessStarter, journal: Journal, attempt: Attempt) -> None:
-        """Wrap `starter`, which has to give the process a session of its own."""
+        """Wrap `starter`, which has to start the process in a session of its own."""
         self._starter = starter
         self._journal = journal
         self._attempt = attempt
@@ -158,32 +152,17 @@ class RecordingStarter:
         flow_run: FlowRun,
         task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Start, report the process, and return when it has ended."""
+        """Start the process, record and report it, and return when it has ended."""
+
+        def record(process: ProcessHandle) -> None:
+            self._journal.start(self._attempt.flow_run_id, cast("int", process.pid))
+            self._attempt.handle = handle(process.raw_process)
+            task_status.started(self._attempt.handle)
+
         try:
-            await self._starter.start(
-                flow_run, _Recording(task_status, self._journal, self._attempt)
-            )
+            await self._starter.start(flow_run, OnStarted[ProcessHandle](record))
         except Exception as error:
             self._attempt.error = error
             raise
         finally:
             self._attempt.problem = getattr(self._starter, "problem", None)
-
-
-class _Recording(anyio.abc.TaskStatus[ProcessHandle]):
-    """Records the process before it reports it, as one that is ended with all of its session."""
-
-    def __init__(
-        self,
-        task_status: anyio.abc.TaskStatus[ProcessHandle],
-        journal: Journal,
-        attempt: Attempt,
-    ) -> None:
-        self._task_status = task_status
-        self._journal = journal
-        self._attempt = attempt
-
-    def started(self, value: Any = None) -> None:
-        self._journal.start(self._attempt.flow_run_id, value.pid)
-        self._attempt.handle = handle(value.raw_process)
-        self._task_status.started(self._attempt.handle)

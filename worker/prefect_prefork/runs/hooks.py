@@ -1,4 +1,4 @@
-"""Runs the hooks that are the worker's task: those of runs that were cancelled or have crashed."""
+"""Runs the hooks that are the task of the worker: those of cancelled and crashed runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prefect.logging.loggers import flow_run_logger
 
 from prefect_prefork.common import framing
 from prefect_prefork.common.messages import Problem
-from prefect_prefork.runs.listening import Listener
+from prefect_prefork.runs.listener import Listener
 from prefect_prefork.runs.process import ForkedProcess, SessionScope
 
 if TYPE_CHECKING:
@@ -24,16 +24,17 @@ if TYPE_CHECKING:
 
     from prefect_prefork.common.messages import Brought, FromRun, HookKind, Request
     from prefect_prefork.runs.job import Job
-    from prefect_prefork.runs.templates import Kind, Templates
+    from prefect_prefork.runs.template_process import Kind
+    from prefect_prefork.runs.templates import Templates
     from prefect_prefork.upstream import FlowRunHookRunner
 
 
 @dataclass
 class KnownHooks:
-    """What the process of a run has said so far about the hooks of its flow.
+    """What the process of a run has reported so far about the hooks of its flow.
 
-    As with Prefect's own workers, no hooks run if the pull steps had not ended, or if the flow
-    could not be loaded. While the flow is being loaded it may have any hooks.
+    As with Prefect's own workers, no hooks run if the pull steps have not ended, or if the flow
+    could not be loaded. Until the flow is loaded, it is assumed to have hooks of every kind.
     """
 
     brought: Brought | None = None
@@ -41,13 +42,12 @@ class KnownHooks:
 
 
 class ForkedHooks:
-    """Prefect's protocol `FlowRunHookRunner`, in a fork: the worker imports no flow.
+    """Runs hooks in a fork, since the worker imports no flow; Prefect's `FlowRunHookRunner`.
 
-    A hook may take as long as it needs, as with Prefect's own workers, until the worker stops.
+    As with Prefect's own workers, a hook may take as long as it needs, until the worker stops.
     """
 
     def __init__(self, templates: Templates) -> None:
-        """Fork from `templates`."""
         self._templates = templates
         self._jobs: dict[UUID, Job] = {}
         self._others: dict[UUID, FlowRunHookRunner] = {}
@@ -56,16 +56,16 @@ class ForkedHooks:
         self._limits: set[asyncio.Timeout] = set()
 
     def add(self, flow_run_id: UUID, job: Job) -> None:
-        """Run the hooks of a run in a process for `job`."""
+        """Run the hooks of this run in a process for `job`."""
         self._jobs[flow_run_id] = job
 
     def expect(self, flow_run_id: UUID) -> KnownHooks:
-        """Run only the hooks that the returned object names; the caller keeps it up to date."""
+        """Run only those hooks that the returned object names, which the caller updates."""
         known = self._known[flow_run_id] = KnownHooks()
         return known
 
     def hand_over(self, flow_run_id: UUID, runner: FlowRunHookRunner) -> None:
-        """Leave the hooks of a run to `runner`."""
+        """Leave the hooks of this run to `runner`."""
         self._others[flow_run_id] = runner
 
     def remove(self, flow_run_id: UUID) -> None:
@@ -95,20 +95,20 @@ class ForkedHooks:
     async def _run(self, kind: HookKind, flow_run: FlowRun, state: State) -> None:
         known = self._known.get(flow_run.id)
         if known and (known.brought is None or kind not in known.hooks):
-            return  # there are no such hooks, as far as anybody can tell
+            return  # as far as anybody can tell, there are no such hooks
         try:
-            async with self._bound():
+            async with self._time_limit():
                 if other := self._others.get(flow_run.id):
                     await getattr(other, f"run_{kind}_hooks")(flow_run, state)
                 else:
                     await self._run_in_fork(kind, flow_run, state, known)
-        except Exception:  # noqa: BLE001 - a run does not fail because of its hooks
+        except Exception:  # noqa: BLE001 - hooks must not make a run fail
             flow_run_logger(flow_run).warning(
                 "The on_%s hooks of flow run %r could not be run.", kind, flow_run.id, exc_info=True
             )
 
     @contextlib.asynccontextmanager
-    async def _bound(self) -> AsyncIterator[None]:
+    async def _time_limit(self) -> AsyncIterator[None]:
         async with asyncio.timeout_at(self._latest) as limit:
             self._limits.add(limit)
             try:
@@ -122,16 +122,16 @@ class ForkedHooks:
         brought = known.brought.model_dump() if known and known.brought else None
         with tempfile.TemporaryDirectory(suffix="prefect") as empty:
             job = self._jobs[flow_run.id]
-            if not job.working_dir.is_dir():  # it was temporary, and went with the run
+            if not job.working_dir.is_dir():  # it was temporary, and was removed with the run
                 job = replace(job, working_dir=Path(empty))
-            shared = job.kind()
+            template_kind = job.kind()
             request = replace(
-                job.request(flow_run, shared.env),
+                job.request(flow_run, template_kind.env),
                 hooks=kind,
                 state=state.model_dump(mode="json"),
                 brought=brought,
             )
-            await self._fork(shared, request, flow_run)
+            await self._fork(template_kind, request, flow_run)
 
     async def _fork(self, kind: Kind, request: Request, flow_run: FlowRun) -> None:
         ours, theirs = framing.pair()
@@ -139,11 +139,11 @@ class ForkedHooks:
             process = ForkedProcess(await self._templates.fork(kind, request, [theirs.fileno()]))
             problem: list[str] = []
 
-            def hear(said: FromRun) -> None:
-                if isinstance(said, Problem):
-                    problem.append(said.message)
+            def receive(message: FromRun) -> None:
+                if isinstance(message, Problem):
+                    problem.append(message.message)
 
-            listener = Listener(ours, hear, flow_run_logger(flow_run))
+            listener = Listener(ours, receive, flow_run_logger(flow_run))
             try:
                 code = await process.wait()
             finally:

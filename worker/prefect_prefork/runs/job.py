@@ -1,4 +1,4 @@
-"""What a work pool, a deployment and a run may set, and what a run's process is told of it."""
+"""The job variables of the worker type, and what the process of a run is told of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import Field
 
 from prefect_prefork.common import prefect_settings
 from prefect_prefork.common.messages import Request
-from prefect_prefork.runs.templates import Kind
+from prefect_prefork.runs.template_process import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,33 +22,33 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
 
 PRELOAD = "Installed packages to have imported before a run starts, besides those learnt from runs."
-# Variables that an interpreter reads when it starts, which is too early for a fork.
-OF_INTERPRETERS = ("PYTHON", "LD_", "MALLOC_", "GLIBC_")
+# An interpreter reads these variables when it starts, so a fork cannot apply them.
+INTERPRETER_PREFIXES = ("PYTHON", "LD_", "MALLOC_", "GLIBC_")
 
 
 @dataclass(frozen=True)
 class Job:
     """What the process of a run is told."""
 
-    deployment: DeploymentResponse | None  # None where only a template is wanted
+    deployment: DeploymentResponse | None  # None if only a template is wanted
     env: Mapping[str, str | None]
     working_dir: Path
-    temporary: bool  # whether the folder is removed when the run has ended
+    temporary: bool  # whether the working directory is removed when the run has ended
     preload: Sequence[str]
     stream_output: bool
-    result_storage: Mapping[str, str | None] | None = None  # where results go by default, if known
+    result_storage: Mapping[str, str | None] | None = None  # the default storage, if known
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of the run: the worker's, its settings, then the run's own."""
+        """Return the environment of the worker, with its settings and then the run's own values."""
         return sanitize_subprocess_env({**os.environ, **prefect_settings.environment(), **self.env})
 
     def kind(self) -> Kind:
-        """Return what the run has to have in common with its template."""
+        """Return the kind of template that the run needs."""
         directory = "/" if self.temporary else str(self.working_dir)
         return Kind(self.environment(), self.preload, directory)
 
     def request(self, flow_run: FlowRun, env: Mapping[str, str]) -> Request:
-        """Return the message that asks a template for the run's process."""
+        """Return the message that asks a template for the process of the run."""
         return Request(
             env=dict(env),
             cwd=os.path.realpath(self.working_dir),
@@ -60,7 +60,7 @@ class Job:
 
 
 class PreforkJobConfiguration(ProcessJobConfiguration):
-    """The settings of one run: those of its pool, its deployment and its own, put together."""
+    """The settings of one run, merged from those of its pool, its deployment and its own."""
 
     preload: list[str] = Field(default_factory=list)
 
@@ -70,25 +70,25 @@ class PreforkJobConfiguration(ProcessJobConfiguration):
 
     @property
     def own_command(self) -> str | None:
-        """The command that somebody has set, as opposed to Prefect's default."""
+        """The command that a user has set; None for Prefect's default."""
         return self.command if self._command_configured else None
 
     @property
     def deployment(self) -> Any:
-        """The deployment of the run that this was prepared for."""
+        """The deployment of the run for which this was prepared."""
         return self._related_objects["deployment"]
 
     def why_no_fork(self) -> str | None:
-        """Return what of it no fork can give; None where a fork can give all."""
+        """Return why a fork cannot provide these settings; None if it can."""
         if self._command_configured:
             return "its job has a command"
         for name, value in self.env.items():
-            if name.startswith(OF_INTERPRETERS) and os.environ.get(name) != value:
+            if name.startswith(INTERPRETER_PREFIXES) and os.environ.get(name) != value:
                 return f"its environment sets {name}, which an interpreter reads when it starts"
         return None
 
     def job(self, deployment: DeploymentResponse | None, directory: Path) -> Job:
-        """Return what a process of `deployment` in `directory` is told."""
+        """Return the job for a process of `deployment` in `directory`."""
         return Job(
             temporary=self.working_dir is None,
             deployment=deployment,
@@ -100,6 +100,6 @@ class PreforkJobConfiguration(ProcessJobConfiguration):
 
 
 class PreforkVariables(ProcessVariables):
-    """What a work pool, a deployment and a run may set."""
+    """The job variables that a work pool, a deployment and a run may set."""
 
     preload: list[str] = Field(default_factory=list, title="Preload", description=PRELOAD)

@@ -1,4 +1,4 @@
-"""The process of a run, as the worker waits for it and ends it."""
+"""The process of a run as the worker sees it: how it is reported, waited for and ended."""
 
 from __future__ import annotations
 
@@ -6,22 +6,29 @@ import asyncio
 import contextlib
 import os
 import signal
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import anyio.abc
 
 from prefect_prefork.common import linux
 from prefect_prefork.upstream import ProcessHandle
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T_contra = TypeVar("T_contra", contravariant=True)
+
 
 class ForkedProcess:
-    """A child that a template has forked for this process, which waits for it by its pidfd."""
+    """A process that a template has forked to be a child of this one, which awaits its pidfd."""
 
     def __init__(self, pid: int) -> None:
-        """Take over the child `pid`, which may have ended already."""
+        """Adopt the child `pid`, which may have ended already."""
         self.pid = pid
         self.returncode: int | None = None
 
     async def wait(self) -> int:
-        """Wait for its end; return the exit code, negative for a signal."""
+        """Wait until it ends; return the exit code, negative for a signal."""
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
         file = os.pidfd_open(self.pid)
@@ -32,7 +39,7 @@ class ForkedProcess:
             loop.remove_reader(file)
             os.close(file)
         status = self._reap()
-        # It is not our child until the process between it and the template has ended.
+        # It becomes our child only when the process between it and the template has ended.
         while status is None:
             await asyncio.sleep(0.001)
             status = self._reap()
@@ -48,20 +55,20 @@ class ForkedProcess:
 
 
 class SessionScope:
-    """How a run is ended: its process group, which holds all that it has not moved out of it."""
+    """Ends the whole process group of a run. Prefect's protocol for the scope of a termination."""
 
     wait_after_graceful_kill = True
 
     def is_alive(self, pid: int) -> bool:
-        """Return whether a process of the group has not ended."""
+        """Return whether any process of the group has not ended."""
         return linux.group_lives(pid)
 
     def graceful_kill(self, pid: int) -> None:
-        """Ask all of them to end."""
+        """Send SIGTERM to the group."""
         os.killpg(pid, signal.SIGTERM)
 
     def hard_kill(self, pid: int) -> None:
-        """Kill all of them."""
+        """Send SIGKILL to the group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
 
@@ -70,5 +77,17 @@ class SessionScope:
 
 
 def handle(process: ForkedProcess | Any) -> ProcessHandle:
-    """Return `process` as Prefect's executor tracks it; it is ended with all of its session."""
+    """Wrap `process` for Prefect's executor, which then ends it with its process group."""
     return ProcessHandle(cast("Any", process), termination_scope=SessionScope())
+
+
+class OnStarted(anyio.abc.TaskStatus[T_contra]):
+    """A task status that calls a function with the process, or the pid, that has started."""
+
+    def __init__(self, call: Callable[[T_contra], object]) -> None:
+        self._call = call
+
+    def started(self, value: T_contra | None = None) -> None:
+        """Call the function, unless there is no value."""
+        if value is not None:
+            self._call(value)

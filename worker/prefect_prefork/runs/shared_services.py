@@ -1,4 +1,4 @@
-"""What a worker has once for all its runs, and Prefect's process worker once for each."""
+"""The services that a worker has once for all runs, and Prefect's process worker for each run."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ READ_SECONDS = 2
 
 
 class SharedServices:
-    """The client, the observers of cancellation and suspension, control channel and event emitter.
+    """The API client, the observers, the control channel and the event emitter of all runs.
 
-    One task enters and leaves them all, because their task groups require that.
+    A single task enters and leaves their contexts, because their task groups require that.
     """
 
     def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
-        """Prepare; `start` connects."""
+        """Prepare the services; `start` connects them."""
         self._logger = logger
         self.suspensions = Suspensions()
         self.context = FlowRunExecutorContext()
@@ -57,27 +57,28 @@ class SharedServices:
     def executor(
         self, flow_run: FlowRun, starter: ProcessStarter, hooks: FlowRunHookRunner
     ) -> FlowRunExecutor:
-        """Return what takes one run from its start to its end, with `hooks` of all runs."""
+        """Return the executor for one run, which runs hooks by `hooks`."""
         return self.context.create_executor(
             flow_run, starter, hook_runner=hooks, propose_submitting=False
         )
 
     async def cancelled(self, flow_run_id: UUID) -> None:
-        """If the process of the run was ended by a cancellation, wait until that is reported."""
+        """Wait until a cancellation that has ended the run is reported, if there is one."""
         assert self._cancellations  # noqa: S101
         await self._cancellations.over(flow_run_id)
 
     def cancel_all(self, message: str, seconds: float) -> None:
-        """Begin to cancel all runs; kill them after `seconds`, report them with `message`.
+        """Begin to cancel all runs; kill them after `seconds`, and report them with `message`.
 
-        Called again, it begins to cancel the runs that have started since.
+        Further calls begin to cancel the runs that have started since.
         """
         if self._cancellations is None:
             return
         self._cancellations.hurry(seconds)
-        for each in self.context.process_manager.flow_run_ids() - self._cancelled.keys():
-            self._cancelled[each] = asyncio.create_task(
-                self._cancel(self._cancellations, each, message)
+        new = self.context.process_manager.flow_run_ids() - self._cancelled.keys()
+        for flow_run_id in new:
+            self._cancelled[flow_run_id] = asyncio.create_task(
+                self._cancel(self._cancellations, flow_run_id, message)
             )
 
     async def _cancel(self, cancellations: Cancellations, flow_run_id: UUID, message: str) -> None:
@@ -90,7 +91,7 @@ class SharedServices:
             await cancellations.kill(flow_run_id)
 
     async def report_cancelled(self, flow_run_ids: Collection[UUID], message: str) -> None:
-        """Report runs without a process as Cancelled."""
+        """Report runs that have no process as Cancelled."""
 
         async def report(flow_run_id: UUID) -> None:
             state: State[Any] = Cancelled(message=message)
@@ -100,14 +101,14 @@ class SharedServices:
             await asyncio.gather(*map(report, flow_run_ids), return_exceptions=True)
 
     def check(self) -> None:
-        """Check that the services are still there.
+        """Check that the services are still running.
 
         Raises:
-            RuntimeError: they have ended by themselves; the worker is of no use any more.
+            RuntimeError: they have ended unexpectedly, and the worker cannot go on.
         """
         if self._task and self._task.done() and not self._over.is_set():
             cause = None if self._task.cancelled() else self._task.exception()
-            raise RuntimeError("what all runs share has ended") from cause
+            raise RuntimeError("the services that all runs share have ended") from cause
 
     async def _hold(self, ready: asyncio.Future[None]) -> None:
         try:

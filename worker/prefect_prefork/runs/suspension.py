@@ -1,4 +1,4 @@
-"""Tells runs that they are suspended, over the socket that each of them has."""
+"""Tells runs that they are suspended, each over a socket of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Suspensions:
-    """One observer of suspensions for all runs of a worker, where Prefect has one in each run."""
+    """Observes suspensions for all runs of a worker, where Prefect has an observer in each run."""
 
     def __init__(self) -> None:
         self._lines: dict[UUID, socket.socket] = {}
@@ -34,5 +34,5 @@ class Suspensions:
 
     def _tell(self, flow_run_id: UUID, state: State) -> None:
         if line := self._lines.get(flow_run_id):
-            with contextlib.suppress(OSError):  # it has ended meanwhile, or does not read
+            with contextlib.suppress(OSError):  # the run has ended, or does not read
                 framing.send(line, messages.Suspended(state.model_dump(mode="json")).encode())

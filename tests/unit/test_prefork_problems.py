@@ -1,4 +1,4 @@
-"""Whatever ends a run before its flow begins is said to the worker, once, in one sentence."""
+"""A run that ends before its flow begins tells the worker why, once and in one sentence."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def says():
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    with forks(tmp_path_factory.mktemp("home"), LOGGER) as found:
-        yield found
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    with forks(tmp_path_factory.mktemp("home"), LOGGER) as from_template:
+        yield from_template
 
 
 def problem(said: list[Any]) -> str:
-    [found] = [each for each in said if isinstance(each, Problem)]
-    assert found.traceback
-    return found.message
+    [told] = [each for each in said if isinstance(each, Problem)]
+    assert told.traceback
+    return told.message
 
 
 @pytest.mark.parametrize(
@@ -48,11 +48,11 @@ def problem(said: list[Any]) -> str:
     ],
 )
 def test_a_flow_that_cannot_be_loaded_is_told_of_in_one_sentence(
-    made: Forks, tmp_path: Path, source: str, entrypoint: str, expected: str
+    shared: Forks, tmp_path: Path, source: str, entrypoint: str, expected: str
 ) -> None:
     (tmp_path / "flows").mkdir()
     (tmp_path / "flows/a.py").write_text(source)
-    ended = made.run(tmp_path, f"flows/{entrypoint}")
+    ended = shared.run(tmp_path, f"flows/{entrypoint}")
     assert ended.code == 1
     message = problem(ended.said)
     assert expected in message
@@ -67,47 +67,47 @@ def test_a_flow_that_cannot_be_loaded_is_told_of_in_one_sentence(
     ],
 )
 def test_settings_that_cannot_be_read_are_told_of(
-    made: Forks, tmp_path: Path, env: dict[str, str], expected: str
+    shared: Forks, tmp_path: Path, env: dict[str, str], expected: str
 ) -> None:
     (tmp_path / "broken.yml").write_text("a: [\n")
     (tmp_path / "a.py").write_text(FLOW)
     given = {name: value.format(root=tmp_path) for name, value in env.items()}
-    ended = made.run(tmp_path, "a.py:says", env=given)
+    ended = shared.run(tmp_path, "a.py:says", env=given)
     assert ended.code == 1
     assert problem(ended.said).startswith(expected)
 
 
 def test_settings_that_cannot_be_read_leave_other_runs_their_forks(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(FLOW)
-    with forks(tmp_path / "home", LOGGER) as made:  # the template's first run is a bad one
-        bad = made.run(tmp_path, "a.py:says", env={"PREFECT_LOGGING_LEVEL": "NONSENSE"})
+    with forks(tmp_path / "home", LOGGER) as own:  # the template's first run is a bad one
+        bad = own.run(tmp_path, "a.py:says", env={"PREFECT_LOGGING_LEVEL": "NONSENSE"})
         assert problem(bad.said).startswith("Prefect's settings cannot be read: ")
-        good = made.run(tmp_path, "a.py:says")
+        good = own.run(tmp_path, "a.py:says")
         assert Loaded(hooks=["crashed"]) in good.said
 
 
-def test_a_working_directory_that_is_gone_is_told_of(made: Forks, tmp_path: Path) -> None:
-    ended = made.run(tmp_path / "gone", "a.py:says")
+def test_a_working_directory_that_is_gone_is_told_of(shared: Forks, tmp_path: Path) -> None:
+    ended = shared.run(tmp_path / "gone", "a.py:says")
     message = problem(ended.said)
     assert message.startswith("The working directory of the run cannot be entered: ")
     assert str(tmp_path / "gone") in message
 
 
-def test_a_logging_file_that_changes_is_read_by_the_next_run(made: Forks, tmp_path: Path) -> None:
+def test_a_logging_file_that_changes_is_read_by_the_next_run(shared: Forks, tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(FLOW)
-    logs = Path(made.env["PREFECT_HOME"]) / "logging.yml"
-    assert Loaded(hooks=["crashed"]) in made.run(tmp_path, "a.py:says").said
+    logs = Path(shared.env["PREFECT_HOME"]) / "logging.yml"
+    assert Loaded(hooks=["crashed"]) in shared.run(tmp_path, "a.py:says").said
     logs.write_text("a: [\n")
     try:
-        ended = made.run(tmp_path, "a.py:says")
+        ended = shared.run(tmp_path, "a.py:says")
     finally:
         logs.unlink()
     assert problem(ended.said).startswith("The logs cannot be set up: ")
-    assert Loaded(hooks=["crashed"]) in made.run(tmp_path, "a.py:says").said
+    assert Loaded(hooks=["crashed"]) in shared.run(tmp_path, "a.py:says").said
 
 
 def test_hooks_find_the_code_where_the_run_had_it_and_no_pull_step_runs_again(
-    made: Forks, tmp_path: Path
+    shared: Forks, tmp_path: Path
 ) -> None:
     (tmp_path / "pulled").mkdir()
     (tmp_path / "pulled/helper.py").write_text("")
@@ -118,7 +118,7 @@ def test_hooks_find_the_code_where_the_run_had_it_and_no_pull_step_runs_again(
         path=[str(tmp_path / "pulled")],
         python_path="",
     )
-    ended = made.run(
+    ended = shared.run(
         tmp_path,
         "elsewhere.py:says",
         hooks="crashed",

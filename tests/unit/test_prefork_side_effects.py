@@ -1,4 +1,4 @@
-"""What a package changes for all when it is imported is kept from runs that do not import it."""
+"""A package that changes the whole process when it is imported is not imported for all runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-# What the import of a package does, by what it then changes.
+# What a package does when it is imported, by what it changes with that.
 CHANGES = {
     "how modules are found": "import sys; sys.meta_path.append(type('Finder', (), {}))",
     "loggers of others": "import logging; logging.getLogger('httpx').setLevel(50)",
@@ -35,7 +35,7 @@ CHANGES = {
     "what is done at the end": "import atexit; atexit.register(print)",
     "what others use": "import builtins; builtins.print = lambda *_: None",
 }
-# What packages do for themselves.
+# What a package may do, since it concerns nothing but itself.
 HARMLESS = """
 import logging, os, random, uuid, warnings
 logging.getLogger(__name__).addHandler(logging.NullHandler())
@@ -57,7 +57,7 @@ print(json.dumps([kept, reasons]), file=stdout)
 """
 
 
-def kept_warm(folder: Path, names: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def keep_warm(folder: Path, names: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("PYTHONPATH", str(folder))
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(folder), *names],
@@ -76,7 +76,7 @@ def test_a_package_that_changes_what_all_share_is_left_to_each_run(
     for name, what in names.items():
         (tmp_path / f"{name}.py").write_text(CHANGES[what])
     expected = [f"{name} changes {what} when it is imported" for name, what in names.items()]
-    assert kept_warm(tmp_path, list(names), monkeypatch) == expected
+    assert keep_warm(tmp_path, list(names), monkeypatch) == expected
 
 
 def test_a_package_that_sets_up_only_itself_is_kept_warm(
@@ -84,4 +84,4 @@ def test_a_package_that_sets_up_only_itself_is_kept_warm(
 ) -> None:
     (tmp_path / "package.py").write_text(HARMLESS)
     names = ["package", "multiprocessing.util", "concurrent.futures.process", "requests"]
-    assert kept_warm(tmp_path, names, monkeypatch) == names
+    assert keep_warm(tmp_path, names, monkeypatch) == names

@@ -1,4 +1,4 @@
-"""What becomes of archives once they are made."""
+"""Copies archives to a second folder, and removes old ones."""
 
 import shutil
 from pathlib import Path
@@ -8,12 +8,12 @@ from flows.helpers.files import appearing
 
 
 def copy(path: Path, folder: Path) -> Path:
-    """A copy of the file `path` in `folder`, with the same checksum; where it is.
+    """Copy the file `path` into `folder` and compare the checksums; return the path of the copy.
 
-    It appears whole or not at all.
+    The copy appears complete or not at all.
 
     Raises:
-        OSError: the copy differs, or cannot be written.
+        OSError: The copy differs, or cannot be written.
     """
     with appearing(folder / path.name) as part:
         shutil.copyfile(path, part)
@@ -23,16 +23,17 @@ def copy(path: Path, folder: Path) -> Path:
 
 
 def clean(folder: Path, source: Path, keep: int) -> list[Path]:
-    """Remove the archives of `source` in `folder`, but for the newest `keep`; those removed.
+    """Remove all but the newest `keep` archives of `source` from `folder`; return those removed.
 
-    Nothing else is ever removed: no file that only has such a name, no archive of another folder.
+    No other file is ever removed, not even one with a matching name, or an archive of another
+    source.
 
     Raises:
         ValueError: `keep` is below 1.
     """
     if keep < 1:
         raise ValueError(f"keep: expected 1 or more, found {keep}")
-    old = archive.ours(folder, source)[keep:]
+    old = archive.archives_of(source, folder)[keep:]
     for path in old:
         path.unlink(missing_ok=True)
     return old

@@ -1,4 +1,4 @@
-"""Receives what runs say to the worker, over the socket that each of them has."""
+"""Receives the messages of runs to the worker, each over a socket of its own."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
     from prefect_prefork.common.messages import FromRun
 
 MESSAGE_SECONDS = 5  # from the first byte of a message to its last
-AT_ONCE_BYTES = 64 * 2**10  # read from one run before others get their turn
+AT_ONCE_BYTES = 64 * 2**10  # read from one run before the others get their turn
 
 
 class Listener:
     """Receives the messages of one run, until the run sends something that is not a message.
 
-    The flow shares its process with the socket, and may send anything at any pace. That delays no
-    other run: bytes are read as they arrive, and a message has a deadline to be complete.
+    The socket is in the process of the flow, which may send anything at any pace. That does not
+    delay other runs: bytes are read as they arrive, and each message has a deadline.
     """
 
     def __init__(
         self,
         line: socket.socket,
-        told: Callable[[FromRun], None],
+        receive: Callable[[FromRun], None],
         logger: logging.Logger | logging.LoggerAdapter[Any],
     ) -> None:
-        """Call `told` with what comes over `line`, in the running loop, until `close`.
+        """Listen to `line` in the running event loop, until `close`.
 
         Args:
             line: the worker's end of the socket, which never blocks; the caller closes it.
-            told: called with each message.
+            receive: called with each message.
             logger: of the run; gets a warning when the worker stops listening early.
         """
         self._line = line
-        self._told = told
+        self._receive = receive
         self._logger = logger
         self._reader = FrameReader()
         self._deadline: asyncio.TimerHandle | None = None
@@ -61,7 +61,7 @@ class Listener:
         self._stop()
 
     def _take(self) -> int:
-        """Read what is there; return how many bytes that was."""
+        """Read the available bytes; return their number."""
         try:
             part = self._line.recv(AT_ONCE_BYTES)
         except BlockingIOError:
@@ -72,8 +72,8 @@ class Listener:
             self._stop()
             return 0
         try:
-            for each in self._reader.add(part):
-                self._told(messages.from_run(each))
+            for content in self._reader.add(part):
+                self._receive(messages.from_run(content))
                 self._forget_deadline()
         except ValueError as error:
             self._refuse(f"it has sent something that is not a message: {error}")

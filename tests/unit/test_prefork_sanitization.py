@@ -1,4 +1,4 @@
-"""What a database refuses leaves no run: neither in its states nor in the lines of its log."""
+"""A run sends no text that the database refuses, neither in its states nor in its log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from prefect.states import (
     to_state_create,
 )
 
-from prefect_prefork.forked import cleaning
+from prefect_prefork.forked import sanitization
 
 UNFIT = "a\0b \udc80 c\ud83d"
 FIT = r"a\x00b \udc80 c\ud83d"
@@ -26,12 +26,12 @@ FIT = r"a\x00b \udc80 c\ud83d"
 def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(APILogHandler, "format", APILogHandler.format)
     monkeypatch.setattr(State, "__init__", State.__init__)
-    cleaning.clean_what_is_sent()
+    sanitization.sanitize_outgoing()
 
 
 @pytest.mark.parametrize("text", ["plain", "Größe 日本 😀", "", r"a\x00"])
 def test_text_that_is_fit_stays_what_it_is(text: str) -> None:
-    assert cleaning.clean(text) == text
+    assert sanitization.sanitize(text) == text
 
 
 def test_a_line_of_a_log_is_sent_whatever_it_holds() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scripts.turns import turn
+from scripts.locks import hold
 from server.settings import ROOT
 
 if TYPE_CHECKING:
@@ -21,24 +21,24 @@ WAITS = "import sys; sys.stdout.write('in\\n'); sys.stdout.flush(); sys.stdin.re
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where a clone would have `.stack`."""
+    """Takes the place of a clone's `.stack`."""
     return tmp_path / ".stack"
 
 
 @pytest.fixture
 def first(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A command in another process that holds its turn until it is told to go on."""
+    """A command in another process that holds its turn until it is sent a line."""
     with command(folder, "up") as process:
-        assert said(process) == "in"
+        assert next_line(process) == "in"
         yield process
         process.kill()
 
 
 def command(folder: Path, verb: str) -> subprocess.Popen[str]:
-    """A process that takes its turn, says `in`, and waits for a line."""
+    """Start a process that takes its turn, prints `in`, and waits for a line."""
     script = (
-        "import sys\nfrom pathlib import Path\nfrom scripts.turns import turn\n"
-        f"with turn('unit', {verb!r}, Path({str(folder)!r})):\n  {WAITS}\n"
+        "import sys\nfrom pathlib import Path\nfrom scripts.locks import hold\n"
+        f"with hold('unit', {verb!r}, Path({str(folder)!r})):\n  {WAITS}\n"
     )
     return subprocess.Popen(
         [sys.executable, "-c", script],
@@ -50,8 +50,8 @@ def command(folder: Path, verb: str) -> subprocess.Popen[str]:
     )
 
 
-def said(process: subprocess.Popen[str]) -> str:
-    """The next line that the process prints."""
+def next_line(process: subprocess.Popen[str]) -> str:
+    """Return the next line that the process prints."""
     assert process.stdout
     return process.stdout.readline().strip()
 
@@ -68,7 +68,7 @@ def test_the_second_says_whom_it_waits_for_and_then_has_its_turn(
         )
         assert second.poll() is None
         assert first.communicate("\n") == ("", "")
-        assert said(second) == "in"
+        assert next_line(second) == "in"
         second.communicate("\n")
     assert (first.returncode, second.returncode) == (0, 0)
     assert list(folder.iterdir()) == []
@@ -77,17 +77,17 @@ def test_the_second_says_whom_it_waits_for_and_then_has_its_turn(
 def test_one_that_was_killed_holds_nobody_up(folder: Path, first: subprocess.Popen[str]) -> None:
     first.kill()
     first.wait()
-    with turn("unit", "up", folder):
+    with hold("unit", "up", folder):
         pass
 
 
 def test_another_stack_is_not_waited_for(folder: Path, first: subprocess.Popen[str]) -> None:
-    with turn("another", "up", folder):
+    with hold("another", "up", folder):
         assert first.poll() is None
 
 
 def test_other_users_cannot_hold_it_and_nothing_is_left(folder: Path) -> None:
-    with turn("unit", "up", folder):
+    with hold("unit", "up", folder):
         assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
         (folder / "unit").mkdir()
     assert [path.name for path in folder.iterdir()] == ["unit"]
@@ -95,6 +95,6 @@ def test_other_users_cannot_hold_it_and_nothing_is_left(folder: Path) -> None:
 
 def test_where_it_cannot_be_made_the_command_finds_out_itself(folder: Path) -> None:
     folder.write_text("a file where the folder should be")
-    with turn("unit", "up", folder):
+    with hold("unit", "up", folder):
         pass
     assert folder.is_file()

@@ -1,8 +1,8 @@
-"""Finds out whether the import of a package changes state that all modules of a process share.
+"""Detects whether importing a package changes state that all modules of a process share.
 
-A run has to find this state as its environment sets it, not as it was changed by a package that
-some other run needs. So a package whose import changes any of it is left to the runs. What a
-package sets only for itself, such as its own loggers, does not count.
+A run has to find this state as its environment sets it, not as a package has changed it that only
+other runs need. A package with such a side effect is therefore left to the runs to import. What it
+sets only for itself, such as its own loggers, does not count.
 """
 
 from __future__ import annotations
@@ -33,35 +33,35 @@ import certifi
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Look = dict[str, object]
+Snapshot = dict[str, object]
 STDLIB, SITE = sysconfig.get_path("stdlib") + os.sep, sysconfig.get_path("purelib") + os.sep
 LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 
-# Calls since `watch` that draw random values, and that register functions for the end.
+# Calls since `watch` that draw random values, and that register exit functions.
 _drawn: list[str] = []
 _registered: list[str] = []
 
 
 def watch() -> None:
-    """Record the calls that leave no visible trace. For a process that ends after its imports."""
-    certifi.where()  # its first call registers a function that has no effect here
+    """Record the calls that leave no visible trace; only for a process that exits afterwards."""
+    certifi.where()  # its first call registers an exit function, which is harmless
     for module, name in (
         *((os, "urandom"), (uuid, "uuid1"), (uuid, "uuid4")),
         *((secrets, "token_bytes"), (secrets, "token_hex"), (secrets, "token_urlsafe")),
     ):
-        _note(module, name, _drawn)
-    _note(atexit, "register", _registered)
+        _record_calls(module, name, _drawn)
+    _record_calls(atexit, "register", _registered)
 
 
-def look() -> Look:
-    """Return the present shared state, by the name of each part."""
+def snapshot() -> Snapshot:
+    """Return the shared state, by the name of each part."""
     return {what: read() for what, read in SHARED.items()}
 
 
-def changed(before: Look, loaded: set[str]) -> str | None:
-    """Return which part differs from `before`, now that the modules `loaded` are there; or None."""
+def changed(before: Snapshot, loaded: set[str]) -> str | None:
+    """Return a part that differs from `before`, after the modules `loaded` were loaded; or None."""
     own = {name.partition(".")[0] for name in loaded}
-    for what, value in look().items():
+    for what, value in snapshot().items():
         if what == LOGGERS:
             if _loggers_differ(cast("Any", before[what]), cast("Any", value), own):
                 return what
@@ -70,16 +70,16 @@ def changed(before: Look, loaded: set[str]) -> str | None:
     return None
 
 
-def _note(module: Any, name: str, found: list[str]) -> None:
-    real = getattr(module, name)
+def _record_calls(module: Any, name: str, calls: list[str]) -> None:
+    original = getattr(module, name)
 
-    def noting(*args: Any, **kwargs: Any) -> Any:
+    def record(*args: Any, **kwargs: Any) -> Any:
         file = sys._getframe(1).f_code.co_filename  # noqa: SLF001
         if not file.startswith(STDLIB) or file.startswith(SITE):
-            found.append(name)
-        return real(*args, **kwargs)
+            calls.append(name)
+        return original(*args, **kwargs)
 
-    setattr(module, name, noting)
+    setattr(module, name, record)
 
 
 def _loggers() -> dict[str, object]:
@@ -106,7 +106,7 @@ def _loggers_differ(before: dict[str, object], now: dict[str, object], own: set[
 
 
 def _filters() -> list[object]:
-    """Return the filters for any text and module, for Python's own categories."""
+    """Return the filters that apply to every module and text, for Python's own categories."""
     return [
         (action, category, line)
         for action, message, category, module, line in warnings.filters
@@ -121,7 +121,7 @@ def _umask() -> int:
 
 
 def _finders() -> list[object]:
-    # Many packages use `six`, which finds its own modules by a finder.
+    # Many packages use `six`, which has a finder for its own modules only.
     known = [each for each in sys.meta_path if type(each).__name__ != "_SixMetaPathImporter"]
     return [known, list(sys.path_hooks)]
 
@@ -133,7 +133,7 @@ SHARED: dict[str, Callable[[], object]] = {
     "the path of modules": lambda: list(sys.path),
     "how modules are found": _finders,
     "the handlers of signals": lambda: [signal.getsignal(each) for each in signal.valid_signals()],
-    # As gevent and similar packages do.
+    # gevent and similar packages patch these.
     "what others use": lambda: (socket.socket, threading.Thread, time.sleep, vars(builtins).copy()),
     LOGGERS: _loggers,
     "how logs are made": lambda: (

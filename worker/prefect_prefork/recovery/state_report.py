@@ -1,8 +1,8 @@
-"""Final states of runs, kept on disk until the server has accepted them.
+"""States of runs that are kept on disk until the server has accepted them.
 
 A run writes its final state to a file before it reports it, and removes the file when the server
-has accepted the state. If the file is still there when the process is gone, the worker reports what
-it holds, however the process ended, since the work was done.
+has accepted the state. If the file is still there after the process has ended, in whatever way, the
+worker reports the state in it, since the work was done.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ if TYPE_CHECKING:
 
 # The exit code of a run's process that could not begin because the server was away: EX_TEMPFAIL.
 NOT_BEGUN = 75
-# The answers of a server that may accept the same request later, besides its own faults: no login
-# while it starts, and too many requests.
-PASSING = frozenset({401, 403, 408, 425, 429})
-SERVER_FAULT = 500
+# Besides internal errors, the answers of a server that may accept the same request later: it knows
+# no login while it starts, or gets too many requests.
+TRANSIENT = frozenset({401, 403, 408, 425, 429})
+SERVER_ERROR = 500
 
 
-def passes(error: BaseException) -> bool:
-    """Whether `error` is a temporary outage of the server, or of the network on the way to it."""
+def is_transient(error: BaseException) -> bool:
+    """Return whether `error` is a temporary outage of the server, or of the network to it."""
     if isinstance(error, PrefectHTTPStatusError | httpx.HTTPStatusError):
         code = error.response.status_code
-        return code >= SERVER_FAULT or code in PASSING
+        return code >= SERVER_ERROR or code in TRANSIENT
     return isinstance(error, httpx.TransportError)
 
 
 @dataclass(frozen=True)
-class End:
-    """A state to report of a run, in the form that the API takes."""
+class StateReport:
+    """A state of a run that is to be reported, in the form that the API expects."""
 
     state: dict[str, Any]
     force: bool = False
 
     @classmethod
-    def of(cls, flow_run_id: UUID, state: State[Any], *, force: bool = False) -> End:
-        """Return `state` with an id of the transition, so that reporting it twice does no harm."""
+    def of(cls, flow_run_id: UUID, state: State[Any], *, force: bool = False) -> StateReport:
+        """Add an id of the transition to `state`, so that reporting it twice does no harm."""
         create = to_state_create(state)
         create.state_details.flow_run_id = flow_run_id
         create.state_details.transition_id = uuid4()
         return cls(create.model_dump(mode="json", serialize_as_any=True), force)
 
     @classmethod
-    def read(cls, path: Path) -> End | None:
-        """Read a file; None if there is none, or if a full disk has cut it short."""
+    def read(cls, path: Path) -> StateReport | None:
+        """Read the file at `path`; None if there is none, or if a full disk has truncated it."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             return cls(dict(content["state"]), bool(content["force"]))
@@ -69,7 +69,7 @@ class End:
 
     @property
     def name(self) -> str:
-        """The name of the state, for people."""
+        """The name of the state, as people see it."""
         return str(self.state.get("name") or self.type.title())
 
     def write(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Takes a run: proposes Pending and reads what the run needs; gives it back if it cannot begin."""
+"""Takes runs: proposes Pending and reads what a run needs; gives back a run that cannot begin."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Taking:
-    """Takes runs for one worker."""
+class Intake:
+    """Takes the runs of one worker."""
 
     client: PrefectClient
     journal: Journal
@@ -42,17 +42,17 @@ class Taking:
         """Make the run Pending; return its deployment, or None if it is not to run.
 
         Raises:
-            StoppedError: the worker stops before the server has said what became of it.
+            StoppedError: the worker stops before the outcome is known.
         """
         try:
             self.journal.take(flow_run.id, flow_run.infrastructure_pid)
-        except OSError as error:  # the run stays Scheduled, and comes with the next poll
+        except OSError as error:  # the run stays Scheduled, and the next poll returns it
             logger.warning("No run is taken, since it could not be written down: %s", error)
             return None
         state, deployment, _ = await asyncio.gather(
             self._propose_pending(flow_run),
             self._read_deployment(flow_run),
-            self.storage.read(self.client),  # fills the cache: the run needs it soon
+            self.storage.read(self.client),  # fills the cache, since the run needs it soon
             return_exceptions=True,
         )
         if isinstance(deployment, ObjectNotFound):
@@ -75,7 +75,7 @@ class Taking:
         return None
 
     async def not_started(self, flow_run: FlowRun, error: BaseException, message: str) -> None:
-        """Give back a run that could not be started, or report it as Crashed if that is no use.
+        """Give back a run that could not be started, or report it as Crashed if a retry is useless.
 
         Raises:
             StoppedError: the worker stops before the server has accepted that.
@@ -88,7 +88,7 @@ class Taking:
             await self.reporter.crashed(entry, message)
 
     async def _not_pending(self, flow_run: FlowRun, error: BaseException, logger: Logger) -> None:
-        """Handle a failed proposal of Pending, which the server may have accepted all the same."""
+        """Handle a failed proposal of Pending, which the server may have accepted after all."""
         if isinstance(error, Abort):
             logger.info("Aborted submission of flow run '%s'. %s", flow_run.id, error)
             return

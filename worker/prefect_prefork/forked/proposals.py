@@ -1,4 +1,4 @@
-"""In the fork: keeps the final state of a run, even if the server cannot be reached."""
+"""Proposes the states of a run from the fork, and keeps the final one if the server is away."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prefect.exceptions import Abort, Pause
 from prefect.settings import get_current_settings
 
 from prefect_prefork import upstream
-from prefect_prefork.recovery.ends import End, passes
+from prefect_prefork.recovery.state_report import StateReport, is_transient
 
 if TYPE_CHECKING:
     import logging
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     import httpx
     from prefect.client.schemas.objects import State
 
-# The variable in which the worker names the file. The fork removes it from the environment.
+# The worker names the file for the final state in this variable, which the fork then removes.
 VARIABLE = "PREFECT__PREFORK_END"
 
 
-class Ending:
-    """Writes the final state of one run to a file before the run reports it.
+class Proposals:
+    """Proposes the states of one run, and writes its final state to a file beforehand.
 
-    If the server cannot be reached, the file stays and the process of the run ends all the same.
-    The worker then reports what the file holds, however long that takes.
+    If the server cannot be reached, the file stays and the process of the run still ends. The
+    worker then reports the state in the file, however long that takes.
     """
 
     def __init__(
@@ -37,26 +37,26 @@ class Ending:
         environment: MutableMapping[str, str],
         logger: logging.Logger | logging.LoggerAdapter[Any],
     ) -> None:
-        """Take the name of the file from `environment`, where the worker has put it."""
+        """Take the path of the file out of `environment`."""
         name = environment.pop(VARIABLE, None)
         self._flow_run_id = flow_run_id
         self._path = Path(name) if name else None
         self._logger = logger
-        self._ended: State[Any] | None = None  # being reported
+        self._ended: State[Any] | None = None  # the final state, while it is reported
         self._begun = False
         self.could_not_begin = False
 
     def take_over(self) -> None:
-        """Make the engine propose the states of the run by this object."""
+        """Make the engine propose the states of the run through this object."""
         upstream.replace_proposals(self._propose, self._apropose)
 
     @contextlib.contextmanager
-    def beginning(self) -> Iterator[None]:
-        """Note if an outage of the server keeps the flow from beginning."""
+    def watch_for_outage(self) -> Iterator[None]:
+        """Set `could_not_begin` if an outage of the server keeps the flow from beginning."""
         try:
             yield
         except Exception as error:
-            self.could_not_begin = not self._begun and passes(error) and _is_of_the_api(error)
+            self.could_not_begin = not self._begun and is_transient(error) and _is_of_the_api(error)
             raise
 
     def _propose(
@@ -68,8 +68,8 @@ class Ending:
         force: bool = False,  # noqa: FBT001, FBT002 - as Prefect's
     ) -> State[Any]:
         if flow_run_id != self._flow_run_id or not state.is_final():
-            return self._note(propose(client, state, flow_run_id=flow_run_id, force=force))
-        if self._ended is not None:  # it was told to end while it reports, but its work is done
+            return self._note_begin(propose(client, state, flow_run_id=flow_run_id, force=force))
+        if self._ended is not None:  # it is cancelled while it reports, but its work is done
             return self._ended
         with self._reporting(state, force=force):
             return propose(client, state, flow_run_id=flow_run_id, force=force)
@@ -84,20 +84,22 @@ class Ending:
         force: bool = False,  # noqa: FBT001, FBT002 - as Prefect's
     ) -> State[Any]:
         if flow_run_id != self._flow_run_id or not state.is_final():
-            return self._note(await propose(client, state, flow_run_id=flow_run_id, force=force))
+            return self._note_begin(
+                await propose(client, state, flow_run_id=flow_run_id, force=force)
+            )
         if self._ended is not None:
             return self._ended
         with self._reporting(state, force=force):
             return await propose(client, state, flow_run_id=flow_run_id, force=force)
         return state
 
-    def _note(self, state: State[Any]) -> State[Any]:
+    def _note_begin(self, state: State[Any]) -> State[Any]:
         self._begun = self._begun or state.is_running()
         return state
 
     @contextlib.contextmanager
     def _reporting(self, state: State[Any], *, force: bool) -> Iterator[None]:
-        """Keep `state` in the file until the server has answered; no error if it is away."""
+        """Keep `state` in the file until the server has answered; suppress errors of an outage."""
         self._ended = state
         written = self._write(state, force=force)
         try:
@@ -106,7 +108,7 @@ class Ending:
             self._forget()
             raise
         except Exception as error:
-            if not written or not passes(error):
+            if not written or not is_transient(error):
                 self._forget()
                 raise
             self._logger.warning(
@@ -121,7 +123,7 @@ class Ending:
         if self._path is None:
             return False
         try:
-            End.of(self._flow_run_id, state, force=force).write(self._path)
+            StateReport.of(self._flow_run_id, state, force=force).write(self._path)
         except OSError as error:
             self._logger.debug("The end of the run could not be written down: %s", error)
             return False
@@ -135,9 +137,9 @@ class Ending:
 
 
 def _is_of_the_api(error: BaseException) -> bool:
-    """Whether the failed request was to Prefect's server, not to one that the flow uses."""
+    """Return whether the failed request was sent to Prefect's API, not to another server."""
     try:
-        asked = str(cast("httpx.HTTPError", error).request.url)
-    except RuntimeError:  # the error does not know its request
+        url = str(cast("httpx.HTTPError", error).request.url)
+    except RuntimeError:  # the error has no request
         return True
-    return asked.startswith(get_current_settings().api.url or "")
+    return url.startswith(get_current_settings().api.url or "")

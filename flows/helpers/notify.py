@@ -1,4 +1,4 @@
-"""Messages to people, through Slack when the stack has it."""
+"""Sends messages to people: to Slack where the stack has a webhook, otherwise to the run log."""
 
 import asyncio
 import logging
@@ -12,27 +12,27 @@ from prefect.exceptions import MissingContextError, ObjectNotFound
 from prefect.logging import get_logger, get_run_logger
 
 BLOCK = "slack"
-NOT_SLACK = "the address in the block is none of Slack's"
+NOT_SLACK = "the address in the block is not a Slack address"
 
 
 def notify(message: str, subject: str | None = None) -> bool:
-    """Send `message` through the block `slack-webhook/slack`, or write it into the run log.
+    """Send `message` through the block `slack-webhook/slack`, or else write it to the run log.
 
-    The log gets the message when there is no such block, and also when it cannot be sent: with a
-    warning that says why, without the address. Nothing that happens here fails the run. It may be
-    called in a flow, in a task, or in neither, which logs to the process's own log.
+    The message goes to the log if there is no such block. If it cannot be sent, it is logged with a
+    warning that gives the reason, without the secret address. No error is raised, so a notification
+    never fails a run. Outside of a flow or task, the message goes to the log of the process.
 
-    It waits for Slack. An async flow that must not wait calls it by
+    The call blocks until Slack has answered. In an async flow that must not be blocked, use
     `await asyncio.to_thread(notify, message)`.
 
     Returns:
-        Whether Slack has taken the message.
+        Whether Slack has accepted the message.
     """
     log = _log()
     shown = f"{subject}: {message}" if subject else message
     try:
-        # A thread, because a loop may run in this one. Prefect's blocks have a form for callers
-        # without a loop too, but it sends nothing when it is called from an async flow.
+        # Use a new thread, since an event loop may be running in this one. Prefect's blocks also
+        # have a synchronous form, but that sends nothing when it is called in an async flow.
         with ThreadPoolExecutor(1) as executor:
             sent = executor.submit(copy_context().run, asyncio.run, _send(message, subject))
             problem = sent.result()
@@ -49,7 +49,7 @@ def notify(message: str, subject: str | None = None) -> bool:
 
 
 async def _send(message: str, subject: str | None) -> str | None:
-    """None when Slack has taken the message, empty when there is no block, else what is wrong."""
+    """Send; return None on success, an empty string if there is no block, else the problem."""
     try:
         block: SlackWebhook = await SlackWebhook.aload(BLOCK)
     except ValueError as error:
@@ -57,26 +57,26 @@ async def _send(message: str, subject: str | None) -> str | None:
             return ""
         raise
     try:
-        # What Apprise does not take for an address of Slack it leaves out without a word, unless
-        # it has to raise.
+        # Apprise silently ignores an address that it does not recognize as one of Slack, unless it
+        # is told to raise errors.
         with block.raise_on_failure():
             await block.anotify(message, subject)
     except NotificationError as error:
         return _without(block.url.get_secret_value(), _reason(error.log))
-    except Exception as error:  # noqa: BLE001 - its text may hold the address, so not to be raised
+    except Exception as error:  # noqa: BLE001 - its text may hold the secret address
         return _without(block.url.get_secret_value(), f"{type(error).__name__}: {error}")
     return None
 
 
 def _reason(log: str) -> str:
-    """What Apprise said, in a line."""
+    """Return the reason that Apprise gave, in one line."""
     lines = [line for line in log.splitlines() if line.startswith(("[WARNING]", "[ERROR]"))]
-    said = " ".join(line.partition(": ")[2] for line in lines)
-    return NOT_SLACK if not said or "no service" in said else said
+    reason = " ".join(line.partition(": ")[2] for line in lines)
+    return NOT_SLACK if not reason or "no service" in reason else reason
 
 
 def _without(address: str, text: str) -> str:
-    """`text` without `address` and the tokens in its path."""
+    """Mask `address`, and the tokens in its path, in `text`."""
     path = urlsplit(address).path
     for part in (address, path, *path.removeprefix("/services/").split("/")):
         text = text.replace(part, "***") if part else text

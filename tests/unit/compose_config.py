@@ -1,6 +1,6 @@
-"""`docker compose config`: how Compose itself reads the stack, without an engine.
+"""Asks `docker compose config` how Compose reads the stack, for which no engine is needed.
 
-`facts` and `described` say the same of a service: by Compose, and by its module.
+`facts` and `described` return the same for a service: read by Compose, and said by its module.
 """
 
 import functools
@@ -21,11 +21,11 @@ from server.service import Image, Service
 from server.settings import ROOT, Settings
 
 COMPOSE_FILE = ROOT / "compose.yaml"
-# Where the command finds its plugins; nothing else of the machine's environment is let in.
+# These tell the command where its plugins are. It gets no other variable of the machine.
 KEPT = ("PATH", "HOME", "DOCKER_CONFIG")
 COMPLETED = "service_completed_successfully"
-# How Compose says what a service waits for. `ended` is the success of one that may be missing: that
-# is all that Compose can say, and `up` goes on when it fails.
+# How Compose writes what a service waits for. "ended" becomes the success of a service that is not
+# required, since Compose has no better words for it; `up` goes on when that service fails.
 CONDITIONS = {
     "healthy": ("service_healthy", True),
     "done": (COMPLETED, True),
@@ -41,7 +41,7 @@ PROGRAM = ["python", "-m"]  # in an image; sys.executable elsewhere
 
 @functools.cache
 def missing() -> str | None:
-    """Why Compose cannot be asked, or None."""
+    """Return why Compose cannot be asked; None where it can."""
     if shutil.which("docker") is None:
         return "needs the docker command, which is not on PATH"
     version = subprocess.run(["docker", "compose", "version"], check=False, capture_output=True)
@@ -54,7 +54,7 @@ def run(
     file: Path = COMPOSE_FILE,
     form: Sequence[str] = ("--format", "json"),
 ) -> subprocess.CompletedProcess[str]:
-    """Let Compose read `file` with the `.env` of `folder`; skips the test where there is none."""
+    """Have Compose read `file` with the `.env` of `folder`; skip the test where it is missing."""
     if reason := missing():
         pytest.skip(reason)
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
@@ -71,21 +71,33 @@ def run(
 def config(
     folder: Path, environment: Mapping[str, str] | None = None, file: Path = COMPOSE_FILE
 ) -> dict[str, Any]:
-    """What Compose makes of `file`, which it has to take."""
+    """Return the configuration that Compose reads from `file`, which it has to accept."""
     result = run(folder, environment, file)
     assert result.returncode == 0, result.stderr
     return dict(json.loads(result.stdout))
 
 
 def hashes(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """What Compose tells by whether a service's container has to be made anew."""
+    """Return the hash of each service; Compose recreates a container when its hash has changed."""
     result = run(folder, environment, form=("--hash", "*"))
     assert result.returncode == 0, result.stderr
     return dict(line.split() for line in result.stdout.splitlines())
 
 
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The configuration of a stack without an `.env`."""
+    return config(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def services(shipped: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The services of a stack without an `.env`, by name."""
+    return dict(shipped["services"])
+
+
 def facts(service: Mapping[str, Any]) -> dict[str, Any]:
-    """What Compose has read of one service that its module says too."""
+    """Return what Compose has read about a service, as far as its module says the same."""
     waits = service.get("depends_on", {})
     mounts = [it for it in service.get("volumes", ()) if it["source"].startswith("secret-")]
     test = service.get("healthcheck", {}).get("test")
@@ -108,7 +120,7 @@ def facts(service: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def described(service: Service) -> dict[str, Any]:
-    """What the module of a service says of it, as `facts` puts it."""
+    """Return what the module of a service says about it, in the form of `facts`."""
     settings = Settings.model_construct()
     own = service.command(settings, DOCKER) if not service.has_entrypoint else []
     program = [*PROGRAM, *own[2:]] if own[1:2] == ["-m"] else None
@@ -128,7 +140,7 @@ def described(service: Service) -> dict[str, Any]:
 
 
 def _seconds(duration: str) -> int:
-    """A duration as Compose writes it, such as 1m0s."""
-    found = re.fullmatch(r"(?:(\d+)m)?(\d+)s", duration)
-    assert found, duration
-    return 60 * int(found[1] or 0) + int(found[2])
+    """Return the seconds of a duration as Compose writes it, such as 1m0s."""
+    parts = re.fullmatch(r"(?:(\d+)m)?(\d+)s", duration)
+    assert parts, duration
+    return 60 * int(parts[1] or 0) + int(parts[2])
