@@ -11,6 +11,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 from ruamel.yaml import YAML
 
 from tests.slack.inbox import URL
@@ -188,6 +189,7 @@ class FailedRuns(ABC):
             stack.message(failed(client, "fails/fails"))  # the worker is back
             assert len(stack.inbox.about(run)) == 1
 
+    @pytest.mark.slow
     def test_a_run_that_falls_silent_puts_one_message_there_and_one_that_waits_does_not(
         self, stack: AlertingStack
     ) -> None:

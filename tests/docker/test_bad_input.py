@@ -52,6 +52,7 @@ def test_a_secret_of_the_shell_is_refused_and_shown_by_nothing(unstarted: Stack)
     )
 
 
+@pytest.mark.slow
 def test_a_password_changed_after_the_database_was_made_is_refused(unstarted: Stack) -> None:
     unstarted.up()
     unstarted.down()
@@ -107,6 +108,7 @@ def test_docker_without_compose_is_refused(unstarted: Stack, tmp_path: Path) -> 
     assert "Docker has no Compose v2" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_volume_that_cannot_be_written_is_named(unstarted: Stack) -> None:
     unstarted.run("docker", "compose", "build", "--quiet")
     unstarted.run("docker", "compose", "create", "init")
@@ -121,6 +123,7 @@ def test_a_volume_that_cannot_be_written_is_named(unstarted: Stack) -> None:
     assert "the folder for secrets, /run/stack/secrets/database, cannot be written" in result.stderr
 
 
+@pytest.mark.slow
 def test_the_stack_of_another_clone_is_left_alone(unstarted: Stack, tmp_path: Path) -> None:
     unstarted.up()
     other = Stack(stacks.clone(tmp_path), unstarted.name, unstarted.port, "docker")

@@ -109,6 +109,7 @@ def test_flows_run_here_and_only_the_worker_is_here(
     assert "nothing changed" in by_hand.stdout, using.said[-1]
 
 
+@pytest.mark.slow
 def test_plain_compose_asks_for_one_line_and_then_does_the_same(
     using: Stack, server: Stack, gateway: str
 ) -> None:
@@ -128,6 +129,7 @@ def test_plain_compose_asks_for_one_line_and_then_does_the_same(
         completes(asking)
 
 
+@pytest.mark.slow
 def test_a_wrong_login_ends_it_with_nothing_left_running(
     using: Stack, server: Stack, gateway: str
 ) -> None:
@@ -161,6 +163,7 @@ def test_an_address_that_is_the_container_itself_is_refused(using: Stack) -> Non
     assert services(using) == set()
 
 
+@pytest.mark.slow
 def test_back_home_the_key_is_gone_from_where_it_was_kept(
     using: Stack, server: Stack, gateway: str
 ) -> None:

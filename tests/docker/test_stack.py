@@ -155,6 +155,7 @@ class TestRestarted(RestartedStack):
         with stack.client() as client:
             assert get(client, f"/flow_runs/{run}")["state_type"] == "COMPLETED"
 
+    @pytest.mark.slow
     def test_another_password_in_env_is_the_login_after_the_next_compose_up(
         self, stack: Stack
     ) -> None:

@@ -70,6 +70,7 @@ class TestAlerts(FailedRuns):
     def signal_run(self, stack: AlertingStack, pid: int, number: signal.Signals) -> None:  # noqa: ARG002
         os.kill(pid, number)
 
+    @pytest.mark.slow
     def test_late_runs_and_a_pool_without_worker_put_one_message_each_there(
         self, stack: AlertingStack
     ) -> None:
@@ -95,6 +96,7 @@ class TestAlerts(FailedRuns):
             assert len(stack.inbox.about(title)) == 1
             assert stack.inbox.about(lives) == []
 
+    @pytest.mark.slow
     def test_a_run_that_was_taken_and_never_started_is_crashed(self, stack: AlertingStack) -> None:
         times = {"crash-runs-stuck-in-pending": 10}
         with stack.shortened(times), stack.client() as client, _stopped(service(stack, "worker")):
@@ -105,6 +107,7 @@ class TestAlerts(FailedRuns):
             assert stack.message(crashed).splitlines()[0] == "sleeps: Crashed"
             assert "Pending" in crashed["state"]["message"]
 
+    @pytest.mark.slow
     def test_a_heartbeat_that_comes_after_the_end_changes_nothing(
         self, stack: AlertingStack
     ) -> None:
@@ -162,6 +165,7 @@ class TestAlerts(FailedRuns):
         assert stack.inbox.requests()
         assert [request for request in stack.inbox.requests() if "refused" in request] == []
 
+    @pytest.mark.slow
     def test_a_run_that_a_power_cut_ended_is_crashed_when_the_worker_is_back(
         self, stack: AlertingStack
     ) -> None:

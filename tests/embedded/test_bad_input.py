@@ -182,6 +182,7 @@ def test_a_machine_without_docker_needs_none(built: Stack, tmp_path: Path) -> No
     assert "no program `docker`" in refused(built, "scripts/stack", "up", "--docker", env=env)
 
 
+@pytest.mark.slow
 def test_a_damaged_state_is_no_obstacle(built: Stack) -> None:
     state = built.root / ".stack" / built.name / "state.json"
     state.write_text("")
@@ -217,6 +218,7 @@ def test_a_secret_that_changed_after_it_was_used_is_refused(built: Stack, name: 
     assert not built.status()["running"]
 
 
+@pytest.mark.slow
 def test_a_service_that_cannot_start_is_shown_with_its_last_lines(built: Stack) -> None:
     result = _up_with(built, "postgresql.auto.conf", "max_connections = many\n")
     assert result.returncode == 1, built.said[-1]
@@ -245,6 +247,7 @@ def _up_with(stack: Stack, name: str, content: str) -> subprocess.CompletedProce
     return result
 
 
+@pytest.mark.slow
 def test_a_database_newer_than_the_code_is_refused(built: Stack) -> None:
     built.up()
     path = built.root / ".stack" / built.name / "secrets/database/password"

@@ -117,6 +117,7 @@ class TestEmr:
         wait_for(f"event {failed}", lambda: failed in events(client, run))
 
 
+@pytest.mark.slow  # Luigi in an environment of its own
 class TestLuigi:
     """A Luigi pipeline."""
 

@@ -137,6 +137,7 @@ def test_bootstrap_by_hand_goes_there_whether_a_worker_runs_or_not(
     assert not using.status()["running"]
 
 
+@pytest.mark.slow
 def test_a_server_without_a_login_takes_any_key(
     using: Stack, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -188,6 +189,7 @@ def test_a_shell_that_knows_a_stack_does_not_make_the_next_up_a_remote_one(serve
     assert "PREFECT_API_KEY" not in result.stdout
 
 
+@pytest.mark.slow
 def test_the_worker_goes_on_when_the_server_was_away(using: Stack, server: Stack) -> None:
     write_env(using, server, login(NASTY))
     using.up()
@@ -202,6 +204,7 @@ def test_the_worker_goes_on_when_the_server_was_away(using: Stack, server: Stack
     runs_here(using, server)
 
 
+@pytest.mark.slow
 def test_nothing_of_it_is_left_when_it_goes_down(using: Stack, server: Stack) -> None:
     write_env(using, server, login(NASTY))
     using.up()

@@ -93,6 +93,7 @@ class TestRestarted(RestartedStack):
         heals(stack, name)
         assert claims.restarts(stack, name) == before + 1
 
+    @pytest.mark.slow
     def test_down_leaves_no_process_of_a_supervisor_that_was_killed(self, stack: Stack) -> None:
         supervisor = psutil.Process(supervisor_pid(stack))
         left = [process for process in processes(stack) if process.pid != supervisor.pid]
@@ -122,6 +123,7 @@ class TestRestarted(RestartedStack):
         assert "was already running" in stack.up()
         heals(stack, "the work pool")
 
+    @pytest.mark.slow
     def test_one_deployment_that_is_wrong_keeps_nobody_else_down(self, stack: Stack) -> None:
         before = (stack.root / "prefect.yaml").read_text()
         stack.edit("prefect.yaml", lambda text: text.replace("hello.py:hello", "hello.py:hullo"))
@@ -147,6 +149,7 @@ class TestRestarted(RestartedStack):
         stack.up()
         heals(stack, "bootstrap")
 
+    @pytest.mark.slow
     def test_two_commands_at_once_take_turns(self, stack: Stack) -> None:
         lock = stack.root / ".stack" / f"{stack.name}.command"
         with subprocess.Popen(

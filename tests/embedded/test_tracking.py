@@ -235,6 +235,7 @@ print(main())
         assert run["state_type"] == "COMPLETED", done.err
 
 
+@pytest.mark.slow
 class TestStackOfItsOwn:
     """A stack without a login, whose requests carry a CSRF token instead."""
 
