@@ -1,4 +1,4 @@
-"""The helpers in `flows/helpers` against a real server: tags, past runs, turns, Slack."""
+"""The helpers in `flows/helpers` against a real server: tags, past runs, locks, Slack."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class TestPastRuns:
         assert counts["found"] == 0
 
 
-class TestTurns:
+class TestLocks:
     def test_one_of_the_runs_that_ask_at_once_has_it(self, stack: Stack) -> None:
         assert probe(stack, "race", "race") == [1, 1, 1, 1]
 

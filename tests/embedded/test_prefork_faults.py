@@ -174,7 +174,7 @@ def test_a_run_that_hangs_is_cancelled_and_its_template_stays(stack: Stack) -> N
 
 
 def test_a_worker_that_hears_no_events_finds_its_runs_by_polling(stack: Stack) -> None:
-    warning = "new runs are found by polling"
+    warning = "polling finds new runs"
     refused = "WS /api/events/out"
     with relaying(stack.port, websockets=False) as api, stack.client() as client:
         with worker(stack, DEAF, DEAF, PREFECT_API_URL=f"{api.address}/api"):
