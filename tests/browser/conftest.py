@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, BrowserContext
 
     from tests.stack import Stack
 
@@ -52,9 +52,11 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add the page that the person saw to the report of a failed test."""
     report = yield
-    person = getattr(item, "funcargs", {}).get("visitor")
-    if report.failed and call.when != "teardown" and isinstance(person, Person):
-        report.sections.append(("page", person.report()))
+    people = [
+        value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Person)
+    ]
+    if report.failed and call.when != "teardown":
+        report.sections += [("page", person.report()) for person in people]
     return report
 
 
@@ -91,11 +93,8 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def visitor(
-    chromium: Browser, stack: Stack, request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[Person]:
-    """A person with a new browser who has not signed in."""
+def open_context(chromium: Browser, stack: Stack) -> BrowserContext:
+    """A new browser, without cookies or anything kept, which reaches nothing but the stack."""
     context = chromium.new_context(
         viewport={"width": 1280, "height": 800},
         device_scale_factor=1,
@@ -107,13 +106,43 @@ def visitor(
     # Everything that the UI needs has to come from the stack. It asks a host of Amplitude for
     # settings even where analytics are off.
     context.route(lambda url: not url.startswith(f"{stack.url}/"), lambda route: route.abort())
+    return context
+
+
+@pytest.fixture
+def pictures(stack: Stack, request: pytest.FixtureRequest, tmp_path: Path) -> Pictures:
+    """Where the pictures of the test go."""
     kept = request.config.getoption("--update-images") and stack.backend == "docker"
-    yield Person(context.new_page(), stack, Pictures(tmp_path, keep=kept))
+    return Pictures(tmp_path, keep=kept)
+
+
+@pytest.fixture
+def visitor(chromium: Browser, stack: Stack, pictures: Pictures) -> Iterator[Person]:
+    """A person with a new browser who has not signed in."""
+    context = open_context(chromium, stack)
+    yield Person(context.new_page(), stack, pictures)
+    context.close()
+
+
+# To load and compile the UI takes seconds, which a browser does once for all of its pages.
+@pytest.fixture(scope="package")
+def signed_in(
+    chromium: Browser, stack: Stack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BrowserContext]:
+    """A browser in which somebody has signed in."""
+    context = open_context(chromium, stack)
+    pictures = Pictures(tmp_path_factory.mktemp("sign-in"), keep=False)
+    person = Person(context.new_page(), stack, pictures)
+    person.sign_in()
+    person.page.close()
+    yield context
     context.close()
 
 
 @pytest.fixture
-def person(visitor: Person) -> Person:
-    """A person who has signed in."""
-    visitor.sign_in()
-    return visitor
+def person(signed_in: BrowserContext, stack: Stack, pictures: Pictures) -> Iterator[Person]:
+    """A person who has signed in, at the dashboard."""
+    made = Person(signed_in.new_page(), stack, pictures)
+    made.open_dashboard()
+    yield made
+    made.page.close()

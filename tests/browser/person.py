@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import Error, expect
@@ -26,6 +26,15 @@ class Person:
     page: Page
     stack: Stack
     pictures: Pictures
+    events: list[str] = field(default_factory=list)  # what went wrong in the page, for a report
+
+    def __post_init__(self) -> None:
+        self.page.on("pageerror", lambda error: self.events.append(f"error: {error}"))
+        self.page.on("console", lambda message: self.events.append(f"console: {message.text}"))
+        self.page.on(
+            "requestfailed",
+            lambda request: self.events.append(f"failed: {request.url} {request.failure}"),
+        )
 
     @property
     def main(self) -> Locator:
@@ -35,14 +44,19 @@ class Person:
     def type_login(self, login: str) -> None:
         """Open the stack's address and type `login` into the only field of the page."""
         self.page.goto(self.stack.url)
-        field = self.page.get_by_role("textbox")
-        expect(field).to_have_count(1)
-        field.fill(login)
-        field.press("Enter")
+        box = self.page.get_by_role("textbox")
+        expect(box).to_have_count(1)
+        box.fill(login)
+        box.press("Enter")
 
     def sign_in(self) -> None:
         """Sign in, which has to lead to the dashboard."""
         self.type_login(LOGIN)
+        expect(self.main.get_by_text("Flow Runs", exact=True)).to_be_visible()
+
+    def open_dashboard(self) -> None:
+        """Open the stack's address in a browser in which somebody has signed in."""
+        self.page.goto(self.stack.url)
         expect(self.main.get_by_text("Flow Runs", exact=True)).to_be_visible()
 
     def open_deployment(self, name: str) -> None:
@@ -97,6 +111,7 @@ class Person:
         path = self.pictures.folder / "failed.png"
         try:
             self.page.screenshot(path=path)
-            return f"{path}\n{self.page.url}\n{self.page.locator('body').aria_snapshot()}"
+            seen = f"{path}\n{self.page.url}\n{self.page.locator('body').aria_snapshot()}"
+            return "\n".join([seen, *self.events])
         except Error as error:
             return f"no page to be seen: {error}"

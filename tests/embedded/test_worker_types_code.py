@@ -179,13 +179,13 @@ def test_results_are_kept_by_a_run_whose_settings_say_so(stack: Stack, kind: str
 def test_results_are_kept_where_the_server_says(stack: Stack, kind: str) -> None:
     folder = stack.root / f"kept-for-{kind}"
     with stack.client() as client:
-        kind = get(client, "/block_types/slug/local-file-system")["id"]
-        body = {"block_schemas": {"block_type_id": {"any_": [kind]}}}
+        block_type = get(client, "/block_types/slug/local-file-system")["id"]
+        body = {"block_schemas": {"block_type_id": {"any_": [block_type]}}}
         schema = post(client, "/block_schemas/filter", body)[0]["id"]
         block = {
             "name": folder.name,
             "data": {"basepath": str(folder)},
-            "block_type_id": kind,
+            "block_type_id": block_type,
             "block_schema_id": schema,
         }
         block_id = post(client, "/block_documents/", block)["id"]
