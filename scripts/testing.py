@@ -13,7 +13,7 @@ from server import settings
 from server.errors import MistakeError
 from server.settings import ROOT
 
-PROCESSES = 4  # of pytest; a stack waits most of its time, so four use two cores better than two
+PROCESSES = 3  # of pytest: a stack waits some of its time, and a small machine has two cores
 RELIABILITY = ROOT / "docs" / "reliability.json"  # the page reliability.md is written beside it
 
 

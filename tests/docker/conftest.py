@@ -46,7 +46,7 @@ def make(tmp_path_factory: pytest.TempPathFactory, name: str) -> Stack:
     return stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(base_images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A running stack with passwords of special characters."""
     with claims.running(make(tmp_path_factory, "docker")) as stack:
