@@ -143,6 +143,10 @@ def signed_in(
 def person(signed_in: BrowserContext, stack: Stack, pictures: Pictures) -> Iterator[Person]:
     """A person who has signed in, at the dashboard."""
     made = Person(signed_in.new_page(), stack, pictures)
-    made.open_dashboard()
+    try:
+        made.open_dashboard()
+    except AssertionError as error:  # a fixture that fails is not among the arguments of its test
+        error.add_note(made.report())
+        raise
     yield made
     made.page.close()
