@@ -189,6 +189,7 @@ class RestartedStack:
             assert get(client, f"/flow_runs/{run}")["state_type"] == "COMPLETED"
             complete(client, "hello/hello")
 
+    @pytest.mark.slow
     def test_one_setting_changes_the_type_of_worker_there_and_back(self, stack: Stack) -> None:
         with stack.client() as client:
             before = _kept(client)

@@ -35,8 +35,9 @@ def check_service(settings: Settings, place: Place, started: float) -> str | Non
     """Check the worker of a stack without Docker, for its supervisor; see `check`."""
     from server import environment  # noqa: PLC0415 - it would slow down the command for Docker
 
-    login = environment.login(settings, place)
-    api = settings.remote or Api(place.api_url, login, csrf=not settings.auth)
+    api = settings.remote  # such a stack has no login of its own
+    if api is None:
+        api = Api(place.api_url, environment.login(settings, place), csrf=not settings.auth)
     name, port = worker_name(settings.stack_name), place.worker_health_port
     # The time of the heartbeat may be a fraction of a second before that of the process.
     problem = check(api, port, name, started - 1)

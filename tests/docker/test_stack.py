@@ -29,6 +29,10 @@ MAX_IMAGE = 400 * MEGABYTE
 class TestRunning(RunningStack):
     """What holds for both backends, and what is special in Docker."""
 
+    @pytest.mark.slow  # the server's part: every run of the tests tries it on an embedded stack
+    def test_a_schedule_that_was_paused_stays_paused(self, stack: Stack) -> None:
+        super().test_a_schedule_that_was_paused_stays_paused(stack)
+
     @pytest.mark.parametrize("service", LONG_RUNNING)
     def test_a_container_is_not_root_and_can_do_nothing(self, stack: Stack, service: str) -> None:
         status = execute(stack, service, "cat", "/proc/self/status")
@@ -142,9 +146,9 @@ class TestRestarted(RestartedStack):
         heals(stack, service)
         assert inspect(stack, service)["RestartCount"] == before["RestartCount"] + 1
 
-    @pytest.mark.slow  # three starts; every run of the tests does it with an embedded stack
-    def test_one_setting_changes_the_type_of_worker_there_and_back(self, stack: Stack) -> None:
-        super().test_one_setting_changes_the_type_of_worker_there_and_back(stack)
+    @pytest.mark.slow  # the next claim is the same of plain Compose
+    def test_down_then_up_keeps_runs_blocks_and_deployments(self, stack: Stack) -> None:
+        super().test_down_then_up_keeps_runs_blocks_and_deployments(stack)
 
     def test_plain_compose_brings_it_up_and_keeps_the_data(self, stack: Stack) -> None:
         with stack.client() as client:

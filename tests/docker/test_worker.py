@@ -77,6 +77,7 @@ def test_the_kernel_ends_the_run_that_takes_all_memory_and_no_other(stack: Stack
     assert after["State"]["Pid"] == before["State"]["Pid"]
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_stopped_lets_its_run_finish(stack: Stack) -> None:
     with stack.client() as client:
         run = start_run(client, "sleeps/sleeps", {"seconds": 10})

@@ -259,6 +259,7 @@ class TestHalfWay:
 
 
 class TestMany:
+    @pytest.mark.slow
     def test_more_deployments_than_a_page_are_planned_and_made_once(self, project: Project) -> None:
         names = [f"{project.name}_{number:03}" for number in range(210)]
         declared = "".join(

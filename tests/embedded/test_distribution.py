@@ -119,7 +119,8 @@ def test_it_is_installed_beside_a_plain_prefect_and_forks_a_run(machine: Machine
         ) as worker:
             wait_for("work pool", lambda: client.get("/work_pools/p").is_success)
             assert client.get("/work_pools/p").json()["type"] == "prefork"
-            flow = post(client, "/flows/", {"name": "says"})
+            # A plain server keeps its data in SQLite, and answers 503 while the file is locked.
+            flow = wait_for("flow", lambda: post(client, "/flows/", {"name": "says"}))
             deployment = {
                 "name": "a",
                 "flow_id": flow["id"],
@@ -127,8 +128,9 @@ def test_it_is_installed_beside_a_plain_prefect_and_forks_a_run(machine: Machine
                 "path": str(machine.folder),
                 "work_pool_name": "p",
             }
-            path = f"/deployments/{post(client, '/deployments/', deployment)['id']}"
-            run = post(client, f"{path}/create_flow_run", {})
+            made = wait_for("deployment", lambda: post(client, "/deployments/", deployment))
+            path = f"/deployments/{made['id']}/create_flow_run"
+            run = wait_for("run", lambda: post(client, path, {}))
 
             def ended() -> bool:
                 state = client.get(f"/flow_runs/{run['id']}").raise_for_status().json()["state"]

@@ -254,6 +254,7 @@ def test_what_no_fork_survives_is_left_to_each_run(stack: Stack, name: str, reas
     assert log_of_worker(stack, PREFORK).count(said_so) == 1
 
 
+@pytest.mark.slow
 def test_a_pull_step_that_installs_a_package_is_followed_by_a_new_interpreter(
     stack: Stack,
 ) -> None:
@@ -267,6 +268,7 @@ def test_a_pull_step_that_installs_a_package_is_followed_by_a_new_interpreter(
         assert set(templates(stack)) - set(before)
 
 
+@pytest.mark.slow
 def test_more_environments_than_there_are_templates_are_served_in_turn(stack: Stack) -> None:
     with stack.client() as client:
         for _ in range(2):
@@ -307,6 +309,7 @@ def test_what_a_fork_cannot_give_is_given_by_a_subprocess(
         assert all(expected.strip() in lines for lines in runs)
 
 
+@pytest.mark.slow
 def test_where_no_template_can_be_forked_runs_are_started_as_subprocesses(stack: Stack) -> None:
     # In its own folder, first on the path: Debian's Python already has a `sitecustomize`.
     monitor = stack.root / "monitor"
@@ -324,6 +327,7 @@ def test_where_no_template_can_be_forked_runs_are_started_as_subprocesses(stack:
     assert log_of_worker(stack, name).count(reason) == 1
 
 
+@pytest.mark.slow
 def test_faults_leave_nothing_in_the_temporary_folder(stack: Stack) -> None:
     folder = stack.root / f"tmp-{PREFORK}"
     with stack.client() as client:

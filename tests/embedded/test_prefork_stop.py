@@ -25,7 +25,11 @@ STOPPING = "no more runs are taken"
 STOPPED = "The worker was stopped"
 # From the second signal to the end of the worker: its 60 s, less the grace period.
 HURRY_SECONDS = 20
-AS_SUBPROCESS = [{"command": "python -m prefect.engine"}, {"env": {"PYTHONHASHSEED": "7"}}]
+# Either of them makes a run a subprocess, which is then treated alike.
+AS_SUBPROCESS = [
+    pytest.param({"command": "python -m prefect.engine"}, id="command"),
+    pytest.param({"env": {"PYTHONHASHSEED": "7"}}, id="environment", marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +98,7 @@ def test_a_run_that_hears_no_signal_and_whose_hook_hangs_is_cancelled_in_time(
         assert STOPPED in run["state"]["message"], took
 
 
-@pytest.mark.parametrize("job_variables", AS_SUBPROCESS, ids=["command", "environment"])
+@pytest.mark.parametrize("job_variables", AS_SUBPROCESS)
 def test_a_run_in_a_subprocess_is_cancelled_when_the_worker_is_stopped(
     stack: Stack, job_variables: dict[str, Any]
 ) -> None:
@@ -110,7 +114,7 @@ def test_a_run_in_a_subprocess_is_cancelled_when_the_worker_is_stopped(
     assert entries(stack) == []
 
 
-@pytest.mark.parametrize("job_variables", AS_SUBPROCESS, ids=["command", "environment"])
+@pytest.mark.parametrize("job_variables", AS_SUBPROCESS)
 def test_a_run_in_a_subprocess_is_ended_and_reported_by_the_next_start(
     stack: Stack, job_variables: dict[str, Any]
 ) -> None:

@@ -117,6 +117,7 @@ class TestRestarted(RestartedStack):
         assert supervisor_pid(stack) == supervisor
         assert stack.status()["running"]
 
+    @pytest.mark.slow
     def test_a_work_pool_that_was_deleted_by_hand_is_made_again(self, stack: Stack) -> None:
         with stack.client() as client:
             client.delete("/work_pools/default").raise_for_status()
@@ -165,6 +166,7 @@ class TestRestarted(RestartedStack):
         assert f"(pid {first.pid}: down) works on this stack; waiting for it" in result.stderr
         assert stack.status()["running"]
 
+    @pytest.mark.slow
     def test_an_up_that_is_interrupted_leaves_a_start_for_the_next_to_wait_for(
         self, stack: Stack
     ) -> None:
