@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.stack import Stack
 
 LOGIN = f"admin:{NASTY}"
+BLANK_MS = 30_000
 
 
 @dataclass
@@ -43,8 +44,8 @@ class Person:
 
     def type_login(self, login: str) -> None:
         """Open the stack's address and type `login` into the only field of the page."""
-        self.page.goto(self.stack.url)
         box = self.page.get_by_role("textbox")
+        self._open(box)
         expect(box).to_have_count(1)
         box.fill(login)
         box.press("Enter")
@@ -56,8 +57,21 @@ class Person:
 
     def open_dashboard(self) -> None:
         """Open the stack's address in a browser in which somebody has signed in."""
+        self._open(self.main.get_by_text("Flow Runs", exact=True))
+
+    def _open(self, first: Locator) -> None:
+        """Open the stack's address and wait for what the page shows first.
+
+        On a machine that is short of CPU, Chromium has left a page blank, without an error in it or
+        in the log of the server. A person loads it again; what was seen is in the test's output.
+        """
         self.page.goto(self.stack.url)
-        expect(self.main.get_by_text("Flow Runs", exact=True)).to_be_visible()
+        try:
+            expect(first).to_be_visible(timeout=BLANK_MS)
+        except AssertionError:
+            print(self.report())  # noqa: T201 - pytest shows it if the test fails
+            self.page.reload()
+            expect(first).to_be_visible()
 
     def open_deployment(self, name: str) -> None:
         """Open a deployment from the menu."""
