@@ -27,6 +27,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # them at the end. Files that are not listed follow in the order of collection.
 LONGEST_FIRST = (
     "tests/docker/test_stack.py",
+    "tests/faults/test_kills.py",
+    "tests/embedded/test_requests.py",
     "tests/embedded/test_prefork_faults.py",
     "tests/embedded/test_bootstrap.py",
     "tests/browser/test_form.py",
